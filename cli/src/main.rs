@@ -1,0 +1,2 @@
+//! The `oxidag` command.
+fn main() {}

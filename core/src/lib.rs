@@ -1,0 +1,20 @@
+//! The scheduler of oxidag, as a library.
+//!
+//! ```text
+//! DAG file ─▶ spec ─▶ graph ─▶ scheduler ─▶ runner ─▶ engine (a .so)
+//!                               (pure)        │
+//!                                             ▼
+//!                                   events ─▶ store, task logs, terminal, JSON
+//! ```
+//!
+//! What is deliberately absent is as important as what is here:
+//!
+//! - [`graph`], [`state`] and [`scheduler`] do no I/O, read no clock, start no thread and print nothing.
+//! - Only [`runner`] calls engines and emits events; every event is stored before anyone else sees it.
+//! - Only [`loader`] opens a shared library. Only [`store`] speaks SQL to the metadata database.
+//! - Nothing here prints: what people read is made in the `oxidag` command.
+
+pub mod event;
+pub mod spec;
+pub mod state;
+pub mod store;

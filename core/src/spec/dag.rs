@@ -1,0 +1,194 @@
+//! What a DAG file says, as types: names rather than ids, and not yet known to be a valid graph.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::source::Span;
+
+/// A DAG file, read and checked by itself. [`crate::graph`] checks what holds between tasks.
+#[derive(Debug, Clone)]
+pub struct Dag {
+    /// The DAG's name; without `dag_id` in the file, the file's stem.
+    pub dag_id: String,
+    /// Free text for people.
+    pub description: Option<String>,
+    /// Who to ask about this DAG.
+    pub owner: Option<String>,
+    /// Labels for filtering.
+    pub tags: Vec<String>,
+    /// When the DAG should run: a cron expression or one of Airflow's presets (`@daily`); kept as written.
+    pub schedule_interval: Option<String>,
+    /// The date before which the DAG does not run; kept as written.
+    pub start_date: Option<String>,
+    /// At most this many tasks in flight; `None` is no limit of its own.
+    pub processors: Option<u32>,
+    /// Whether scripts are kept in the script cache.
+    pub script_cache: bool,
+    /// How long a cached script stays valid.
+    pub expire_cache: Option<Duration>,
+    /// Values for placeholders of every task; a task's own `params` come first.
+    pub params: Map<String, Value>,
+    /// The tasks, in the file's order.
+    pub tasks: Vec<Task>,
+}
+
+/// One task of a DAG file.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// Letters, digits, `_`, `-`, `.`; at most 250 of them.
+    pub task_id: String,
+    /// What to run.
+    pub script: Script,
+    /// As written, keys of connections (`**SECTION_key`) and variables (`*name`) included.
+    pub params: Map<String, Value>,
+    /// Upstream tasks by name, each with its place in the file.
+    pub dependencies: Vec<Dependency>,
+    /// How often the task is tried again after its first failed attempt.
+    pub retries: u32,
+    /// The wait before a retry.
+    pub retry_delay: Duration,
+    /// How the wait grows from one retry to the next.
+    pub retry_backoff: Backoff,
+    /// How long one attempt may take.
+    pub timeout: Option<Duration>,
+    /// Which states of its dependencies let the task start.
+    pub trigger_rule: TriggerRule,
+    /// Greater starts earlier; 0 unless said.
+    pub priority: i32,
+    /// How long the author expects the task to take.
+    pub expected_duration: Option<Duration>,
+    /// Where the task stands in the file.
+    pub span: Span,
+    /// Where the task's script reference stands in the file.
+    pub script_span: Span,
+}
+
+/// A dependency and its place in the file.
+#[derive(Debug, Clone)]
+pub struct Dependency {
+    /// The upstream task's id.
+    pub task_id: String,
+    /// Where it is named.
+    pub span: Span,
+}
+
+/// A script, with the engine that runs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// The engine's name in `plugins.toml`.
+    pub engine: Arc<str>,
+    /// Where its text is.
+    pub source: ScriptSource,
+}
+
+/// Where a script's text is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ScriptSource {
+    /// In the DAG file itself.
+    Inline(Arc<str>),
+    /// At a location.
+    Stored {
+        /// The kind of place.
+        location: Location,
+        /// The bucket, or the top folder of the `local` location.
+        bucket: String,
+        /// The folder in it; may be nested (`a/b`) or empty in the spelled-out form.
+        folder: String,
+        /// The script's name without the engine's suffix.
+        name: String,
+    },
+}
+
+/// Where a script's text lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Location {
+    /// The file system.
+    Local,
+    /// Google Cloud Storage.
+    Gcs,
+    /// S3 or a service that speaks its protocol.
+    S3,
+    /// A table of a database.
+    Database,
+}
+
+impl Location {
+    /// All of them, in the order in which messages list them.
+    pub const ALL: [Location; 4] = [
+        Location::Local,
+        Location::Gcs,
+        Location::S3,
+        Location::Database,
+    ];
+
+    /// The name used in DAG files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Location::Local => "local",
+            Location::Gcs => "gcs",
+            Location::S3 => "s3",
+            Location::Database => "database",
+        }
+    }
+}
+
+/// How the wait before a retry grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Backoff {
+    /// The same wait before every retry.
+    #[default]
+    Fixed,
+    /// Twice the wait of the retry before.
+    Exponential,
+}
+
+/// Which states of its dependencies let a task start; names and meanings are Airflow's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TriggerRule {
+    /// All succeeded.
+    #[default]
+    AllSuccess,
+    /// All failed or are `upstream_failed`.
+    AllFailed,
+    /// All ended, however.
+    AllDone,
+    /// All were skipped.
+    AllSkipped,
+    /// At least one succeeded; does not wait for the others.
+    OneSuccess,
+    /// At least one failed or is `upstream_failed`; does not wait for the others.
+    OneFailed,
+    /// At least one succeeded or failed; does not wait for the others.
+    OneDone,
+    /// None failed or is `upstream_failed`: all succeeded or were skipped.
+    NoneFailed,
+    /// None was skipped.
+    NoneSkipped,
+    /// None failed, and at least one succeeded.
+    NoneFailedMinOneSuccess,
+    /// At once, without waiting for any.
+    Always,
+}
+
+impl TriggerRule {
+    /// All of them with the names used in DAG files.
+    pub const NAMES: [(&'static str, TriggerRule); 11] = [
+        ("all_success", TriggerRule::AllSuccess),
+        ("all_failed", TriggerRule::AllFailed),
+        ("all_done", TriggerRule::AllDone),
+        ("all_skipped", TriggerRule::AllSkipped),
+        ("one_success", TriggerRule::OneSuccess),
+        ("one_failed", TriggerRule::OneFailed),
+        ("one_done", TriggerRule::OneDone),
+        ("none_failed", TriggerRule::NoneFailed),
+        ("none_skipped", TriggerRule::NoneSkipped),
+        (
+            "none_failed_min_one_success",
+            TriggerRule::NoneFailedMinOneSuccess,
+        ),
+        ("always", TriggerRule::Always),
+    ];
+}

@@ -1,0 +1,1 @@
+//! What an oxidag engine is written against.
