@@ -1,0 +1,214 @@
+//! What crosses the boundary between the host and an engine's library.
+//!
+//! Two symbols make a library an engine:
+//!
+//! 1. [`HANDSHAKE_SYMBOL`], a plain C struct without pointers, which can be read before anything else is
+//!    looked at, and without running any code of the library;
+//! 2. abi_stable's library header, whose root module is [`EngineModule`]. Functions are only ever added at
+//!    its end.
+//!
+//! Every payload is JSON in UTF-8, so that no Rust type but strings and function pointers has to keep its
+//! layout. What the JSON holds is defined by the author's types: [`Task`](crate::Task),
+//! [`Outcome`](crate::Outcome), [`Error`](crate::Error), [`Description`].
+
+use abi_stable::StableAbi;
+use abi_stable::library::RootModule;
+use abi_stable::package_version_strings;
+use abi_stable::sabi_types::VersionStrings;
+use abi_stable::std_types::{RResult, RStr, RString};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The ABI's major version: an engine of another one is refused.
+pub const ABI_MAJOR: u32 = 1;
+/// The ABI's minor version: greater ones only add functions.
+pub const ABI_MINOR: u32 = 0;
+/// The name of the [`Handshake`] static in an engine's library.
+pub const HANDSHAKE_SYMBOL: &str = "oxidag_engine_handshake";
+/// The first bytes of a [`Handshake`].
+pub const MAGIC: [u8; 16] = *b"oxidag engine\0\0\x01";
+
+/// What an engine's library says of itself before any of it is trusted.
+///
+/// Texts are UTF-8, padded with zero bytes. The layout is fixed for all versions of the ABI.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Handshake {
+    /// [`MAGIC`].
+    pub magic: [u8; 16],
+    /// [`ABI_MAJOR`] of the plugin-api that the engine was built with.
+    pub abi_major: u32,
+    /// [`ABI_MINOR`] of the plugin-api that the engine was built with.
+    pub abi_minor: u32,
+    /// The version of that plugin-api.
+    pub plugin_api: [u8; 32],
+    /// The compiler, as `rustc --version` prints it.
+    pub rustc: [u8; 96],
+    /// The target triple.
+    pub target: [u8; 64],
+    /// The engine's own name.
+    pub engine: [u8; 64],
+    /// The engine's own version.
+    pub engine_version: [u8; 32],
+}
+
+impl Handshake {
+    /// The handshake of an engine built with this plugin-api. A text that does not fit fails the build.
+    #[must_use]
+    pub const fn new(engine: &str, engine_version: &str) -> Self {
+        Self {
+            magic: MAGIC,
+            abi_major: ABI_MAJOR,
+            abi_minor: ABI_MINOR,
+            plugin_api: padded(env!("CARGO_PKG_VERSION")),
+            rustc: padded(env!("OXIDAG_RUSTC")),
+            target: padded(env!("OXIDAG_TARGET")),
+            engine: padded(engine),
+            engine_version: padded(engine_version),
+        }
+    }
+
+    /// The text in one of the padded fields; bytes that are not UTF-8 are replaced.
+    #[must_use]
+    pub fn text(field: &[u8]) -> String {
+        let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
+        String::from_utf8_lossy(&field[..end]).into_owned()
+    }
+}
+
+const fn padded<const N: usize>(text: &str) -> [u8; N] {
+    let bytes = text.as_bytes();
+    assert!(bytes.len() < N, "the text is too long for the handshake");
+    let mut field = [0; N];
+    let mut i = 0;
+    while i < bytes.len() {
+        field[i] = bytes[i];
+        i += 1;
+    }
+    field
+}
+
+/// One created engine; only its own library knows what it points to.
+#[repr(transparent)]
+#[derive(Debug, Clone, Copy, StableAbi)]
+pub struct Instance(pub *const ());
+
+// SAFETY: the pointer is to an engine, and engines are required to be `Send + Sync`.
+unsafe impl Send for Instance {}
+// SAFETY: as above.
+unsafe impl Sync for Instance {}
+
+/// The functions of an engine. All may be called from any thread; none unwinds.
+#[repr(C)]
+#[derive(StableAbi)]
+#[sabi(kind(Prefix(prefix_ref = EngineModuleRef, prefix_fields = EngineModulePrefix)))]
+#[sabi(missing_field(panic))]
+pub struct EngineModule {
+    /// A [`Description`] as JSON.
+    pub describe: extern "C" fn() -> RString,
+    /// An engine from its configuration as JSON, or an [`Error`](crate::Error) as JSON.
+    pub create: extern "C" fn(config: RStr<'_>) -> RResult<Instance, RString>,
+    /// For a [`Mode::PerTask`] engine: whether a task with these parameters (a JSON object) blocks its thread.
+    pub blocks: extern "C" fn(engine: Instance, params: RStr<'_>) -> bool,
+    /// Findings about a [`Task`](crate::Task) as a JSON list, or an [`Error`](crate::Error) as JSON; nothing is run.
+    pub validate: extern "C" fn(engine: Instance, task: RStr<'_>) -> RResult<RString, RString>,
+    /// Runs a [`Task`](crate::Task). The engine's side calls [`HostVtable::complete`] exactly once, during this call or later.
+    pub run: extern "C" fn(engine: Instance, task: RStr<'_>, host: HostHandle),
+    /// Ends the engine. No call is in flight and none follows.
+    #[sabi(last_prefix_field)]
+    pub destroy: extern "C" fn(engine: Instance),
+}
+
+impl RootModule for EngineModuleRef {
+    abi_stable::declare_root_module_statics! {EngineModuleRef}
+    const BASE_NAME: &'static str = "oxidag_engine";
+    const NAME: &'static str = "oxidag_engine";
+    const VERSION_STRINGS: VersionStrings = package_version_strings!();
+}
+
+/// One attempt of one task, as its engine sees the host. Owns one reference to `context`.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct HostHandle {
+    /// Only the host knows what it points to.
+    pub context: *const (),
+    /// The host's functions.
+    pub vtable: HostVtableRef,
+}
+
+/// The functions that the host offers to a running task. All may be called from any thread; none unwinds.
+#[repr(C)]
+#[derive(StableAbi)]
+#[sabi(kind(Prefix(prefix_ref = HostVtableRef, prefix_fields = HostVtablePrefix)))]
+#[sabi(missing_field(panic))]
+pub struct HostVtable {
+    /// One more reference to the context.
+    pub retain: extern "C" fn(context: *const ()),
+    /// One reference less; the last one frees it.
+    pub release: extern "C" fn(context: *const ()),
+    /// Lines for the task's log; `level` is a [`Level`](crate::Level) as its number.
+    pub log: extern "C" fn(context: *const (), level: u8, text: RStr<'_>),
+    /// How far the task has come, from 0 to 1; NaN when the engine cannot tell.
+    pub progress: extern "C" fn(context: *const (), fraction: f64, message: RStr<'_>),
+    /// Whether the task is asked to stop.
+    pub cancelled: extern "C" fn(context: *const ()) -> bool,
+    /// Calls back once when the task is asked to stop, at once if it was already.
+    pub on_cancel: extern "C" fn(context: *const (), callback: Callback),
+    /// Stores how to find a remote job again (any JSON); returns once it is stored.
+    pub checkpoint: extern "C" fn(context: *const (), checkpoint: RStr<'_>) -> RResult<(), RString>,
+    /// Adds tasks and rules to the run's graph.
+    pub append: extern "C" fn(context: *const (), addition: RStr<'_>) -> RResult<(), RString>,
+    /// Ends the attempt with `{"outcome": Outcome}` or `{"error": Error}`. A second call is ignored.
+    #[sabi(last_prefix_field)]
+    pub complete: extern "C" fn(context: *const (), end: RStr<'_>),
+}
+
+/// A function of the engine that the host calls at most once.
+///
+/// Either `call` or `drop` is called with `data`, exactly one of them, exactly once.
+#[repr(C)]
+#[derive(StableAbi)]
+pub struct Callback {
+    /// Only the engine's side knows what it points to.
+    pub data: *const (),
+    /// Takes `data` back and does the work.
+    pub call: extern "C" fn(data: *const ()),
+    /// Takes `data` back and does nothing.
+    pub drop: extern "C" fn(data: *const ()),
+}
+
+// SAFETY: the engine's side only makes callbacks from closures that are `Send`.
+unsafe impl Send for Callback {}
+
+/// What an engine says of itself once its library is trusted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// The JSON Schema of its configuration.
+    pub config_schema: Value,
+    /// How it runs tasks.
+    pub mode: Mode,
+    /// What is appended to a script's name to find its file, such as `.sql`.
+    pub script_suffix: String,
+}
+
+/// How an engine runs tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// `run` returns when the task has ended: it needs one of the host's workers.
+    Blocking,
+    /// `run` returns at once.
+    Async,
+    /// [`EngineModule::blocks`] tells.
+    PerTask,
+}
+
+/// How an attempt ended, as [`HostVtable::complete`] takes it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// It succeeded.
+    Outcome(crate::Outcome),
+    /// It did not.
+    Error(crate::Error),
+}

@@ -1,0 +1,104 @@
+//! The ABI's functions around an author's [`AsyncEngine`], and the runtime that its futures run on.
+
+use std::pin::pin;
+use std::sync::OnceLock;
+use std::task::Poll;
+
+use abi_stable::prefix_type::PrefixTypeTrait;
+use abi_stable::std_types::{RResult, RStr, RString};
+use serde_json::{Map, Value};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::abi::{EngineModule, EngineModuleRef, HostHandle, Instance, Mode};
+use crate::adapter::{Completion, create_with, description, engine_ref, parse, reply};
+use crate::engine::AsyncEngine;
+use crate::panics::catch;
+use crate::task::{Error, Result, Task};
+
+/// The module of an asynchronous engine.
+#[must_use]
+pub fn async_module<E: AsyncEngine>() -> EngineModuleRef {
+    EngineModule {
+        describe: describe::<E>,
+        create: create::<E>,
+        blocks: blocks::<E>,
+        validate: validate::<E>,
+        run: run::<E>,
+        destroy,
+    }
+    .leak_into_prefix()
+}
+
+extern "C" fn describe<E: AsyncEngine>() -> RString {
+    let mode = if E::MIXED { Mode::PerTask } else { Mode::Async };
+    description::<E::Config>(mode, E::SCRIPT_SUFFIX)
+}
+
+extern "C" fn create<E: AsyncEngine>(config: RStr<'_>) -> RResult<Instance, RString> {
+    create_with(config, E::create)
+}
+
+extern "C" fn blocks<E: AsyncEngine>(engine: Instance, params: RStr<'_>) -> bool {
+    let answer = catch(|| {
+        // SAFETY: the host passes what `create` of this module returned, before `destroy`.
+        let engine = unsafe { engine_ref::<E>(engine) };
+        parse::<Map<String, Value>>("parameters", params).is_ok_and(|params| engine.blocks(&params))
+    });
+    answer.unwrap_or(false)
+}
+
+extern "C" fn validate<E: AsyncEngine>(engine: Instance, task: RStr<'_>) -> RResult<RString, RString> {
+    reply(catch(|| {
+        // SAFETY: as in `blocks`.
+        let engine = unsafe { engine_ref::<E>(engine) };
+        let task = parse::<Task>("task", task)?;
+        runtime()?.block_on(engine.validate(&task))
+    }))
+}
+
+extern "C" fn run<E: AsyncEngine>(engine: Instance, task: RStr<'_>, host: HostHandle) {
+    let completion = Completion::new(host);
+    // SAFETY: as in `blocks`; futures that outlive the call end before `destroy` by its contract, and
+    // `destroy` frees nothing.
+    let engine: &'static E = unsafe { engine_ref::<E>(engine) };
+    let parsed = catch(|| Ok((runtime()?, parse::<Task>("task", task)?))).and_then(|result| result);
+    match parsed {
+        Ok((_, task)) if E::MIXED && catch(|| engine.blocks(&task.params)).unwrap_or(false) => {
+            let end = catch(|| engine.run_blocking(task, &completion.host));
+            completion.finish(end.and_then(|result| result));
+        }
+        Ok((runtime, task)) => {
+            runtime.spawn(async move {
+                let host = completion.host.clone();
+                let end = guarded(async { engine.run(task, host).await }).await;
+                completion.finish(end.and_then(|result| result));
+            });
+        }
+        Err(error) => completion.finish(Err(error)),
+    }
+}
+
+/// An asynchronous engine lives as long as its library: a future of an abandoned attempt may still hold it.
+extern "C" fn destroy(_engine: Instance) {}
+
+/// Awaits `future`; a panic in it becomes an error.
+async fn guarded<T>(future: impl Future<Output = T>) -> Result<T> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| match catch(|| future.as_mut().poll(context)) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+        Err(error) => Poll::Ready(Err(error)),
+    })
+    .await
+}
+
+/// The library's one runtime: two threads carry thousands of waiting tasks.
+fn runtime() -> Result<&'static Runtime> {
+    static RUNTIME: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
+    RUNTIME
+        .get_or_init(|| {
+            Builder::new_multi_thread().worker_threads(2).thread_name("oxidag-engine").enable_all().build()
+        })
+        .as_ref()
+        .map_err(|e| Error::transient(format!("the engine cannot start its runtime: {e}")))
+}
