@@ -15,6 +15,8 @@
 //! - Nothing here prints: what people read is made in the `oxidag` command.
 
 pub mod event;
+pub mod graph;
+pub mod scheduler;
 pub mod spec;
 pub mod state;
 pub mod store;

@@ -103,31 +103,18 @@ impl TaskState {
     pub fn transition(self, next: TaskState) -> Result<TaskState, IllegalTransition> {
         use TaskState as S;
         let allowed = match self {
-            S::None => matches!(
-                next,
-                S::Scheduled | S::Skipped | S::UpstreamFailed | S::Cancelled
-            ),
+            S::None => matches!(next, S::Scheduled | S::Skipped | S::UpstreamFailed | S::Cancelled),
             S::Scheduled => matches!(next, S::Waiting | S::Running | S::Cancelled),
             S::Waiting => matches!(next, S::Running | S::Cancelled),
             S::Running => matches!(
                 next,
                 S::Deferred | S::UpForRetry | S::Success | S::Failed | S::Skipped | S::Cancelled
             ),
-            S::Deferred => matches!(
-                next,
-                S::UpForRetry | S::Success | S::Failed | S::Skipped | S::Cancelled
-            ),
+            S::Deferred => matches!(next, S::UpForRetry | S::Success | S::Failed | S::Skipped | S::Cancelled),
             S::UpForRetry => matches!(next, S::Scheduled | S::Cancelled),
             S::Success | S::Failed | S::Skipped | S::UpstreamFailed | S::Cancelled => false,
         };
-        if allowed {
-            Ok(next)
-        } else {
-            Err(IllegalTransition {
-                from: self,
-                to: next,
-            })
-        }
+        if allowed { Ok(next) } else { Err(IllegalTransition { from: self, to: next }) }
     }
 }
 
@@ -164,12 +151,8 @@ pub enum RunState {
 
 impl RunState {
     /// All states.
-    pub const ALL: [RunState; 4] = [
-        RunState::Running,
-        RunState::Success,
-        RunState::Failed,
-        RunState::Cancelled,
-    ];
+    pub const ALL: [RunState; 4] =
+        [RunState::Running, RunState::Success, RunState::Failed, RunState::Cancelled];
 
     /// The name in events, tables and JSON.
     #[must_use]
@@ -226,11 +209,7 @@ mod tests {
     #[test]
     fn a_task_runs_only_once_it_was_scheduled() {
         assert!(TaskState::None.transition(TaskState::Running).is_err());
-        assert!(
-            TaskState::UpForRetry
-                .transition(TaskState::Running)
-                .is_err()
-        );
+        assert!(TaskState::UpForRetry.transition(TaskState::Running).is_err());
     }
 
     #[test]

@@ -116,12 +116,7 @@ pub enum Location {
 
 impl Location {
     /// All of them, in the order in which messages list them.
-    pub const ALL: [Location; 4] = [
-        Location::Local,
-        Location::Gcs,
-        Location::S3,
-        Location::Database,
-    ];
+    pub const ALL: [Location; 4] = [Location::Local, Location::Gcs, Location::S3, Location::Database];
 
     /// The name used in DAG files.
     #[must_use]
@@ -185,10 +180,7 @@ impl TriggerRule {
         ("one_done", TriggerRule::OneDone),
         ("none_failed", TriggerRule::NoneFailed),
         ("none_skipped", TriggerRule::NoneSkipped),
-        (
-            "none_failed_min_one_success",
-            TriggerRule::NoneFailedMinOneSuccess,
-        ),
+        ("none_failed_min_one_success", TriggerRule::NoneFailedMinOneSuccess),
         ("always", TriggerRule::Always),
     ];
 }

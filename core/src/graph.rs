@@ -1,0 +1,276 @@
+//! The graph of a DAG: dense task ids, edges, order. A [`Graph`] exists only if it is valid.
+//!
+//! No I/O, no clock. Names and dependencies are checked in [`crate::spec`]; what needs the whole graph, that
+//! it has no cycle, is checked here.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+
+use petgraph::Direction;
+use petgraph::algo::{tarjan_scc, toposort};
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use crate::event::TaskIdx;
+use crate::spec::Dag;
+use crate::spec::source::Span;
+
+/// Tasks by dense ids, and the dependencies between them; acyclic.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    names: Vec<Box<str>>,
+    edges: DiGraph<(), (), u32>,
+    order: Vec<TaskIdx>,
+}
+
+/// A cycle in a DAG file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cycle {
+    /// The tasks of one shortest cycle, each upstream of the next; the first one is repeated at the end.
+    pub path: Vec<String>,
+    /// Where the first of them names the dependency that closes the cycle.
+    pub span: Span,
+}
+
+impl fmt::Display for Cycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the tasks depend on each other in a cycle: {}", self.path.join(" → "))
+    }
+}
+
+impl Graph {
+    /// The graph of a DAG whose dependencies all exist.
+    ///
+    /// # Errors
+    ///
+    /// One shortest cycle for each group of tasks that depend on each other.
+    pub fn new(dag: &Dag) -> Result<Self, Vec<Cycle>> {
+        let ids: HashMap<&str, u32> = dag.tasks.iter().map(|task| task.task_id.as_str()).zip(0..).collect();
+        let count: usize = dag.tasks.iter().map(|task| task.dependencies.len()).sum();
+        let mut edges = DiGraph::with_capacity(dag.tasks.len(), count);
+        for _ in &dag.tasks {
+            edges.add_node(());
+        }
+        for (task, id) in dag.tasks.iter().zip(0..) {
+            for upstream in task.dependencies.iter().filter_map(|d| ids.get(d.task_id.as_str())) {
+                edges.add_edge(NodeIndex::from(*upstream), NodeIndex::from(id), ());
+            }
+        }
+        let Ok(order) = toposort(&edges, None) else {
+            return Err(cycles(dag, &edges));
+        };
+        Ok(Self {
+            names: dag.tasks.iter().map(|task| task.task_id.as_str().into()).collect(),
+            order: order.into_iter().map(idx).collect(),
+            edges,
+        })
+    }
+
+    /// How many tasks there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is no task at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// All tasks, in the DAG file's order.
+    pub fn tasks(&self) -> impl Iterator<Item = TaskIdx> + use<> {
+        (0..).map(TaskIdx).take(self.names.len())
+    }
+
+    /// A task's name.
+    #[must_use]
+    pub fn name(&self, task: TaskIdx) -> &str {
+        &self.names[task.get()]
+    }
+
+    /// The task with this name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<TaskIdx> {
+        self.tasks().find(|&task| self.name(task) == name)
+    }
+
+    /// The tasks that depend on this one.
+    pub fn downstream(&self, task: TaskIdx) -> impl Iterator<Item = TaskIdx> + '_ {
+        self.edges.neighbors_directed(node(task), Direction::Outgoing).map(idx)
+    }
+
+    /// The tasks that this one depends on.
+    pub fn upstream(&self, task: TaskIdx) -> impl Iterator<Item = TaskIdx> + '_ {
+        self.edges.neighbors_directed(node(task), Direction::Incoming).map(idx)
+    }
+
+    /// All tasks, each after those that it depends on.
+    #[must_use]
+    pub fn topological_order(&self) -> &[TaskIdx] {
+        &self.order
+    }
+
+    /// Each task's b-level: the greatest sum of durations on a path from it to a task that nothing depends
+    /// on, its own included. Durations and levels are in the same unit, by [`TaskIdx`].
+    ///
+    /// Ordering ready tasks by b-level is the classic heuristic of list scheduling (T. C. Hu, "Parallel
+    /// Sequencing and Assembly Line Problems", Operations Research 9(6), 1961).
+    #[must_use]
+    pub fn b_levels(&self, durations: &[f64]) -> Vec<f64> {
+        let mut levels = vec![0.0; self.len()];
+        for &task in self.order.iter().rev() {
+            let longest = self.downstream(task).map(|t| levels[t.get()]).fold(0.0, f64::max);
+            levels[task.get()] = longest + durations[task.get()];
+        }
+        levels
+    }
+
+    /// A path whose durations sum up to the greatest b-level, from its first task on.
+    #[must_use]
+    pub fn critical_path(&self, levels: &[f64]) -> Vec<TaskIdx> {
+        let greatest = |a: &TaskIdx, b: &TaskIdx| levels[a.get()].total_cmp(&levels[b.get()]).then(b.cmp(a));
+        let mut next = self.tasks().max_by(greatest);
+        let mut path = Vec::new();
+        while let Some(task) = next {
+            path.push(task);
+            next = self.downstream(task).max_by(greatest);
+        }
+        path
+    }
+}
+
+fn node(task: TaskIdx) -> NodeIndex<u32> {
+    NodeIndex::from(task.0)
+}
+
+fn idx(node: NodeIndex<u32>) -> TaskIdx {
+    // Nodes are indexed by `u32`, so nothing is cut off.
+    TaskIdx(node.index() as u32)
+}
+
+fn cycles(dag: &Dag, edges: &DiGraph<(), (), u32>) -> Vec<Cycle> {
+    let mut found: Vec<Vec<usize>> = tarjan_scc(edges)
+        .into_iter()
+        .filter(|group| group.len() > 1 || edges.contains_edge(group[0], group[0]))
+        .map(|group| shortest_cycle(edges, &group))
+        .collect();
+    found.sort();
+    found.into_iter().map(|path| cycle(dag, &path)).collect()
+}
+
+/// A shortest cycle through the group's first task in file order, as indices; the first is not repeated.
+fn shortest_cycle(edges: &DiGraph<(), (), u32>, group: &[NodeIndex<u32>]) -> Vec<usize> {
+    let Some(&start) = group.iter().min() else { return Vec::new() };
+    let mut from: HashMap<NodeIndex<u32>, NodeIndex<u32>> = HashMap::new();
+    let mut queue = VecDeque::from([start]);
+    while let Some(at) = queue.pop_front() {
+        for next in edges.neighbors_directed(at, Direction::Outgoing) {
+            if next == start {
+                return path_back(&from, at);
+            }
+            from.entry(next).or_insert_with(|| {
+                queue.push_back(next);
+                at
+            });
+        }
+    }
+    vec![start.index()]
+}
+
+fn path_back(from: &HashMap<NodeIndex<u32>, NodeIndex<u32>>, last: NodeIndex<u32>) -> Vec<usize> {
+    let mut path: Vec<usize> =
+        std::iter::successors(Some(last), |at| from.get(at).copied()).map(NodeIndex::index).collect();
+    path.reverse();
+    path
+}
+
+fn cycle(dag: &Dag, path: &[usize]) -> Cycle {
+    let name = |&task: &usize| dag.tasks[task].task_id.clone();
+    let closing = path.last().map(name);
+    let first = &dag.tasks[path[0]];
+    let span = first
+        .dependencies
+        .iter()
+        .find(|d| Some(&d.task_id) == closing.as_ref())
+        .map_or(first.span, |d| d.span);
+    Cycle { path: path.iter().chain(path.first()).map(name).collect(), span }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::spec::{Backoff, Dependency, Script, ScriptSource, Task, TriggerRule};
+
+    /// A DAG of inline scripts: each task's name and what it depends on.
+    pub(crate) fn dag(tasks: &[(&str, &[&str])]) -> Dag {
+        let script = Script { engine: Arc::from("noop"), source: ScriptSource::Inline(Arc::from("")) };
+        let task = |(id, dependencies): &(&str, &[&str])| Task {
+            task_id: (*id).to_owned(),
+            script: script.clone(),
+            params: serde_json::Map::new(),
+            dependencies: dependencies
+                .iter()
+                .map(|d| Dependency { task_id: (*d).to_owned(), span: Span::default() })
+                .collect(),
+            retries: 0,
+            retry_delay: Duration::ZERO,
+            retry_backoff: Backoff::Fixed,
+            timeout: None,
+            trigger_rule: TriggerRule::AllSuccess,
+            priority: 0,
+            expected_duration: None,
+            span: Span::default(),
+            script_span: Span::default(),
+        };
+        Dag {
+            dag_id: "test".to_owned(),
+            description: None,
+            owner: None,
+            tags: Vec::new(),
+            schedule_interval: None,
+            start_date: None,
+            processors: None,
+            script_cache: false,
+            expire_cache: None,
+            params: serde_json::Map::new(),
+            tasks: tasks.iter().map(task).collect(),
+        }
+    }
+
+    #[test]
+    fn a_cycle_is_shown_as_its_path() {
+        let dag = dag(&[
+            ("a", &["c"]),
+            ("b", &["a"]),
+            ("c", &["b", "d"]),
+            ("d", &[]),
+            ("x", &["y"]),
+            ("y", &["x"]),
+        ]);
+        let cycles = Graph::new(&dag).unwrap_err();
+        let paths: Vec<String> = cycles.iter().map(|c| c.path.join(" ")).collect();
+        assert_eq!(paths, ["a b c a", "x y x"]);
+    }
+
+    #[test]
+    fn every_task_comes_after_what_it_depends_on() {
+        let graph =
+            Graph::new(&dag(&[("d", &["b", "c"]), ("b", &["a"]), ("c", &["a"]), ("a", &[])])).unwrap();
+        let place = |name| graph.topological_order().iter().position(|&t| graph.name(t) == name);
+        assert!(place("a") < place("b") && place("b") < place("d") && place("c") < place("d"));
+    }
+
+    #[test]
+    fn the_b_level_is_the_longest_path_to_the_end() {
+        let graph =
+            Graph::new(&dag(&[("a", &[]), ("b", &["a"]), ("c", &["a"]), ("d", &["b", "c"])])).unwrap();
+        let levels = graph.b_levels(&[1.0, 5.0, 2.0, 1.0]);
+        assert_eq!(levels, [7.0, 6.0, 3.0, 1.0]);
+        let path: Vec<&str> = graph.critical_path(&levels).into_iter().map(|t| graph.name(t)).collect();
+        assert_eq!(path, ["a", "b", "d"]);
+    }
+}
