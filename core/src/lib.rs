@@ -16,6 +16,7 @@
 
 pub mod event;
 pub mod graph;
+pub mod plan;
 pub mod scheduler;
 pub mod spec;
 pub mod state;

@@ -1,0 +1,4 @@
+#!/bin/sh
+set -eu
+
+exec python3 quickstart/python/load_csv.py '{database}' '{table}' '{csv}'

@@ -1,0 +1,4 @@
+#!/bin/sh
+set -eu
+
+exec python3 quickstart/python/print_report.py '{database}' '{table}'
