@@ -14,10 +14,19 @@
 //! - Only [`loader`] opens a shared library. Only [`store`] speaks SQL to the metadata database.
 //! - Nothing here prints: what people read is made in the `oxidag` command.
 
+pub mod engine;
 pub mod event;
 pub mod graph;
+pub mod loader;
+pub mod logs;
+pub mod params;
 pub mod plan;
+pub mod plugins;
+pub mod prepare;
+pub mod runner;
 pub mod scheduler;
+pub mod scripts;
+pub mod secrets;
 pub mod spec;
 pub mod state;
 pub mod store;

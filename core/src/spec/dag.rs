@@ -34,6 +34,25 @@ pub struct Dag {
     pub tasks: Vec<Task>,
 }
 
+impl Dag {
+    /// A DAG of this name that says nothing else.
+    pub(super) fn named(dag_id: String) -> Self {
+        Self {
+            dag_id,
+            description: None,
+            owner: None,
+            tags: Vec::new(),
+            schedule_interval: None,
+            start_date: None,
+            processors: None,
+            script_cache: false,
+            expire_cache: None,
+            params: Map::new(),
+            tasks: Vec::new(),
+        }
+    }
+}
+
 /// One task of a DAG file.
 #[derive(Debug, Clone)]
 pub struct Task {
@@ -59,7 +78,7 @@ pub struct Task {
     pub priority: i32,
     /// How long the author expects the task to take.
     pub expected_duration: Option<Duration>,
-    /// Where the task stands in the file.
+    /// Where the file gives the task its id.
     pub span: Span,
     /// Where the task's script reference stands in the file.
     pub script_span: Span,
@@ -138,6 +157,12 @@ pub enum Backoff {
     Fixed,
     /// Twice the wait of the retry before.
     Exponential,
+}
+
+impl Backoff {
+    /// All of them with the names used in DAG files.
+    pub const NAMES: [(&'static str, Backoff); 2] =
+        [("fixed", Backoff::Fixed), ("exponential", Backoff::Exponential)];
 }
 
 /// Which states of its dependencies let a task start; names and meanings are Airflow's.

@@ -1,6 +1,32 @@
 //! DAG files: JSON or YAML in, a [`Dag`] or every mistake out.
+//!
+//! ```text
+//! JSON ─▶ json ─┐
+//!               ├─▶ tree (values with places) ─▶ lower ─▶ links ─▶ Dag
+//! YAML ─▶ yaml ─┘                                  │
+//!                                                  └─ keys ─▶ schema
+//! ```
+//!
+//! What holds between tasks beyond their names, such as that there is no cycle, is [`crate::graph`]'s.
 
 mod dag;
+mod diagnostic;
+mod json;
+mod keys;
+mod links;
+mod load;
+mod lower;
+mod scalar;
+mod schema;
 pub mod source;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod yaml;
 
 pub use dag::{Backoff, Dag, Dependency, Location, Script, ScriptSource, Task, TriggerRule};
+pub use diagnostic::{Diagnostic, Diagnostics, quote};
+pub use load::{SpecError, load, parse};
+pub use schema::schema;
+pub use source::{SourceFile, Span};

@@ -1,1 +1,197 @@
-//! What is known about runs, on disk.
+//! What is known about runs, on disk: the only place that speaks SQL to the metadata database.
+//!
+//! ```text
+//! OXIDAG_HOME/oxidag.db                SQLite, write-ahead log; read by every command
+//! OXIDAG_HOME/journal/<run_id>.journal the events of a live run; its lock says that its owner lives
+//! OXIDAG_HOME/lock                     held while journals are created, probed and recovered
+//! ```
+//!
+//! An event is stored once [`RunJournal::record`] returns: it is in the journal, where killing the process cannot reach
+//! it. A thread brings it from there into the database, many events in one transaction. When a run ends its journal is
+//! removed; when its owner dies, whoever opens the store next does what the thread could not. Neither is synced to the
+//! disk at each step: a power failure may cost the last seconds, never the database.
+//!
+//! Nothing here changes what happened: no state is made up for a run whose owner died.
+
+mod apply;
+mod begin;
+mod codec;
+mod error;
+mod home;
+mod journal;
+mod open;
+mod query;
+mod recover;
+mod run_journal;
+mod types;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+
+pub use error::StoreError;
+pub use run_journal::RunJournal;
+pub use types::{AttemptDetails, Durations, NewRun, RunDetails, RunFilter, RunHead, TaskDetails};
+
+use crate::state::RunState;
+use begin::{LATEST, check_run_id};
+use home::Home;
+
+/// The runs of one `OXIDAG_HOME`.
+#[derive(Debug)]
+pub struct Store {
+    home: Home,
+    db: Arc<Mutex<Connection>>,
+}
+
+impl Store {
+    /// Opens the store for writing, makes it where there is none, and recovers runs whose owners died.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be written, the disk is full, or a file in it is damaged, foreign or of a newer version.
+    pub fn open(home: &Path) -> Result<Self, StoreError> {
+        let home = Home::new(home);
+        home.create()?;
+        let mut db = open::writable(&home)?;
+        recover::recover_all(&home, &mut db)?;
+        Ok(Self::new(home, db))
+    }
+
+    /// Opens a store for reading; `None` where there is none yet.
+    ///
+    /// Runs whose owners died are recovered where the folder can be written; where it cannot, they are shown as far as
+    /// the database knows them.
+    ///
+    /// # Errors
+    ///
+    /// A file in the folder is damaged, foreign or of a newer version, or cannot be read.
+    pub fn open_existing(home: &Path) -> Result<Option<Self>, StoreError> {
+        match Self::open_if_there(home) {
+            Err(error) if error.is_about_writing() => {
+                let home = Home::new(home);
+                Ok(open::readable(&home)?.map(|db| Self::new(home, db)))
+            }
+            other => other,
+        }
+    }
+
+    fn open_if_there(home: &Path) -> Result<Option<Self>, StoreError> {
+        let database = Home::new(home).database();
+        match database.try_exists() {
+            Ok(true) => Self::open(home).map(Some),
+            Ok(false) => Ok(None),
+            Err(error) => Err(StoreError::io(&database, &error)),
+        }
+    }
+
+    fn new(home: Home, db: Connection) -> Self {
+        Self { home, db: Arc::new(Mutex::new(db)) }
+    }
+
+    /// Runs that match, newest first.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read.
+    pub fn list_runs(&self, filter: &RunFilter) -> Result<Vec<RunHead>, StoreError> {
+        let db = self.db();
+        let mut heads = query::heads(&db, filter).map_err(|error| self.sqlite(&error))?;
+        for head in &mut heads {
+            if self.is_dead(head)? {
+                // It may have ended between the two looks; then its last state is in the database by now.
+                let again = query::head_of(&db, &head.run_id);
+                if let Some(again) = again.map_err(|error| self.sqlite(&error))? {
+                    *head = again;
+                    head.interrupted = head.state == RunState::Running;
+                }
+            }
+        }
+        Ok(heads)
+    }
+
+    /// A run with all its tasks and attempts; `None` where there is none with this id.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read.
+    pub fn run(&self, run_id: &str) -> Result<Option<RunDetails>, StoreError> {
+        let mut db = self.db();
+        let mut read = || query::details(&mut db, run_id).map_err(|error| self.sqlite(&error));
+        let Some(mut run) = read()? else {
+            return Ok(None);
+        };
+        if self.is_dead(&mut run.head)? {
+            let Some(again) = read()? else {
+                return Ok(None);
+            };
+            run = again;
+            run.head.interrupted = run.head.state == RunState::Running;
+        }
+        Ok(Some(run))
+    }
+
+    /// Finds out who owns a running run; whether nobody does.
+    fn is_dead(&self, head: &mut RunHead) -> Result<bool, StoreError> {
+        if head.state == RunState::Running {
+            head.owner = self.home.owner(&head.run_id)?;
+            return Ok(head.owner.is_none());
+        }
+        Ok(false)
+    }
+
+    /// The run that is meant by an id, the beginning of one, or `latest`.
+    ///
+    /// # Errors
+    ///
+    /// No run is meant, or more than one, or the database cannot be read.
+    pub fn resolve_run(&self, prefix: &str) -> Result<String, StoreError> {
+        let db = self.db();
+        let sqlite = |error| self.sqlite(&error);
+        if prefix == LATEST {
+            return query::latest(&db).map_err(sqlite)?.ok_or(StoreError::NoRuns);
+        }
+        let unknown = || StoreError::UnknownRun(prefix.to_owned());
+        check_run_id(prefix).map_err(|_| unknown())?;
+        let mut ids = query::beginning_with(&db, prefix).map_err(sqlite)?;
+        if ids.len() > 1 && ids[0] != prefix {
+            let more = if ids.len() > 3 { ", …" } else { "" };
+            ids.truncate(3);
+            return Err(StoreError::AmbiguousRun {
+                prefix: prefix.to_owned(),
+                candidates: ids.join(", ") + more,
+            });
+        }
+        ids.into_iter().next().ok_or_else(unknown)
+    }
+
+    /// How long the DAG's tasks took in its last runs; bounded, and empty where it never ran.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be read.
+    pub fn durations(&self, dag_id: &str) -> Result<Durations, StoreError> {
+        query::durations(&self.db(), dag_id).map_err(|error| self.sqlite(&error))
+    }
+
+    /// The living process that owns the run.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be read.
+    pub fn owner_pid(&self, run_id: &str) -> Result<Option<u32>, StoreError> {
+        self.home.owner(run_id)
+    }
+
+    fn db(&self) -> MutexGuard<'_, Connection> {
+        self.db.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sqlite(&self, error: &rusqlite::Error) -> StoreError {
+        StoreError::sqlite(&self.home.database(), error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

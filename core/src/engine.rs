@@ -1,0 +1,168 @@
+//! A loaded engine, as the runner calls it: safe functions around the ABI's.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use abi_stable::std_types::{RResult, RStr};
+use oxidag_plugin_api::abi::{Description, HostHandle, Instance, Mode};
+use oxidag_plugin_api::{Error, Finding};
+use serde_json::{Map, Value};
+
+use crate::loader::{self, Library, LibraryInfo, LoadError};
+use crate::plugins::EngineConfig;
+
+/// An engine that is ready to run tasks.
+#[derive(Debug)]
+pub struct Engine {
+    name: Arc<str>,
+    path: PathBuf,
+    library: Library,
+    description: Description,
+    max_concurrent: Option<u32>,
+    instance: Instance,
+}
+
+/// Why an engine is not ready.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Its library is not used.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// It does not describe itself as the ABI says.
+    #[error("the engine {} does not describe itself: {message}", path.display())]
+    Description {
+        /// Its library.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// Its configuration does not fit its schema.
+    #[error("its configuration is refused: {}", problems.join("; "))]
+    Config {
+        /// Each problem with its place in `config`.
+        problems: Vec<String>,
+    },
+    /// It refused to start.
+    #[error("it cannot be created: {0}")]
+    Create(Error),
+}
+
+/// A library and what it says of itself, without an engine made from it.
+///
+/// # Errors
+///
+/// Any [`EngineError`] that comes before the configuration matters.
+pub fn describe(config: &EngineConfig) -> Result<(PathBuf, Library, Description), EngineError> {
+    let path = loader::find(&config.library)?;
+    let library = Library::open(&path, config.sha256.as_deref())?;
+    let json = library.module.describe()();
+    let description = serde_json::from_str(json.as_str())
+        .map_err(|e| EngineError::Description { path: path.clone(), message: e.to_string() })?;
+    Ok((path, library, description))
+}
+
+impl Engine {
+    /// Loads the library, checks the configuration against the engine's schema, and creates the engine.
+    ///
+    /// # Errors
+    ///
+    /// Any [`EngineError`].
+    pub fn load(name: &str, config: &EngineConfig) -> Result<Self, EngineError> {
+        let (path, library, description) = describe(config)?;
+        check_config(&path, &description.config_schema, &config.config)?;
+        let json = config.config.to_string();
+        let instance = match library.module.create()(RStr::from_str(&json)) {
+            RResult::ROk(instance) => instance,
+            RResult::RErr(error) => return Err(EngineError::Create(error_from(error.as_str()))),
+        };
+        let max_concurrent = config.max_concurrent;
+        Ok(Self { name: name.into(), path, library, description, max_concurrent, instance })
+    }
+
+    /// Its name in `plugins.toml`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its library's file.
+    #[must_use]
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// What its library says of itself.
+    #[must_use]
+    pub fn info(&self) -> LibraryInfo {
+        self.library.info()
+    }
+
+    /// What is appended to a script's name to find its file.
+    #[must_use]
+    pub fn script_suffix(&self) -> &str {
+        &self.description.script_suffix
+    }
+
+    /// At most this many of its tasks in flight.
+    #[must_use]
+    pub fn max_concurrent(&self) -> Option<u32> {
+        self.max_concurrent
+    }
+
+    /// Whether a task with these parameters needs a worker.
+    #[must_use]
+    pub fn blocks(&self, params: &Map<String, Value>) -> bool {
+        match self.description.mode {
+            Mode::Blocking => true,
+            Mode::Async => false,
+            Mode::PerTask => {
+                let json = serde_json::to_string(params).unwrap_or_default();
+                self.library.module.blocks()(self.instance, RStr::from_str(&json))
+            }
+        }
+    }
+
+    /// What the engine finds about a task without running it.
+    ///
+    /// # Errors
+    ///
+    /// The engine's own, when it could not check.
+    pub fn validate(&self, task: &str) -> Result<Vec<Finding>, Error> {
+        match self.library.module.validate()(self.instance, RStr::from_str(task)) {
+            RResult::ROk(findings) => serde_json::from_str(findings.as_str())
+                .map_err(|e| Error::failed(format!("the engine's findings are not what the ABI says: {e}"))),
+            RResult::RErr(error) => Err(error_from(error.as_str())),
+        }
+    }
+
+    /// Runs an attempt; it ends through `host`, during this call or later.
+    pub(crate) fn run(&self, task: &str, host: HostHandle) {
+        self.library.module.run()(self.instance, RStr::from_str(task), host);
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Every call holds an `Arc` of its engine, so none is in flight.
+        self.library.module.destroy()(self.instance);
+    }
+}
+
+fn check_config(path: &std::path::Path, schema: &Value, config: &Value) -> Result<(), EngineError> {
+    let validator = jsonschema::validator_for(schema).map_err(|e| EngineError::Description {
+        path: path.to_owned(),
+        message: format!("the schema of its configuration is not one: {e}"),
+    })?;
+    // The place and the rule, never the value: it may be a secret.
+    let problem = |error: jsonschema::ValidationError<'_>| {
+        let place = error.instance_path().to_string().replace('/', ".");
+        format!("`config{place}`: {}", error.masked())
+    };
+    let problems: Vec<String> = validator.iter_errors(config).map(problem).collect();
+    if problems.is_empty() { Ok(()) } else { Err(EngineError::Config { problems }) }
+}
+
+fn error_from(json: &str) -> Error {
+    serde_json::from_str(json)
+        .unwrap_or_else(|e| Error::failed(format!("the engine's error is not what the ABI says: {e}")))
+}

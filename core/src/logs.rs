@@ -1,0 +1,127 @@
+//! Task logs: one file for each attempt that has something to say, and one for the run.
+//!
+//! A log file is opened with its first line, so a task that says nothing costs no file. Every write reaches
+//! the operating system at once: what was logged survives the process.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::event::Timestamp;
+use crate::secrets::Masker;
+
+/// Where the logs of one run are.
+#[derive(Debug, Clone)]
+pub struct RunLogs {
+    folder: PathBuf,
+    run_id: String,
+}
+
+impl RunLogs {
+    /// The logs of a run below `home`: `logs/<dag_id>/<task_id>/<run_id>.<attempt>.log`, and
+    /// `logs/<dag_id>/<run_id>.log` for the run itself.
+    #[must_use]
+    pub fn new(home: &Path, dag_id: &str, run_id: &str) -> Self {
+        Self { folder: home.join("logs").join(dag_id), run_id: run_id.to_owned() }
+    }
+
+    /// The log of an attempt; it exists once something was logged.
+    #[must_use]
+    pub fn attempt(&self, task_id: &str, attempt: u32) -> PathBuf {
+        self.folder.join(task_id).join(format!("{}.{attempt}.log", self.run_id))
+    }
+
+    /// The log of the run.
+    #[must_use]
+    pub fn run(&self) -> PathBuf {
+        self.folder.join(format!("{}.log", self.run_id))
+    }
+}
+
+/// A log file that is opened when it is first written to.
+#[derive(Debug)]
+pub struct LogFile {
+    path: PathBuf,
+    file: Option<File>,
+    buffer: String,
+}
+
+impl LogFile {
+    /// The log at this path; lines are added to what an earlier process wrote.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, file: None, buffer: String::new() }
+    }
+
+    /// Writes each line of `text` with its time and level, secrets masked, in one call to the system.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be made, or the file not be written.
+    pub fn write(&mut self, now: Timestamp, level: &str, text: &str, masker: &Masker) -> io::Result<()> {
+        self.buffer.clear();
+        let time = rfc3339(now);
+        // Masked as a whole first: a secret may be longer than a line.
+        for line in masker.mask(text).lines() {
+            // Writing to a string does not fail.
+            let _ = writeln!(self.buffer, "{time} {level:<6} {line}");
+        }
+        let path = &self.path;
+        let write = |file: &mut Option<File>, buffer: &str| match file {
+            Some(file) => file.write_all(buffer.as_bytes()),
+            None => file.insert(open(path)?).write_all(buffer.as_bytes()),
+        };
+        write(&mut self.file, &self.buffer)
+            .map_err(|e| io::Error::new(e.kind(), format!("cannot write the log {}: {e}", path.display())))
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let open = || File::options().append(true).create(true).open(path);
+    open().or_else(|error| match path.parent() {
+        Some(folder) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(folder)?;
+            open()
+        }
+        _ => Err(error),
+    })
+}
+
+/// A time as RFC 3339 in UTC, with microseconds.
+#[must_use]
+pub fn rfc3339(time: Timestamp) -> humantime::Rfc3339Timestamp {
+    let micros = Duration::from_micros(u64::try_from(time.0).unwrap_or(0));
+    humantime::format_rfc3339_micros(UNIX_EPOCH + micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_has_its_time_and_level_and_no_secret() {
+        let home = tempfile::tempdir().unwrap();
+        let path = RunLogs::new(home.path(), "dag", "run").attempt("task", 2);
+        let mut log = LogFile::new(path.clone());
+        assert!(!path.exists(), "opened with the first line only");
+        log.write(Timestamp(1_000_001), "stdout", "one\ntwo s3cret\n", &Masker::new(["s3cret"])).unwrap();
+        drop(log);
+        LogFile::new(path.clone()).write(Timestamp(2_000_000), "info", "three", &Masker::default()).unwrap();
+        insta::assert_snapshot!(fs::read_to_string(path).unwrap(), @r"
+        1970-01-01T00:00:01.000001Z stdout one
+        1970-01-01T00:00:01.000001Z stdout two ***
+        1970-01-01T00:00:02.000000Z info   three
+        ");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("file/below.log");
+        fs::write(home.path().join("file"), "").unwrap();
+        let error = LogFile::new(path).write(Timestamp(0), "info", "x", &Masker::default()).unwrap_err();
+        assert!(error.to_string().contains("below.log"), "{error}");
+    }
+}

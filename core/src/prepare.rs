@@ -1,0 +1,393 @@
+//! From a DAG file and an environment to a run that can start: every check that needs the file system or an
+//! engine, before anything runs.
+//!
+//! All mistakes are told at once. What is right but not to be had in this environment (an engine without a
+//! library, a connection) is told apart from them: it refuses a run, but a DAG with it is still valid.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::engine::Engine;
+use crate::event::TaskIdx;
+use crate::graph::Graph;
+use crate::params::{self, ConnectionKey, Connections};
+use crate::plugins::Plugins;
+use crate::scheduler::{Limits, TaskInfo};
+use crate::scripts::{LoadedScript, Scripts};
+use crate::secrets::Masker;
+use crate::spec::{Dag, Diagnostic, Diagnostics, Location, ScriptSource, SourceFile, Task};
+use crate::store::Durations;
+
+/// Engines that DAG files may name whether or not this environment has them: those that the design knows.
+pub const KNOWN_ENGINES: [&str; 8] =
+    ["bq", "cloud-function", "duckdb", "iac", "noop", "shell", "spark", "sql"];
+
+/// A DAG with all that its run needs.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The DAG as written.
+    pub dag: Dag,
+    /// The DAG file.
+    pub source: SourceFile,
+    /// Its graph.
+    pub graph: Arc<Graph>,
+    /// The engines that its tasks name; [`TaskInfo::engine`] is an index into this.
+    pub engines: Vec<Arc<Engine>>,
+    /// Hides the values of its connections.
+    pub masker: Masker,
+    tasks: Vec<PreparedTask>,
+    overrides: Map<String, Value>,
+    connections: Connections,
+    working_dir: PathBuf,
+}
+
+/// What a task needs besides its entry in the DAG file.
+#[derive(Debug, Clone)]
+struct PreparedTask {
+    engine: u32,
+    blocking: bool,
+    script: Arc<LoadedScript>,
+}
+
+/// What was found about a DAG in an environment.
+#[derive(Debug)]
+pub struct Checked {
+    /// The graph; DAG files with a cycle get no further.
+    pub graph: Arc<Graph>,
+    /// What is wrong.
+    pub mistakes: Vec<Diagnostic>,
+    /// What this environment lacks.
+    pub missing: Vec<Diagnostic>,
+    engines: Vec<Arc<Engine>>,
+    tasks: Vec<Option<PreparedTask>>,
+    connections: Connections,
+}
+
+/// Makes a DAG ready to run.
+///
+/// # Errors
+///
+/// All mistakes, and all that the environment lacks.
+pub fn prepare(
+    dag: Dag,
+    source: SourceFile,
+    plugins: &Plugins,
+    overrides: Map<String, Value>,
+) -> Result<Prepared, Diagnostics> {
+    let checked = match check(&dag, source.path(), plugins, &overrides) {
+        Ok(checked) => checked,
+        Err(cycles) => return Err(Diagnostics::new(source, cycles)),
+    };
+    let problems: Vec<Diagnostic> = checked.mistakes.into_iter().chain(checked.missing).collect();
+    let tasks: Option<Vec<PreparedTask>> = checked.tasks.into_iter().collect();
+    match tasks {
+        Some(tasks) if problems.is_empty() => Ok(Prepared {
+            masker: Masker::new(checked.connections.values().map(String::as_str)),
+            working_dir: working_dir(source.path()),
+            connections: checked.connections,
+            engines: checked.engines,
+            graph: checked.graph,
+            dag,
+            source,
+            tasks,
+            overrides,
+        }),
+        _ => Err(Diagnostics::new(source, problems)),
+    }
+}
+
+/// Checks a DAG without making it ready to run.
+///
+/// # Errors
+///
+/// The cycles of the graph.
+pub fn check(
+    dag: &Dag,
+    path: &Path,
+    plugins: &Plugins,
+    overrides: &Map<String, Value>,
+) -> Result<Checked, Vec<Diagnostic>> {
+    let cycle = |cycle: crate::graph::Cycle| {
+        Diagnostic::new(cycle.span, cycle.to_string()).with_help("take one of these dependencies out")
+    };
+    let graph = Graph::new(dag).map_err(|cycles| cycles.into_iter().map(cycle).collect::<Vec<_>>())?;
+    let root = plugins.local_root().map_or_else(|| working_dir(path), Path::to_owned);
+    let mut check = Check {
+        dag,
+        plugins,
+        overrides,
+        scripts: Scripts::new(root),
+        engines: Vec::new(),
+        by_name: HashMap::new(),
+        connections: Connections::new(),
+        asked: BTreeMap::new(),
+        mistakes: Vec::new(),
+        missing: Vec::new(),
+    };
+    let tasks = dag.tasks.iter().map(|task| check.task(task)).collect();
+    let Check { engines, connections, mistakes, missing, .. } = check;
+    Ok(Checked { graph: Arc::new(graph), mistakes, missing, engines, tasks, connections })
+}
+
+/// The folder of the DAG file, absolute.
+fn working_dir(dag_file: &Path) -> PathBuf {
+    let folder = dag_file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
+}
+
+/// The checks of one DAG on their way.
+struct Check<'a> {
+    dag: &'a Dag,
+    plugins: &'a Plugins,
+    overrides: &'a Map<String, Value>,
+    scripts: Scripts,
+    engines: Vec<Arc<Engine>>,
+    /// Each engine that was looked for, and its place in `engines` if it was found.
+    by_name: HashMap<Arc<str>, Option<u32>>,
+    connections: Connections,
+    /// Each connection that was looked for.
+    asked: BTreeMap<(String, String), bool>,
+    mistakes: Vec<Diagnostic>,
+    missing: Vec<Diagnostic>,
+}
+
+impl Check<'_> {
+    fn task(&mut self, task: &Task) -> Option<PreparedTask> {
+        let connected = self.connections_of(task);
+        let engine = self.engine_of(task);
+        if let ScriptSource::Stored { location, .. } = task.script.source
+            && location != Location::Local
+        {
+            let message = format!("scripts cannot be read from the location `{}` yet", location.name());
+            self.missing.push(Diagnostic::new(task.script_span, message));
+            return None;
+        }
+        let engine_place = engine?;
+        let engine = Arc::clone(&self.engines[engine_place as usize]);
+        let script = match self.scripts.load(&task.script, engine.script_suffix()) {
+            Ok(script) => script,
+            Err(error) => {
+                self.mistakes.push(Diagnostic::new(task.script_span, error.to_string()));
+                return None;
+            }
+        };
+        // Without its connections a task's placeholders cannot be told from mistakes.
+        if !connected {
+            return None;
+        }
+        let params = params::effective(&self.dag.params, &task.params, self.overrides, &self.connections);
+        self.check_text(task, &script, &params);
+        Some(PreparedTask { engine: engine_place, blocking: engine.blocks(&params), script })
+    }
+
+    /// Loads the task's engine, once for all tasks that name it.
+    fn engine_of(&mut self, task: &Task) -> Option<u32> {
+        let name = &task.script.engine;
+        if let Some(&place) = self.by_name.get(name) {
+            return place;
+        }
+        let place = match self.plugins.engines.get(&**name).map(|config| Engine::load(name, config)) {
+            Some(Ok(engine)) => {
+                self.engines.push(Arc::new(engine));
+                u32::try_from(self.engines.len() - 1).ok()
+            }
+            Some(Err(error)) => {
+                self.mistakes.push(Diagnostic::new(task.script_span, format!("engine `{name}`: {error}")));
+                None
+            }
+            None => {
+                self.unknown_engine(task);
+                None
+            }
+        };
+        self.by_name.insert(Arc::clone(name), place);
+        place
+    }
+
+    fn unknown_engine(&mut self, task: &Task) {
+        let name = &task.script.engine;
+        let known: Vec<&str> = self.plugins.engines.keys().map(String::as_str).collect();
+        let help = format!("add a section [engines.{name}] to plugins.toml; it has: {}", known.join(", "));
+        if KNOWN_ENGINES.contains(&&**name) {
+            let message = format!("engine `{name}` is not in this environment's plugins.toml");
+            self.missing.push(Diagnostic::new(task.script_span, message).with_help(help));
+        } else {
+            let message = format!("unknown engine `{name}`");
+            self.mistakes.push(Diagnostic::new(task.script_span, message).with_help(help));
+        }
+    }
+
+    /// Reads the task's connections, each once; whether all are there.
+    fn connections_of(&mut self, task: &Task) -> bool {
+        let mut all = true;
+        for connection in
+            self.dag.params.keys().chain(task.params.keys()).filter_map(|key| ConnectionKey::parse(key))
+        {
+            let place = (connection.section.to_owned(), connection.key.to_owned());
+            let there = match self.asked.get(&place) {
+                Some(&there) => there,
+                None => match self.plugins.connection(connection.section, connection.key) {
+                    Ok(value) => {
+                        self.connections.insert(place.clone(), value);
+                        true
+                    }
+                    Err(error) => {
+                        self.missing.push(Diagnostic::new(task.span, error.to_string()));
+                        false
+                    }
+                },
+            };
+            self.asked.insert(place, there);
+            all &= there;
+        }
+        all
+    }
+
+    fn check_text(&mut self, task: &Task, script: &LoadedScript, params: &Map<String, Value>) {
+        let Err(errors) = params::format(&script.text, params) else { return };
+        for error in errors {
+            let (id, place) = (&task.task_id, place(script, error.at));
+            let message = format!("{error} ({place}, task `{id}`)");
+            let help = "give it a value in the task's `params`, in the DAG's, or by -p NAME=VALUE";
+            let diagnostic = Diagnostic::new(task.script_span, message);
+            let no_value = error.message.ends_with("has no value");
+            self.mistakes.push(if no_value { diagnostic.with_help(help) } else { diagnostic });
+        }
+    }
+}
+
+/// `path:line:column` of a byte in a script.
+fn place(script: &LoadedScript, at: usize) -> String {
+    let source = SourceFile::new(script.name.clone().into(), script.text.to_string());
+    let (line, column) = source.line_column(u32::try_from(at).unwrap_or(u32::MAX));
+    format!("{}:{line}:{column}", script.name)
+}
+
+impl Prepared {
+    /// What the scheduler needs to know of every task, in the graph's order.
+    #[must_use]
+    pub fn infos(&self, history: &Durations) -> Vec<TaskInfo> {
+        self.dag
+            .tasks
+            .iter()
+            .zip(&self.tasks)
+            .map(|(task, prepared)| info(task, prepared.engine, prepared.blocking, history))
+            .collect()
+    }
+
+    /// The limits of this DAG on so many workers.
+    #[must_use]
+    pub fn limits(&self, workers: u32) -> Limits {
+        let engines = self.engines.iter().map(|engine| engine.max_concurrent()).collect();
+        Limits { workers, processors: self.dag.processors, engines }
+    }
+
+    /// A task's engine.
+    #[must_use]
+    pub fn engine(&self, task: TaskIdx) -> &Arc<Engine> {
+        &self.engines[self.tasks[task.get()].engine as usize]
+    }
+
+    /// A task's entry in the DAG file.
+    #[must_use]
+    pub fn task(&self, task: TaskIdx) -> &Task {
+        &self.dag.tasks[task.get()]
+    }
+
+    /// Whether a task needs a worker.
+    #[must_use]
+    pub fn blocks(&self, task: TaskIdx) -> bool {
+        self.tasks[task.get()].blocking
+    }
+
+    /// The run's parameters of the command line.
+    #[must_use]
+    pub fn overrides(&self) -> &Map<String, Value> {
+        &self.overrides
+    }
+
+    /// What a task's engine is handed for an attempt; holds secrets.
+    ///
+    /// # Errors
+    ///
+    /// A mistake in the script's placeholders. They were checked before the run, so it is a bug.
+    pub(crate) fn call(
+        &self,
+        task: TaskIdx,
+        run_id: &str,
+        attempt: u32,
+        idempotency_key: String,
+    ) -> Result<oxidag_plugin_api::Task, String> {
+        let (entry, script) = (self.task(task), &self.tasks[task.get()].script);
+        let params = params::effective(&self.dag.params, &entry.params, &self.overrides, &self.connections);
+        let text = params::format(&script.text, &params)
+            .map_err(|errors| errors.into_iter().map(|e| e.message).collect::<Vec<_>>().join("; "))?;
+        let unchanged = *text == *script.text;
+        let names = self.dag.params.keys().chain(entry.params.keys());
+        Ok(oxidag_plugin_api::Task {
+            dag_id: self.dag.dag_id.clone(),
+            run_id: run_id.to_owned(),
+            task_id: entry.task_id.clone(),
+            attempt,
+            idempotency_key,
+            script: oxidag_plugin_api::Script {
+                text: text.into_owned(),
+                name: script.name.clone(),
+                path: script.path.clone().filter(|_| unchanged),
+            },
+            connections: names
+                .filter_map(|key| ConnectionKey::parse(key))
+                .map(|c| c.name.to_owned())
+                .collect(),
+            params,
+            working_dir: self.working_dir.clone(),
+            checkpoint: None,
+        })
+    }
+}
+
+impl Checked {
+    /// As [`Prepared::infos`]; a task whose engine is missing is taken to need a worker.
+    #[must_use]
+    pub fn infos(&self, dag: &Dag, history: &Durations) -> Vec<TaskInfo> {
+        let spare = u32::try_from(self.engines.len()).unwrap_or(u32::MAX);
+        let one = |(task, prepared): (&Task, &Option<PreparedTask>)| {
+            let (engine, blocking) = prepared.as_ref().map_or((spare, true), |p| (p.engine, p.blocking));
+            info(task, engine, blocking, history)
+        };
+        dag.tasks.iter().zip(&self.tasks).map(one).collect()
+    }
+
+    /// As [`Prepared::limits`]; an engine that is missing has no limit.
+    #[must_use]
+    pub fn limits(&self, dag: &Dag, workers: u32) -> Limits {
+        let engines = self.engines.iter().map(|engine| engine.max_concurrent()).chain([None]).collect();
+        Limits { workers, processors: dag.processors, engines }
+    }
+}
+
+/// The expected duration is the median of the task's past successful attempts, else what its author says,
+/// else the median of its engine, else one second.
+fn info(task: &Task, engine: u32, blocking: bool, history: &Durations) -> TaskInfo {
+    let expected = history
+        .by_task
+        .get(&task.task_id)
+        .copied()
+        .or(task.expected_duration.map(|d| d.as_secs_f64()))
+        .or_else(|| history.by_engine.get(&*task.script.engine).copied())
+        .unwrap_or(1.0);
+    TaskInfo {
+        priority: task.priority,
+        expected,
+        rule: task.trigger_rule,
+        retries: task.retries,
+        retry_delay: task.retry_delay,
+        backoff: task.retry_backoff,
+        timeout: task.timeout,
+        engine,
+        blocking,
+    }
+}

@@ -1,0 +1,309 @@
+//! The host's side of the ABI: what an engine can do with the attempt that it was handed.
+//!
+//! One [`Call`] is one attempt. The engine holds references to it across the boundary; it may use them from
+//! any thread, and after the attempt was abandoned.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use abi_stable::prefix_type::WithMetadata;
+use abi_stable::std_types::{RResult, RStr, RString};
+use crossbeam_channel::{Sender, bounded};
+use oxidag_plugin_api::abi::{Callback, End, HostHandle, HostVtable, HostVtableRef};
+use oxidag_plugin_api::{Error, ErrorKind, Outcome};
+use serde_json::Value;
+
+use super::clock::Clock;
+use super::message::Message;
+use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx};
+use crate::logs::LogFile;
+use crate::secrets::Masker;
+
+/// What all calls of a run share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) messages: Sender<Message>,
+    /// For log lines, where somebody wants to see them.
+    pub(super) lines: Option<Sender<Event>>,
+    pub(super) masker: Masker,
+    pub(super) clock: Clock,
+}
+
+/// One attempt of one task in its engine.
+#[derive(Debug)]
+pub(super) struct Call {
+    shared: Arc<Shared>,
+    task: TaskIdx,
+    attempt: u32,
+    log: Mutex<LogFile>,
+    ended: AtomicBool,
+    abandoned: AtomicBool,
+    stop: Mutex<Stop>,
+}
+
+/// Whether the attempt is asked to stop, and who wants to know.
+#[derive(Default)]
+struct Stop {
+    asked: bool,
+    callbacks: Vec<Callback>,
+}
+
+impl Call {
+    pub(super) fn new(shared: Arc<Shared>, task: TaskIdx, attempt: u32, log: LogFile) -> Arc<Self> {
+        Arc::new(Self {
+            shared,
+            task,
+            attempt,
+            log: Mutex::new(log),
+            ended: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            stop: Mutex::default(),
+        })
+    }
+
+    /// A handle for the engine, which owns one reference to the call.
+    pub(super) fn handle(self: &Arc<Self>) -> HostHandle {
+        HostHandle { context: Arc::into_raw(Arc::clone(self)).cast(), vtable: VTABLE_REF }
+    }
+
+    /// Asks the engine to stop.
+    pub(super) fn stop(&self) {
+        let callbacks = {
+            let mut stop = lock(&self.stop);
+            stop.asked = true;
+            std::mem::take(&mut stop.callbacks)
+        };
+        callbacks.into_iter().for_each(run_callback);
+    }
+
+    /// The attempt is not waited for any longer.
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Ends the attempt before its engine saw it.
+    pub(super) fn refuse(&self, message: String) {
+        self.end(End::Error(Error::new(ErrorKind::Invalid, message)));
+    }
+
+    fn end(&self, end: End) {
+        if self.ended.swap(true, Ordering::AcqRel) {
+            self.write("warn", "the engine ended this attempt a second time; the first end counts");
+            return;
+        }
+        let end = self.attempt_end(end);
+        let callbacks = std::mem::take(&mut lock(&self.stop).callbacks);
+        callbacks.into_iter().for_each(drop_callback);
+        if let Some(failure) = &end.error {
+            self.write("error", &failure.message);
+        }
+        self.send(Message::Ended { task: self.task, attempt: self.attempt, end: Arc::new(end) });
+    }
+
+    fn attempt_end(&self, end: End) -> AttemptEnd {
+        let masker = &self.shared.masker;
+        let metrics = |metrics: serde_json::Map<String, Value>| {
+            let mut metrics = Value::Object(metrics);
+            masker.mask_json(&mut metrics);
+            Some(metrics).filter(|m| m.as_object().is_some_and(|m| !m.is_empty()))
+        };
+        match end {
+            End::Outcome(outcome) => {
+                let mut result = outcome.result;
+                if let Some(result) = &mut result {
+                    masker.mask_json(result);
+                }
+                let size = result.as_ref().map_or(0, |result| result.to_string().len());
+                let error = (size > Outcome::MAX_RESULT).then(|| Failure {
+                    kind: FailureKind::Invalid,
+                    message: format!(
+                        "the result is {size} bytes of JSON, at most {} are kept; leave data in a database or bucket and only its place in the result",
+                        Outcome::MAX_RESULT
+                    ),
+                });
+                AttemptEnd {
+                    result: result.filter(|_| error.is_none()),
+                    error,
+                    metrics: metrics(outcome.metrics),
+                }
+            }
+            End::Error(error) => AttemptEnd {
+                error: Some(Failure {
+                    kind: kind(error.kind),
+                    message: masker.mask(&error.message).into_owned(),
+                }),
+                result: None,
+                metrics: metrics(error.metrics),
+            },
+        }
+    }
+
+    fn log(&self, level: &'static str, text: &str) {
+        self.write(level, text);
+        let Some(lines) = &self.shared.lines else { return };
+        for line in self.shared.masker.mask(text).lines() {
+            let kind = EventKind::Log { task: self.task, attempt: self.attempt, level, line: line.into() };
+            // Waits where the terminal is slower than the engine. A run that has ended looks at no line.
+            let _ = lines.send(Event { ts: self.shared.clock.now(), kind });
+        }
+    }
+
+    fn write(&self, level: &str, text: &str) {
+        let now = self.shared.clock.now();
+        if let Err(error) = lock(&self.log).write(now, level, text, &self.shared.masker) {
+            self.send(Message::LogFailed(error.to_string()));
+        }
+    }
+
+    fn on_cancel(&self, callback: Callback) {
+        let mut stop = lock(&self.stop);
+        if stop.asked {
+            drop(stop);
+            run_callback(callback);
+        } else if self.has_ended() {
+            drop(stop);
+            drop_callback(callback);
+        } else {
+            stop.callbacks.push(callback);
+        }
+    }
+
+    fn checkpoint(&self, text: &str) -> Result<(), String> {
+        let mut checkpoint: Value =
+            serde_json::from_str(text).map_err(|e| format!("the checkpoint is not JSON: {e}"))?;
+        self.shared.masker.mask_json(&mut checkpoint);
+        let (stored, answer) = bounded(1);
+        self.send(Message::Checkpoint { task: self.task, attempt: self.attempt, checkpoint, stored });
+        answer.recv().unwrap_or_else(|_| Err("the run has ended".to_owned()))
+    }
+
+    fn progress(&self, fraction: f64, message: &str) {
+        let fraction = (0.0..=1.0).contains(&fraction).then_some(fraction);
+        let message = self.shared.masker.mask(message).into();
+        let kind = EventKind::Progress { task: self.task, attempt: self.attempt, fraction, message };
+        self.send(Message::Progress(Event { ts: self.shared.clock.now(), kind }));
+    }
+
+    fn send(&self, message: Message) {
+        // The loop is gone once the run has ended; then nobody waits for an abandoned attempt.
+        let _ = self.shared.messages.send(message);
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let callbacks = std::mem::take(&mut lock(&self.stop).callbacks);
+        callbacks.into_iter().for_each(drop_callback);
+    }
+}
+
+fn kind(kind: ErrorKind) -> FailureKind {
+    match kind {
+        ErrorKind::Invalid => FailureKind::Invalid,
+        ErrorKind::Failed => FailureKind::Failed,
+        ErrorKind::Transient => FailureKind::Transient,
+        ErrorKind::Cancelled => FailureKind::Cancelled,
+        ErrorKind::Panicked => FailureKind::Panicked,
+    }
+}
+
+/// Nothing that a panic could leave half done is behind these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run_callback(callback: Callback) {
+    (callback.call)(callback.data);
+}
+
+fn drop_callback(callback: Callback) {
+    (callback.drop)(callback.data);
+}
+
+static VTABLE: WithMetadata<HostVtable> = WithMetadata::new(HostVtable {
+    retain,
+    release,
+    log,
+    progress,
+    cancelled,
+    on_cancel,
+    checkpoint,
+    append,
+    complete,
+});
+
+const VTABLE_REF: HostVtableRef = HostVtableRef(VTABLE.static_as_prefix());
+
+/// # Safety
+///
+/// `context` must come from [`Call::handle`], and the caller own a reference to it.
+unsafe fn call<'a>(context: *const ()) -> &'a Call {
+    // SAFETY: by this function's contract the call is alive while the engine's reference is.
+    unsafe { &*context.cast::<Call>() }
+}
+
+extern "C" fn retain(context: *const ()) {
+    // SAFETY: the engine owns a reference while it calls.
+    unsafe { Arc::increment_strong_count(context.cast::<Call>()) }
+}
+
+extern "C" fn release(context: *const ()) {
+    // SAFETY: the engine gives up a reference that it owns.
+    unsafe { Arc::decrement_strong_count(context.cast::<Call>()) }
+}
+
+extern "C" fn log(context: *const (), level: u8, text: RStr<'_>) {
+    const LEVELS: [&str; 6] = ["debug", "info", "warn", "error", "stdout", "stderr"];
+    let level = LEVELS.get(usize::from(level)).copied().unwrap_or("info");
+    // SAFETY: the engine owns a reference while it calls.
+    unsafe { call(context) }.log(level, text.as_str());
+}
+
+extern "C" fn progress(context: *const (), fraction: f64, message: RStr<'_>) {
+    // SAFETY: the engine owns a reference while it calls.
+    unsafe { call(context) }.progress(fraction, message.as_str());
+}
+
+extern "C" fn cancelled(context: *const ()) -> bool {
+    // SAFETY: the engine owns a reference while it calls.
+    lock(&unsafe { call(context) }.stop).asked
+}
+
+extern "C" fn on_cancel(context: *const (), callback: Callback) {
+    // SAFETY: the engine owns a reference while it calls.
+    unsafe { call(context) }.on_cancel(callback);
+}
+
+extern "C" fn checkpoint(context: *const (), checkpoint: RStr<'_>) -> RResult<(), RString> {
+    // SAFETY: the engine owns a reference while it calls.
+    unsafe { call(context) }.checkpoint(checkpoint.as_str()).map_err(RString::from).into()
+}
+
+extern "C" fn append(_context: *const (), _addition: RStr<'_>) -> RResult<(), RString> {
+    RResult::RErr("tasks cannot be added to a running DAG by this version of oxidag".into())
+}
+
+extern "C" fn complete(context: *const (), end: RStr<'_>) {
+    let end = serde_json::from_str(end.as_str()).unwrap_or_else(|e| {
+        End::Error(Error::new(
+            ErrorKind::Panicked,
+            format!("the engine ended its task in a way that the ABI does not know: {e}"),
+        ))
+    });
+    // SAFETY: the engine owns a reference while it calls.
+    unsafe { call(context) }.end(end);
+}
+
+impl std::fmt::Debug for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stop").field("asked", &self.asked).field("callbacks", &self.callbacks.len()).finish()
+    }
+}

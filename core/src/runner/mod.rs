@@ -1,0 +1,412 @@
+//! The runner: one loop owns the run. Only it calls engines (through its [`workers`]) and only it emits
+//! events, each of which is stored before anyone else sees it.
+//!
+//! What to do is decided by [`crate::scheduler`]; here it is carried out.
+
+mod call;
+mod clock;
+mod message;
+mod report;
+mod workers;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded, never, select};
+use serde_json::Value;
+
+use call::{Call, Shared};
+use clock::Clock;
+use message::Message;
+pub use message::{Controller, Mailbox};
+pub use report::Reporter;
+use report::Reports;
+use workers::{Job, RunInfo, Workers};
+
+use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx, Timestamp};
+use crate::logs::{LogFile, RunLogs};
+use crate::prepare::Prepared;
+use crate::scheduler::{Action, Input, Scheduler, StopReason};
+use crate::state::{RunState, TaskState};
+use crate::store::{NewRun, RunJournal, Store, StoreError};
+
+/// How long an attempt that is asked to stop has for it; longer than engines give their own processes.
+pub const GRACE: Duration = Duration::from_secs(30);
+
+/// Log lines that may be under way to the loop before engines have to wait.
+const LINES: usize = 4096;
+
+/// Messages that one turn of the loop takes at most, so that what they start does not wait for them all.
+const BATCH: usize = 512;
+
+/// What a run needs besides the prepared DAG.
+pub struct RunRequest<'a> {
+    /// Where the run is stored.
+    pub store: &'a Store,
+    /// `OXIDAG_HOME`, for the logs.
+    pub home: PathBuf,
+    /// The run's id.
+    pub run_id: String,
+    /// The environment's name, if one was chosen.
+    pub environment: Option<&'a str>,
+    /// How many blocking tasks run at once.
+    pub workers: u32,
+    /// Where the run is told to stop.
+    pub mailbox: Mailbox,
+    /// Who looks at it.
+    pub reporter: Box<dyn Reporter>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunEnd {
+    /// The run's final state.
+    pub state: RunState,
+    /// Why the run itself could not go on.
+    pub error: Option<Failure>,
+}
+
+/// Why a run could not begin. Nothing ran.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store refuses it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log folder cannot be written to.
+    #[error("{0}")]
+    Logs(io::Error),
+    /// The system gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// Runs a DAG to its end.
+///
+/// # Errors
+///
+/// When the run could not begin. Once it has, whatever happens is its [`RunEnd`].
+pub fn run(prepared: Arc<Prepared>, request: RunRequest<'_>) -> Result<RunEnd, RunError> {
+    let clock = Clock::new();
+    let started_at = clock.now();
+    let history = request.store.durations(&prepared.dag.dag_id)?;
+    let logs = RunLogs::new(&request.home, &prepared.dag.dag_id, &request.run_id);
+    let mut run_log = LogFile::new(logs.run());
+    let (tasks, workers) = (prepared.graph.len(), request.workers);
+    let begins =
+        format!("run {} of {} begins: {tasks} tasks, {workers} workers", request.run_id, prepared.dag.dag_id);
+    let journal = begin(&prepared, &request, started_at)?;
+    run_log.write(started_at, "info", &begins, &prepared.masker).map_err(RunError::Logs)?;
+
+    let (lines_in, lines) = bounded(LINES);
+    let wants_logs = request.reporter.wants_logs();
+    let shared = Arc::new(Shared {
+        messages: request.mailbox.sender.clone(),
+        lines: wants_logs.then_some(lines_in),
+        masker: prepared.masker.clone(),
+        clock,
+    });
+    let info = RunInfo { prepared: Arc::clone(&prepared), run_id: request.run_id, started_at };
+    let runner = Runner {
+        scheduler: Scheduler::new(
+            Arc::clone(&prepared.graph),
+            prepared.infos(&history),
+            prepared.limits(workers),
+            GRACE,
+        ),
+        workers: Workers::start(info, &shared, workers).map_err(RunError::Thread)?,
+        reports: Reports::start(request.reporter).map_err(RunError::Thread)?,
+        messages: request.mailbox.receiver,
+        lines: if wants_logs { lines } else { never() },
+        calls: HashMap::new(),
+        ends: HashMap::new(),
+        actions: Vec::new(),
+        events: Vec::new(),
+        fatal: None,
+        ended: None,
+        prepared,
+        journal,
+        shared,
+        run_log,
+        logs,
+    };
+    Ok(runner.run(clock))
+}
+
+fn begin(
+    prepared: &Prepared,
+    request: &RunRequest<'_>,
+    started_at: Timestamp,
+) -> Result<RunJournal, StoreError> {
+    let params = Value::Object(prepared.overrides().clone());
+    let dag = &prepared.dag;
+    request.store.begin_run(NewRun {
+        run_id: &request.run_id,
+        dag_id: &dag.dag_id,
+        started_at,
+        environment: request.environment,
+        dag_path: &prepared.source.path().display().to_string(),
+        dag_source: prepared.source.text(),
+        params: &params,
+        tasks: &mut dag.tasks.iter().map(|task| (task.task_id.as_str(), &*task.script.engine)),
+    })
+}
+
+/// A run on its way.
+struct Runner {
+    prepared: Arc<Prepared>,
+    scheduler: Scheduler,
+    journal: RunJournal,
+    workers: Workers,
+    reports: Reports,
+    messages: Receiver<Message>,
+    lines: Receiver<Event>,
+    shared: Arc<Shared>,
+    logs: RunLogs,
+    run_log: LogFile,
+    /// The attempts that engines have.
+    calls: HashMap<TaskIdx, Arc<Call>>,
+    /// How attempts ended whose tasks' states change in this turn.
+    ends: HashMap<TaskIdx, Arc<AttemptEnd>>,
+    actions: Vec<Action>,
+    /// What happened in this turn.
+    events: Vec<Event>,
+    /// Why the run itself cannot go on.
+    fatal: Option<Failure>,
+    ended: Option<RunState>,
+}
+
+impl Runner {
+    fn run(mut self, clock: Clock) -> RunEnd {
+        self.events.push(run_state(clock.now(), RunState::Running, None));
+        let started = self.scheduler.start(&mut self.actions);
+        self.or_fatal(started);
+        self.turn(clock.now());
+        while self.ended.is_none() {
+            if self.actions.is_empty() {
+                self.wait(clock);
+            }
+            self.turn(clock.now());
+        }
+        self.finish(clock.now())
+    }
+
+    /// Waits for something to happen and takes it, with what else has happened meanwhile.
+    fn wait(&mut self, clock: Clock) {
+        let lines = if self.reports.keeps_up() { self.lines.clone() } else { never() };
+        let timeout = self.scheduler.next_tick().map_or(Duration::from_secs(3600), |tick| clock.until(tick));
+        select! {
+            recv(self.messages) -> message => if let Ok(message) = message { self.take(message, clock.now()) },
+            recv(lines) -> line => self.events.extend(line),
+            default(timeout) => {}
+        }
+        self.events.extend(lines.try_iter().take(BATCH));
+        for _ in 0..BATCH {
+            let Ok(message) = self.messages.try_recv() else { break };
+            self.take(message, clock.now());
+        }
+        let now = clock.now();
+        if self.scheduler.next_tick().is_some_and(|tick| tick <= now) {
+            self.input(Input::Tick, now);
+        }
+    }
+
+    fn take(&mut self, message: Message, now: Timestamp) {
+        match message {
+            Message::Ended { task, attempt, end } => self.attempt_ended(task, attempt, end, now),
+            Message::Deferred { task, attempt } => self.input(Input::Deferred { task, attempt }, now),
+            Message::Checkpoint { task, attempt, checkpoint, stored } => {
+                let kind = EventKind::Checkpoint { task, attempt, checkpoint: Arc::new(checkpoint) };
+                let event = Event { ts: now, kind };
+                let result = self.journal.record(std::slice::from_ref(&event)).map_err(|e| e.to_string());
+                // The engine may have gone meanwhile.
+                let _ = stored.send(result);
+            }
+            Message::Progress(event) => self.events.push(event),
+            Message::LogFailed(message) => self.fail(message),
+            Message::Cancel => self.input(Input::Cancel, now),
+            Message::Kill => {
+                self.input(Input::Cancel, now);
+                // As if every grace period were over.
+                self.input(Input::Tick, now.after(GRACE));
+            }
+        }
+    }
+
+    fn attempt_ended(&mut self, task: TaskIdx, attempt: u32, end: Arc<AttemptEnd>, now: Timestamp) {
+        let end = match (&end.error, self.scheduler.stop_reason(task)) {
+            (Some(error), Some(StopReason::Deadline)) => Arc::new(AttemptEnd {
+                error: Some(Failure {
+                    kind: FailureKind::TimedOut,
+                    message: self.timed_out(task, &error.message),
+                }),
+                ..(*end).clone()
+            }),
+            _ => end,
+        };
+        let failure = end.error.as_ref().map(|error| error.kind);
+        self.ends.insert(task, end);
+        self.input(Input::Ended { task, attempt, failure }, now);
+    }
+
+    fn timed_out(&self, task: TaskIdx, message: &str) -> String {
+        let timeout = self.prepared.task(task).timeout.unwrap_or_default();
+        format!("stopped after its timeout of {}: {message}", humantime::format_duration(timeout))
+    }
+
+    fn input(&mut self, input: Input, now: Timestamp) {
+        let handled = self.scheduler.handle(input, now, &mut self.actions);
+        self.or_fatal(handled);
+    }
+
+    /// Carries out what follows: first stores it, then does it, then tells it.
+    fn turn(&mut self, now: Timestamp) {
+        let dispatched = self.scheduler.dispatch(now, &mut self.actions);
+        self.or_fatal(dispatched);
+        let actions = std::mem::take(&mut self.actions);
+        actions.iter().for_each(|&action| self.note(action, now));
+        self.ends.clear();
+        if let Err(error) = self.journal.record(&self.events) {
+            self.fail(error.to_string());
+            // What is not stored is not told.
+            self.events.clear();
+        }
+        actions.iter().for_each(|&action| self.act(action));
+        self.actions = actions;
+        self.actions.clear();
+        if self.fatal.is_some() && self.ended.is_none() {
+            self.input(Input::Cancel, now);
+        }
+        if !self.events.is_empty() {
+            self.reports.send(std::mem::take(&mut self.events));
+        }
+    }
+
+    /// An action as the event that it is.
+    fn note(&mut self, action: Action, now: Timestamp) {
+        match action {
+            Action::State { task, attempt, state } => {
+                let end = self
+                    .ends
+                    .get(&task)
+                    .filter(|_| state.is_terminal() || state == TaskState::UpForRetry)
+                    .cloned();
+                if let Some(failure) = end.as_ref().and_then(|end| end.error.as_ref()) {
+                    self.note_failure(task, attempt, state, failure, now);
+                }
+                self.events.push(Event { ts: now, kind: EventKind::TaskState { task, attempt, state, end } });
+            }
+            Action::Abandon { task, .. } => {
+                let what =
+                    "the engine did not stop in time and was abandoned; what it started may still be running";
+                let message = match self.scheduler.stop_reason(task) {
+                    Some(StopReason::Deadline) => self.timed_out(task, what),
+                    _ => what.to_owned(),
+                };
+                let error = Some(Failure { kind: FailureKind::Abandoned, message });
+                self.ends.insert(task, Arc::new(AttemptEnd { error, ..AttemptEnd::default() }));
+            }
+            Action::Start { .. } | Action::Stop { .. } | Action::RunEnded(_) => {}
+        }
+    }
+
+    fn note_failure(
+        &mut self,
+        task: TaskIdx,
+        attempt: u32,
+        state: TaskState,
+        failure: &Failure,
+        now: Timestamp,
+    ) {
+        let text =
+            format!("{} attempt {attempt} {state}: {}", self.prepared.graph.name(task), failure.message);
+        if let Err(error) = self.run_log.write(now, "error", &text, &self.shared.masker) {
+            self.fail(error.to_string());
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            // What could not be stored is not started.
+            Action::Start { task, attempt } => {
+                let log = LogFile::new(self.logs.attempt(self.prepared.graph.name(task), attempt));
+                let call = Call::new(Arc::clone(&self.shared), task, attempt, log);
+                self.calls.insert(task, Arc::clone(&call));
+                if self.fatal.is_none() {
+                    self.workers.start_attempt(Job { task, attempt, call });
+                } else {
+                    call.refuse("not started, since the run cannot go on".to_owned());
+                }
+            }
+            Action::Stop { task, .. } => {
+                if let Some(call) = self.calls.get(&task) {
+                    call.stop();
+                }
+            }
+            Action::Abandon { task, .. } => {
+                let Some(call) = self.calls.remove(&task) else { return };
+                if let Err(error) = self.workers.abandon(task, &call) {
+                    self.fail(format!("cannot start a thread: {error}"));
+                }
+            }
+            Action::State { task, state, .. } => {
+                if !state.is_in_flight() {
+                    self.calls.remove(&task);
+                }
+            }
+            Action::RunEnded(state) => self.ended = Some(state),
+        }
+    }
+
+    /// The run itself cannot go on: everything is cancelled, and the first reason kept.
+    fn fail(&mut self, message: String) {
+        let message = self.shared.masker.mask(&message).into_owned();
+        self.fatal.get_or_insert(Failure { kind: FailureKind::Failed, message });
+    }
+
+    fn or_fatal<E: std::fmt::Display>(&mut self, result: Result<(), E>) {
+        if let Err(error) = result {
+            self.fail(format!("a bug in the scheduler: {error}"));
+            self.ended = Some(RunState::Failed);
+        }
+    }
+
+    fn finish(mut self, now: Timestamp) -> RunEnd {
+        let mut end = RunEnd {
+            state: if self.fatal.is_some() {
+                RunState::Failed
+            } else {
+                self.ended.unwrap_or(RunState::Failed)
+            },
+            error: self.fatal.take(),
+        };
+        if let Err(error) =
+            self.run_log.write(now, "info", &format!("run {}", end.state), &self.shared.masker)
+        {
+            end.fail(error.to_string());
+        }
+        let last = run_state(now, end.state, end.error.clone());
+        let stored = self.journal.record(&[last]).and_then(|()| self.journal.finish());
+        if let Err(error) = stored {
+            end.fail(error.to_string());
+        }
+        self.reports.send(vec![run_state(now, end.state, end.error.clone())]);
+        self.calls.clear();
+        self.workers.finish();
+        self.reports.finish();
+        end
+    }
+}
+
+impl RunEnd {
+    fn fail(&mut self, message: String) {
+        self.state = RunState::Failed;
+        self.error.get_or_insert(Failure { kind: FailureKind::Failed, message });
+    }
+}
+
+fn run_state(ts: Timestamp, state: RunState, error: Option<Failure>) -> Event {
+    Event { ts, kind: EventKind::RunState { state, error: error.map(Arc::new) } }
+}

@@ -1,0 +1,152 @@
+//! The threads that call engines: workers for tasks that block, and one launcher for those that do not.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use sha2::{Digest, Sha256};
+
+use super::call::{Call, Shared};
+use super::message::Message;
+use crate::event::{TaskIdx, Timestamp};
+use crate::prepare::Prepared;
+
+/// An attempt for a worker or the launcher.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) task: TaskIdx,
+    pub(super) attempt: u32,
+    pub(super) call: Arc<Call>,
+}
+
+/// What the threads need to know of the run.
+#[derive(Debug)]
+pub(super) struct RunInfo {
+    pub(super) prepared: Arc<Prepared>,
+    pub(super) run_id: String,
+    pub(super) started_at: Timestamp,
+}
+
+/// All threads that call engines.
+///
+/// The scheduler starts a task only when a worker is idle, so nothing queues up here.
+pub(super) struct Workers {
+    run: Arc<RunInfo>,
+    shared: Arc<Shared>,
+    blocking: Lane,
+    launches: Lane,
+    /// Threads that an abandoned attempt keeps; they are not waited for.
+    lost: usize,
+}
+
+struct Lane {
+    jobs: Sender<Job>,
+    queue: Receiver<Job>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    pub(super) fn start(run: RunInfo, shared: &Arc<Shared>, workers: u32) -> io::Result<Self> {
+        let mut pool = Self {
+            run: Arc::new(run),
+            shared: Arc::clone(shared),
+            blocking: Lane::new(),
+            launches: Lane::new(),
+            lost: 0,
+        };
+        let blocks = |pool: &Self| pool.run.prepared.graph.tasks().any(|task| pool.run.prepared.blocks(task));
+        let count = if blocks(&pool) { workers } else { 0 };
+        for _ in 0..count {
+            pool.add_worker()?;
+        }
+        if pool.run.prepared.graph.tasks().any(|task| !pool.run.prepared.blocks(task)) {
+            let launcher = pool.launches.spawn("oxidag-launcher", &pool.run, &pool.shared)?;
+            pool.launches.threads.push(launcher);
+        }
+        Ok(pool)
+    }
+
+    /// Hands an attempt to its engine.
+    pub(super) fn start_attempt(&self, job: Job) {
+        let lane = if self.run.prepared.blocks(job.task) { &self.blocking } else { &self.launches };
+        // The lane keeps a receiver itself, so the channel is never closed.
+        let _ = lane.jobs.send(job);
+    }
+
+    /// The attempt is not waited for any longer; a worker that it keeps is replaced.
+    pub(super) fn abandon(&mut self, task: TaskIdx, call: &Call) -> io::Result<()> {
+        call.abandon();
+        if !self.run.prepared.blocks(task) {
+            return Ok(());
+        }
+        self.lost += 1;
+        self.add_worker()
+    }
+
+    /// Lets the threads end, and waits for all that can.
+    pub(super) fn finish(self) {
+        let lost = self.lost;
+        for lane in [self.blocking, self.launches] {
+            drop((lane.jobs, lane.queue));
+            if lost == 0 {
+                // A worker does not panic: engines' panics are caught on their side.
+                lane.threads.into_iter().for_each(|thread| drop(thread.join()));
+            }
+        }
+    }
+
+    fn add_worker(&mut self) -> io::Result<()> {
+        let worker = self.blocking.spawn("oxidag-worker", &self.run, &self.shared)?;
+        self.blocking.threads.push(worker);
+        Ok(())
+    }
+}
+
+impl Lane {
+    fn new() -> Self {
+        let (jobs, queue) = unbounded();
+        Self { jobs, queue, threads: Vec::new() }
+    }
+
+    fn spawn(&self, name: &str, run: &Arc<RunInfo>, shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
+        let (queue, run, shared) = (self.queue.clone(), Arc::clone(run), Arc::clone(shared));
+        thread::Builder::new().name(name.to_owned()).spawn(move || work(&queue, &run, &shared))
+    }
+}
+
+fn work(queue: &Receiver<Job>, run: &RunInfo, shared: &Shared) {
+    while let Ok(job) = queue.recv() {
+        hand_over(run, &job);
+        if job.call.is_abandoned() {
+            // Another thread has taken this one's place.
+            return;
+        }
+        if !job.call.has_ended() {
+            let _ = shared.messages.send(Message::Deferred { task: job.task, attempt: job.attempt });
+        }
+    }
+}
+
+fn hand_over(run: &RunInfo, job: &Job) {
+    let key = idempotency_key(run, job);
+    let task = match run.prepared.call(job.task, &run.run_id, job.attempt, key) {
+        Ok(task) => task,
+        Err(message) => return job.call.refuse(message),
+    };
+    match serde_json::to_string(&task) {
+        Ok(json) => run.prepared.engine(job.task).run(&json, job.call.handle()),
+        Err(error) => job.call.refuse(format!("the task cannot be written as JSON: {error}")),
+    }
+}
+
+/// The same for the same attempt, and different for any other one anywhere: the run's start is part of it,
+/// since run ids may be chosen by the user. Letters, digits and `-`, as remote services want job ids.
+fn idempotency_key(run: &RunInfo, job: &Job) -> String {
+    let task = &run.prepared.task(job.task).task_id;
+    let identity =
+        format!("{}\0{}\0{}\0{task}\0{}", run.prepared.dag.dag_id, run.run_id, run.started_at.0, job.attempt);
+    let digest = Sha256::digest(identity.as_bytes());
+    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("oxidag-{hex}")
+}

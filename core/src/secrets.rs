@@ -1,0 +1,153 @@
+//! Masking of secrets: whatever leaves the scheduler passes through here first.
+//!
+//! No I/O. A secret that is printed in another form (reversed, in base64) is not recognised.
+
+use std::borrow::Cow;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use serde_json::Value;
+
+/// What stands in place of a secret.
+pub const MASK: &str = "***";
+
+/// Parts of a secret that are shorter than this are not masked on their own: `{` is a line of many keys.
+const SHORTEST_PART: usize = 8;
+
+/// Knows the secrets of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Masker(Option<AhoCorasick>);
+
+impl Masker {
+    /// A masker of these values. The lines of a text and the strings in a JSON document are masked as well,
+    /// each also as JSON writes it.
+    #[must_use]
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut patterns = Vec::new();
+        for secret in secrets {
+            add(&mut patterns, secret.to_owned());
+            add_lines(&mut patterns, secret);
+            if let Ok(value) = serde_json::from_str::<Value>(secret) {
+                add_strings(&mut patterns, &value);
+            }
+        }
+        patterns.sort_unstable();
+        patterns.dedup();
+        if patterns.is_empty() {
+            return Self(None);
+        }
+        // Building fails only beyond 2^31 states, far above what a configuration can hold.
+        Self(AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(patterns).ok())
+    }
+
+    /// The text with every secret replaced by [`MASK`].
+    #[must_use]
+    pub fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match &self.0 {
+            Some(automaton) if automaton.is_match(text) => {
+                let mut masked = String::with_capacity(text.len());
+                automaton.replace_all_with(text, &mut masked, |_, _, out| {
+                    out.push_str(MASK);
+                    true
+                });
+                Cow::Owned(masked)
+            }
+            _ => Cow::Borrowed(text),
+        }
+    }
+
+    /// Masks every string in a JSON value, names included.
+    pub fn mask_json(&self, value: &mut Value) {
+        if self.0.is_none() {
+            return;
+        }
+        match value {
+            Value::String(text) => {
+                if let Cow::Owned(masked) = self.mask(text) {
+                    *text = masked;
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.mask_json(item)),
+            Value::Object(map) => {
+                *map = std::mem::take(map)
+                    .into_iter()
+                    .map(|(key, mut item)| {
+                        self.mask_json(&mut item);
+                        (self.mask(&key).into_owned(), item)
+                    })
+                    .collect();
+            }
+            // A number that is a secret: `pin: 4711` printed as JSON.
+            Value::Number(number) => {
+                if let Cow::Owned(masked) = self.mask(&number.to_string()) {
+                    *value = Value::String(masked);
+                }
+            }
+            Value::Bool(_) | Value::Null => {}
+        }
+    }
+}
+
+/// Adds a secret as it is and as it stands between the quotes of JSON.
+fn add(patterns: &mut Vec<String>, secret: String) {
+    if secret.is_empty() {
+        return;
+    }
+    let json = Value::String(secret.clone()).to_string();
+    patterns.push(json[1..json.len() - 1].to_owned());
+    patterns.push(secret);
+}
+
+fn add_lines(patterns: &mut Vec<String>, text: &str) {
+    let lines = text.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_PART);
+    lines.for_each(|line| add(patterns, line.to_owned()));
+}
+
+fn add_strings(patterns: &mut Vec<String>, value: &Value) {
+    match value {
+        Value::String(text) => {
+            if text.len() >= SHORTEST_PART {
+                add(patterns, text.clone());
+            }
+            add_lines(patterns, text);
+        }
+        Value::Array(items) => items.iter().for_each(|item| add_strings(patterns, item)),
+        Value::Object(map) => map.values().for_each(|item| add_strings(patterns, item)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_secret_is_masked_wherever_it_stands() {
+        let masker = Masker::new(["s3cret", "s3cret-and-more", ""]);
+        assert_eq!(masker.mask("a s3cret, s3cret-and-more."), "a ***, ***.");
+        assert_eq!(masker.mask("nothing here"), "nothing here");
+    }
+
+    #[test]
+    fn the_lines_and_fields_of_a_key_file_are_masked_one_by_one() {
+        let key = "{\n  \"client_email\": \"me@example.com\",\n  \"private_key\": \"-----BEGIN-----\\nMIIEvQIBADANBg\\n\"\n}";
+        let masker = Masker::new([key]);
+        assert_eq!(masker.mask(key), MASK);
+        assert_eq!(masker.mask("user me@example.com"), "user ***");
+        assert_eq!(masker.mask("MIIEvQIBADANBg"), MASK);
+        assert_eq!(masker.mask("{ }"), "{ }");
+    }
+
+    #[test]
+    fn a_secret_is_masked_as_json_writes_it() {
+        let masker = Masker::new(["pass\"word"]);
+        assert_eq!(masker.mask(r#"{"url": "pass\"word"}"#), r#"{"url": "***"}"#);
+    }
+
+    #[test]
+    fn values_and_names_in_json_are_masked() {
+        let mut value = json!({"s3cret": ["s3cret", 1], "pin": 4711});
+        Masker::new(["s3cret", "4711"]).mask_json(&mut value);
+        assert_eq!(value, json!({"***": ["***", 1], "pin": "***"}));
+    }
+}

@@ -1,0 +1,134 @@
+//! The top of a DAG file: pyDag's wrapper, and the keys of the DAG itself.
+
+use super::super::dag::{Backoff, Dag};
+use super::super::diagnostic::{Mistakes, quote};
+use super::super::keys::DagKey;
+use super::super::links;
+use super::super::source::{SourceFile, Span};
+use super::super::tree::{Entry, Node, Parsed, Value};
+use super::task::Defaults;
+use super::{Found, LONGEST_ID, Lower, is_id_character};
+
+/// The key around a DAG in pyDag's files.
+const WRAPPER: &str = "dag";
+
+/// Everything a file says, or everything that is wrong with it.
+pub(in super::super) fn dag(source: &SourceFile, parsed: Parsed<'_>) -> Result<Dag, Mistakes> {
+    let mut lower = Lower::new(source, parsed.mistakes);
+    let mut dag = Dag::named(default_id(source));
+    if let Some((entries, span)) = lower.top(parsed.root) {
+        lower.dag(&mut dag, entries, span);
+    }
+    let mut mistakes = lower.into_mistakes();
+    links::check(&dag.tasks, source, &mut mistakes);
+    if mistakes.is_empty() { Ok(dag) } else { Err(mistakes) }
+}
+
+/// The file's stem, with `_` for what an id may not hold.
+fn default_id(source: &SourceFile) -> String {
+    let stem = source.path().file_stem().map(|stem| stem.to_string_lossy());
+    let stem = stem.as_deref().unwrap_or_default();
+    let valid = |c| if is_id_character(c) { c } else { '_' };
+    let id: String = stem.chars().take(LONGEST_ID).map(valid).collect();
+    if matches!(&*id, "" | "." | "..") { WRAPPER.to_owned() } else { id }
+}
+
+impl Lower<'_> {
+    /// The keys of the DAG, out of pyDag's wrapper if it is there.
+    fn top<'a>(&mut self, root: Node<'a>) -> Option<(Box<[Entry<'a>]>, Span)> {
+        let span = root.span;
+        let mut entries = self.dag_entries(root)?;
+        let Some(at) = entries.iter().position(|entry| entry.key == WRAPPER) else {
+            return Some((entries, span));
+        };
+        for (beside, entry) in entries.iter().enumerate() {
+            if beside != at {
+                let message = format!("{} stands beside `{WRAPPER}`", quote(&entry.key));
+                self.mistake_with_help(entry.key_span, message, format!("move it into `{WRAPPER}`"));
+            }
+        }
+        let wrapped = std::mem::replace(&mut entries[at].value.value, Value::Null);
+        let span = entries[at].value.span;
+        let entries = self.dag_entries(Node { span, value: wrapped })?;
+        Some((entries, span))
+    }
+
+    fn dag_entries<'a>(&mut self, node: Node<'a>) -> Option<Box<[Entry<'a>]>> {
+        match node.value {
+            Value::Map(entries) => Some(entries),
+            Value::Invalid => None,
+            other => {
+                let message = format!("expected a mapping with the keys of a DAG, found {}", other.found());
+                let help =
+                    "a DAG file is JSON or YAML and holds at least `tasks`; `oxidag schema dag` describes it";
+                self.mistake_with_help(node.span, message, help);
+                None
+            }
+        }
+    }
+
+    fn dag(&mut self, dag: &mut Dag, entries: Box<[Entry<'_>]>, span: Span) {
+        let mut defaults = Defaults::default();
+        let mut tasks = None;
+        let mut found = Found::none();
+        for entry in entries {
+            let Some(key) = self.key::<DagKey>(&entry) else {
+                continue;
+            };
+            found.add(key);
+            if key == DagKey::Tasks {
+                // Read last: the defaults of tasks may stand behind them.
+                tasks = Some(entry.value);
+            } else {
+                self.dag_value(dag, &mut defaults, key, &entry.key, entry.value);
+            }
+        }
+        self.require(&found, span);
+        if let Some(tasks) = tasks {
+            self.tasks(dag, &defaults, tasks);
+        }
+    }
+
+    fn dag_value(&mut self, dag: &mut Dag, defaults: &mut Defaults, key: DagKey, name: &str, node: Node<'_>) {
+        match key {
+            DagKey::DagId => {
+                if let Some(id) = self.id(name, node) {
+                    dag.dag_id = id;
+                }
+            }
+            DagKey::Description => dag.description = self.text_or_none(name, node),
+            DagKey::Owner => dag.owner = self.text_or_none(name, node),
+            DagKey::Tags => dag.tags = self.texts(name, node),
+            DagKey::ScheduleInterval => dag.schedule_interval = self.schedule(name, node),
+            DagKey::StartDate => dag.start_date = self.date(name, node),
+            DagKey::Processors => dag.processors = self.count(name, &node, 1),
+            DagKey::Retries => defaults.retries = self.count(name, &node, 0).unwrap_or_default(),
+            DagKey::RetryDelay => {
+                if let Some(delay) = self.duration(name, &node) {
+                    defaults.retry_delay = delay;
+                }
+            }
+            DagKey::RetryBackoff => {
+                defaults.retry_backoff = self.choice(name, node, &Backoff::NAMES).unwrap_or_default();
+            }
+            DagKey::ScriptCache => dag.script_cache = self.flag(name, &node).unwrap_or_default(),
+            DagKey::ExpireCache => dag.expire_cache = self.duration(name, &node),
+            DagKey::Params => dag.params = self.params(name, node),
+            DagKey::Tasks => {}
+        }
+    }
+
+    fn tasks(&mut self, dag: &mut Dag, defaults: &Defaults, node: Node<'_>) {
+        if let Value::List(tasks) = &node.value
+            && tasks.is_empty()
+        {
+            self.mistake(node.span, "a DAG has at least one task");
+        }
+        let tasks = self.list("tasks", "a list of tasks", node);
+        dag.tasks = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            let task = self.task(defaults, task);
+            dag.tasks.extend(task);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The JSON Schema and the reading of files agree.
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+use super::super::keys::{DagKey, Keys, ScriptKey, TaskKey};
+use super::super::{Location, TriggerRule, schema};
+use super::read;
+
+fn validator() -> Validator {
+    let schema = schema();
+    jsonschema::meta::validate(&schema).unwrap();
+    jsonschema::validator_for(&schema).unwrap()
+}
+
+/// A file of one task in which the task has these further keys.
+fn with_task(keys: Value) -> Value {
+    let mut task = json!({"task_id": "a", "script": "local.b.f.sql.n"});
+    merge(&mut task, keys);
+    json!({"tasks": [task]})
+}
+
+/// A file of one task in which the DAG has these further keys.
+fn with_dag(keys: Value) -> Value {
+    let mut dag = with_task(json!({}));
+    merge(&mut dag, keys);
+    dag
+}
+
+fn merge(into: &mut Value, keys: Value) {
+    let Value::Object(keys) = keys else { panic!("{keys}") };
+    into.as_object_mut().unwrap().extend(keys);
+}
+
+fn scripts(scripts: impl IntoIterator<Item = Value>) -> Vec<Value> {
+    scripts.into_iter().map(|script| with_task(json!({"script": script}))).collect()
+}
+
+fn right() -> Vec<Value> {
+    let mut files = vec![
+        with_task(json!({})),
+        json!({"dag": with_task(json!({}))}),
+        with_dag(json!({
+            "dag_id": "a.b-c_9", "description": "", "owner": "me", "tags": ["x", "x"], "processors": 1, "retries": 0,
+            "retry_delay": 0, "retry_backoff": "fixed", "script_cache": true, "expire_cache": 7200.5, "params": {},
+        })),
+        with_task(json!({
+            "params": {"a": [1, null], "**A_b_c": "", "*x": 1}, "dependencies": [], "retries": 4.0, "retry_delay": "1h 30m",
+            "retry_backoff": "exponential", "timeout": 0.5, "priority": -5, "expected_duration": "1.5h",
+        })),
+        with_task(json!({"params": "{'a': 1}"})),
+        with_task(json!({"params": ""})),
+        with_task(json!({"task_id": "x".repeat(250)})),
+        with_task(json!({"task_id": "..."})),
+    ];
+    for schedule in ["", "@once", "@annually", "*/5 0,12 1-15 JAN *", "0 0 * * sun"] {
+        files.push(with_dag(json!({"schedule_interval": schedule})));
+    }
+    for date in ["", "2024-01-31", "2024-01-31T12:00:00Z", "2024-01-31 12:00:00.25+02:00"] {
+        files.push(with_dag(json!({"start_date": date})));
+    }
+    for (rule, _) in TriggerRule::NAMES {
+        files.push(with_task(json!({"trigger_rule": rule})));
+    }
+    files.extend(scripts(Location::ALL.map(|location| json!(format!("{}.b-1.f.bq.n", location.name())))));
+    files.extend(scripts([
+        json!("s3.b.f/g.Cloud-Function_1.n"),
+        json!({"engine": "sql", "inline": ""}),
+        json!({"engine": "sql", "location": "local", "bucket": "a.b", "name": "...x"}),
+        json!({"engine": "sql", "location": "gcs", "bucket": "b", "folder": "a/b.c", "name": "n"}),
+        json!({"engine": "sql", "location": "gcs", "bucket": "b", "folder": "", "name": "n"}),
+    ]));
+    files
+}
+
+fn wrong() -> Vec<Value> {
+    let mut files = vec![
+        json!([]),
+        json!({}),
+        json!({"tasks": []}),
+        json!({"tasks": [1]}),
+        json!({"tasks": [{}]}),
+        json!({"dag": {}}),
+        json!({"dag": with_task(json!({})), "owner": "me"}),
+    ];
+    for keys in [
+        json!({"colour": 1}),
+        json!({"pools": {}}),
+        json!({"rules": []}),
+        json!({"timeout": 1}),
+        json!({"dag_id": "a b"}),
+        json!({"dag_id": null}),
+        json!({"description": 1}),
+        json!({"owner": []}),
+        json!({"tags": "x"}),
+        json!({"tags": [1]}),
+        json!({"schedule_interval": "@dayly"}),
+        json!({"schedule_interval": "* * * *"}),
+        json!({"start_date": "tomorrow"}),
+        json!({"start_date": 20240131}),
+        json!({"processors": 0}),
+        json!({"processors": 1.5}),
+        json!({"processors": "4"}),
+        json!({"retries": -1}),
+        json!({"retries": 5_000_000_000_u64}),
+        json!({"retry_delay": -0.5}),
+        json!({"retry_delay": "soon"}),
+        json!({"retry_delay": ""}),
+        json!({"expire_cache": 2e9}),
+        json!({"retry_backoff": "none"}),
+        json!({"script_cache": 1}),
+        json!({"params": []}),
+    ] {
+        files.push(with_dag(keys));
+    }
+    for keys in [
+        json!({"when": "true"}),
+        json!({"pool": "x"}),
+        json!({"for_each": []}),
+        json!({"teardown": true}),
+        json!({"processors": 1}),
+        json!({"task_id": ""}),
+        json!({"task_id": "ö"}),
+        json!({"task_id": "."}),
+        json!({"task_id": ".."}),
+        json!({"task_id": "x".repeat(251)}),
+        json!({"task_id": 1}),
+        json!({"dependencies": "b"}),
+        json!({"dependencies": [1]}),
+        json!({"timeout": 0}),
+        json!({"timeout": [1]}),
+        json!({"priority": "high"}),
+        json!({"priority": 3_000_000_000_u64}),
+        json!({"trigger_rule": "some"}),
+        json!({"expected_duration": "5"}),
+        json!({"params": {"**A": 1}}),
+        json!({"params": {"**_b": 1}}),
+        json!({"params": {"*": 1}}),
+        json!({"params": {"": 1}}),
+        json!({"params": 1}),
+    ] {
+        files.push(with_task(keys));
+    }
+    files.extend(scripts([
+        json!(1),
+        json!(""),
+        json!("local.b.sql.n"),
+        json!("local.b.f.g.sql.n"),
+        json!("ftp.b.f.sql.n"),
+        json!("local..f.sql.n"),
+        json!("local.b.f.s q.n"),
+        json!("local.b/c.f.sql.n"),
+        json!("local.b./f.sql.n"),
+        json!("local.b.f.sql.n/m"),
+        json!("local.b\\c.f.sql.n"),
+        json!({}),
+        json!({"engine": "sql"}),
+        json!({"inline": "x"}),
+        json!({"engine": "", "inline": "x"}),
+        json!({"engine": "sql", "inline": 1}),
+        json!({"engine": "sql", "inline": "x", "name": "n"}),
+        json!({"engine": "sql", "location": "local", "name": "n"}),
+        json!({"engine": "sql", "location": "ftp", "bucket": "b", "name": "n"}),
+        json!({"engine": "sql", "location": "local", "bucket": "..", "name": "n"}),
+        json!({"engine": "sql", "location": "local", "bucket": "b", "folder": "/a", "name": "n"}),
+        json!({"engine": "sql", "location": "local", "bucket": "b", "folder": "a/../b", "name": "n"}),
+        json!({"engine": "sql", "location": "local", "bucket": "b", "folder": "a/", "name": "n"}),
+        json!({"engine": "sql", "location": "local", "bucket": "b", "name": "a\u{0}"}),
+        json!({"engine": "sql", "location": "local", "bucket": "b", "name": ""}),
+        json!({"engine": "sql", "location": "local", "bucket": "b", "name": "n", "path": "x"}),
+    ]));
+    files
+}
+
+#[test]
+fn what_is_read_is_valid() {
+    let validator = validator();
+    for file in right() {
+        if let Err(mistakes) = read("dag.json", &file.to_string()) {
+            panic!("{mistakes}");
+        }
+        if let Err(error) = validator.validate(&file) {
+            panic!("{file:#}: {error}");
+        }
+    }
+}
+
+#[test]
+fn what_is_refused_for_its_form_is_invalid() {
+    let validator = validator();
+    for file in wrong() {
+        assert!(read("dag.json", &file.to_string()).is_err(), "read: {file:#}");
+        assert!(!validator.is_valid(&file), "valid: {file:#}");
+    }
+}
+
+#[test]
+fn every_key_is_described_in_the_schema() {
+    fn check<K: Keys>(mapping: &Value) {
+        let properties = mapping["properties"].as_object().unwrap();
+        assert_eq!(properties.len(), K::TABLE.len());
+        for (index, key) in K::TABLE.iter().enumerate() {
+            assert_eq!(properties[key.name]["description"], key.doc);
+            assert_eq!(K::find(key.name).map(K::index), Some(index));
+        }
+    }
+    let schema = schema();
+    check::<DagKey>(&schema["$defs"]["dag"]);
+    check::<TaskKey>(&schema["$defs"]["task"]);
+    check::<ScriptKey>(&schema["$defs"]["script"]["anyOf"][1]);
+}

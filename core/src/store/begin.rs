@@ -1,0 +1,164 @@
+//! Beginning a run and taking one over: first the journal, whose lock makes this process the owner, then the rows.
+//!
+//! In that order, a row that says `running` without a living owner's journal is always that of an interrupted run.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::error::StoreError;
+use super::journal::HEADER_LEN;
+use super::run_journal::{Owned, RunJournal};
+use super::types::NewRun;
+use super::{Store, recover};
+use crate::state::{RunState, TaskState};
+
+/// The word for the newest run.
+pub(super) const LATEST: &str = "latest";
+
+/// A run's key, and how many tasks it has.
+type Row = (i64, u32);
+
+impl Store {
+    /// Begins a run, which this process owns until the journal is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The run id is taken or cannot be used, or the store cannot be written.
+    pub fn begin_run(&self, run: NewRun<'_>) -> Result<RunJournal, StoreError> {
+        check_run_id(run.run_id)?;
+        self.own(run.run_id, |tx| {
+            let known = key_of(tx, run.run_id).map_err(|error| self.sqlite(&error))?;
+            if known.is_some() {
+                return Err(StoreError::RunIdUsed(run.run_id.to_owned()));
+            }
+            insert(tx, run).map_err(|error| self.sqlite(&error))
+        })
+    }
+
+    /// Takes over a run that ended or whose owner died, to record more of it.
+    ///
+    /// # Errors
+    ///
+    /// There is no such run, another process owns it, or the store cannot be written.
+    pub fn resume_run(&self, run_id: &str) -> Result<RunJournal, StoreError> {
+        let unknown = || StoreError::UnknownRun(run_id.to_owned());
+        check_run_id(run_id).map_err(|_| unknown())?;
+        self.own(run_id, |tx| {
+            let row = restart(tx, run_id).map_err(|error| self.sqlite(&error))?;
+            row.ok_or_else(unknown)
+        })
+    }
+
+    /// Takes a run's journal, then has its rows written in one transaction.
+    fn own(
+        &self,
+        run_id: &str,
+        rows: impl FnOnce(&Transaction<'_>) -> Result<Row, StoreError>,
+    ) -> Result<RunJournal, StoreError> {
+        let mut db = self.db();
+        let journal = {
+            let _lock = self.home.lock()?;
+            if let Some(pid) = recover::recover(&self.home, &mut db, run_id)? {
+                let run_id = run_id.to_owned();
+                return Err(StoreError::RunOwned { run_id, pid });
+            }
+            self.home.create_journal(run_id)?
+        };
+        match self.in_transaction(&mut db, rows) {
+            Ok((run_key, tasks)) => {
+                let run = Owned { run_id: run_id.to_owned(), run_key, tasks, journal };
+                RunJournal::start(self.home.clone(), Arc::clone(&self.db), run)
+            }
+            Err(error) => {
+                // While the lock is ours: later it could be another process's journal.
+                self.home.remove_journal(run_id)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn in_transaction<T>(
+        &self,
+        db: &mut Connection,
+        write: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let sqlite = |error| self.sqlite(&error);
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate);
+        let tx = tx.map_err(sqlite)?;
+        let written = write(&tx)?;
+        tx.commit().map_err(sqlite)?;
+        Ok(written)
+    }
+}
+
+/// A run id is a file's name and a word on the command line.
+pub(super) fn check_run_id(run_id: &str) -> Result<(), StoreError> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if run_id == LATEST {
+        return Err(StoreError::ReservedRunId);
+    }
+    if !(1..=128).contains(&run_id.len()) || !run_id.bytes().all(allowed) {
+        return Err(StoreError::InvalidRunId(run_id.to_owned()));
+    }
+    Ok(())
+}
+
+fn key_of(tx: &Transaction<'_>, run_id: &str) -> rusqlite::Result<Option<i64>> {
+    let key = "SELECT run_key FROM runs WHERE run_id = ?1";
+    tx.query_row(key, [run_id], |row| row.get(0)).optional()
+}
+
+/// Writes the rows of a run and of its tasks.
+fn insert(tx: &Transaction<'_>, run: NewRun<'_>) -> rusqlite::Result<Row> {
+    let source_key = source(tx, run.dag_id, run.dag_source)?;
+    tx.execute(
+        "INSERT INTO runs (run_id, dag_id, state, started_at, environment, dag_path, params, source_key, journal_applied)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            run.run_id,
+            run.dag_id,
+            RunState::Running as u8,
+            run.started_at.0,
+            run.environment,
+            run.dag_path,
+            run.params.to_string(),
+            source_key,
+            HEADER_LEN.cast_signed(),
+        ],
+    )?;
+    let run_key = tx.last_insert_rowid();
+    let mut statement = tx.prepare_cached(
+        "INSERT INTO tasks (run_key, task, task_id, engine, state) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    let mut count = 0;
+    for (task_id, engine) in run.tasks {
+        statement.execute(params![run_key, count, task_id, engine, TaskState::None as u8])?;
+        count += 1;
+    }
+    Ok((run_key, count))
+}
+
+/// The key of the DAG file's text; the DAG's newest run most often has the same.
+fn source(tx: &Transaction<'_>, dag_id: &str, text: &str) -> rusqlite::Result<i64> {
+    let newest = "SELECT source_key FROM sources WHERE text = ?2 AND source_key =
+        (SELECT source_key FROM runs WHERE dag_id = ?1 ORDER BY started_at DESC, run_key DESC LIMIT 1)";
+    let newest = tx.query_row(newest, params![dag_id, text], |row| row.get(0));
+    if let Some(key) = newest.optional()? {
+        return Ok(key);
+    }
+    tx.execute("INSERT INTO sources (text) VALUES (?1)", [text])?;
+    Ok(tx.last_insert_rowid())
+}
+
+/// Makes ready for a new journal: all of the old one is in the tables.
+fn restart(tx: &Transaction<'_>, run_id: &str) -> rusqlite::Result<Option<Row>> {
+    let Some(run_key) = key_of(tx, run_id)? else {
+        return Ok(None);
+    };
+    let applied = "UPDATE runs SET journal_applied = ?2 WHERE run_key = ?1";
+    tx.execute(applied, params![run_key, HEADER_LEN.cast_signed()])?;
+    let tasks = "SELECT coalesce(max(task) + 1, 0) FROM tasks WHERE run_key = ?1";
+    let tasks = tx.query_row(tasks, [run_key], |row| row.get(0))?;
+    Ok(Some((run_key, tasks)))
+}

@@ -1,0 +1,155 @@
+//! The folder of the store: where its files are, and who owns which journal.
+//!
+//! A journal's lock says that its run has a living owner. Two rules keep that answer true, and nothing may go round
+//! them: a journal's lock is taken only under the home lock held exclusively, and only probed under it held shared.
+//! Locks are the kernel's, so a killed process leaves none behind.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use super::error::StoreError;
+use super::journal;
+
+const SUFFIX: &str = ".journal";
+
+/// Paths and locks of one `OXIDAG_HOME`.
+#[derive(Debug, Clone)]
+pub(super) struct Home {
+    root: PathBuf,
+}
+
+impl Home {
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Makes the folders.
+    pub(super) fn create(&self) -> Result<(), StoreError> {
+        let journals = self.journals();
+        fs::create_dir_all(&journals).map_err(|error| StoreError::io(&journals, &error))
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.root.join("oxidag.db")
+    }
+
+    /// Whether the database's write-ahead log holds anything.
+    pub(super) fn has_log(&self) -> bool {
+        let log = fs::metadata(self.root.join("oxidag.db-wal"));
+        log.is_ok_and(|log| log.len() > 0)
+    }
+
+    fn journals(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    pub(super) fn journal(&self, run_id: &str) -> PathBuf {
+        self.journals().join(format!("{run_id}{SUFFIX}"))
+    }
+
+    /// Waits for the exclusive home lock; it is held until the file is dropped.
+    pub(super) fn lock(&self) -> Result<File, StoreError> {
+        let path = self.root.join("lock");
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).write(true);
+        let file = options.open(&path).and_then(|file| {
+            file.lock()?;
+            Ok(file)
+        });
+        file.map_err(|error| StoreError::io(&path, &error))
+    }
+
+    /// The shared home lock; `None` where there is no lock file, and so no journal was ever written.
+    fn lock_shared(&self) -> Result<Option<File>, StoreError> {
+        let path = self.root.join("lock");
+        match File::open(&path).and_then(|file| file.lock_shared().map(|()| file)) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io(&path, &error)),
+        }
+    }
+
+    /// The runs that have a journal.
+    pub(super) fn runs_with_journal(&self) -> Result<Vec<String>, StoreError> {
+        let path = self.journals();
+        let names = match fs::read_dir(&path) {
+            Ok(entries) => entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>(),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        let names = names.map_err(|error| StoreError::io(&path, &error))?;
+        let ids = names.iter().filter_map(|name| name.to_str()?.strip_suffix(SUFFIX));
+        Ok(ids.map(str::to_owned).collect())
+    }
+
+    /// The living process that owns the run.
+    pub(super) fn owner(&self, run_id: &str) -> Result<Option<u32>, StoreError> {
+        let _home = self.lock_shared()?;
+        let path = self.journal(run_id);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::io(&path, &error)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => journal::owner(&file, &path).map(Some),
+            Err(TryLockError::Error(error)) => Err(StoreError::io(&path, &error)),
+        }
+    }
+
+    /// Creates a run's journal and takes its lock. The caller holds the home lock and has recovered a dead owner's journal.
+    pub(super) fn create_journal(&self, run_id: &str) -> Result<File, StoreError> {
+        let path = self.journal(run_id);
+        let mut options = OpenOptions::new();
+        let opened = options.create_new(true).read(true).write(true).open(&path);
+        let file = opened.map_err(|error| StoreError::io(&path, &error))?;
+        let claimed = match file.try_lock() {
+            Ok(()) => journal::claim(&file),
+            Err(TryLockError::WouldBlock) => Err(ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        };
+        match claimed {
+            Ok(()) => Ok(file),
+            Err(error) => {
+                self.remove_journal(run_id)?;
+                Err(StoreError::io(&path, &error))
+            }
+        }
+    }
+
+    /// The journal of a dead owner, now locked by us; the caller holds the home lock.
+    pub(super) fn adopt_journal(&self, run_id: &str) -> Result<Adopted, StoreError> {
+        let path = self.journal(run_id);
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Adopted::Nothing),
+            Err(error) => return Err(StoreError::io(&path, &error)),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(Adopted::Journal(file)),
+            Err(TryLockError::WouldBlock) => Ok(Adopted::Owned(journal::owner(&file, &path)?)),
+            Err(TryLockError::Error(error)) => Err(StoreError::io(&path, &error)),
+        }
+    }
+
+    /// Removes a journal that holds nothing more than the database; its lock must be ours.
+    pub(super) fn remove_journal(&self, run_id: &str) -> Result<(), StoreError> {
+        let path = self.journal(run_id);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::io(&path, &error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What became of an attempt to take over a journal.
+pub(super) enum Adopted {
+    /// There is none.
+    Nothing,
+    /// Its owner, this process, lives.
+    Owned(u32),
+    /// Its owner is dead, and its lock is ours as long as the file is open.
+    Journal(File),
+}

@@ -1,0 +1,111 @@
+//! Opening the database: its settings, its schema, and what stands in the way.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::error::StoreError;
+use super::home::Home;
+
+/// Marks the file as ours: "oxdg".
+const APPLICATION_ID: i64 = 0x6f78_6467;
+/// What takes the schema from each version to the next; only ever appended to.
+const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+/// How long others may hold the database.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Opens the database for writing, makes it where there is none, and brings its schema up to date.
+pub(super) fn writable(home: &Home) -> Result<Connection, StoreError> {
+    let path = home.database();
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut db = connect(&path, flags)?;
+    if version(&db, &path)? < newest() {
+        let _lock = home.lock()?;
+        migrate(&mut db, &path)?;
+    }
+    Ok(db)
+}
+
+/// Opens a database that may be on a read-only disk or belong to someone else; `None` where it holds nothing yet.
+pub(super) fn readable(home: &Home) -> Result<Option<Connection>, StoreError> {
+    let path = home.database();
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = connect(&path, flags)?;
+    match version(&db, &path) {
+        Ok(version) => Ok((version > 0).then_some(db)),
+        // Reading goes through an index of the log, which cannot be made here; without a log none is needed.
+        Err(StoreError::NotWritable { .. }) if !home.has_log() => {
+            let uri = format!("file:{}?immutable=1", escaped(&path));
+            let db = connect(Path::new(&uri), flags | OpenFlags::SQLITE_OPEN_URI)?;
+            Ok((version(&db, &path)? > 0).then_some(db))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What has a meaning in a URI is spelled out.
+fn escaped(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    path.replace('%', "%25").replace('?', "%3f").replace('#', "%23")
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let db = Connection::open_with_flags(path, flags).and_then(|db| {
+        db.busy_timeout(PATIENCE)?;
+        // The next one to write copies the log back; nobody waits for that at exit.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        // Commits survive the process; the disk is only synced when the log is copied back.
+        db.pragma_update(None, "synchronous", "NORMAL")?;
+        // 32 MiB: enough for a transaction over 100,000 tasks.
+        db.pragma_update(None, "cache_size", -32_768)?;
+        Ok(db)
+    });
+    db.map_err(|error| StoreError::sqlite(path, &error))
+}
+
+const fn newest() -> i64 {
+    MIGRATIONS.len() as i64
+}
+
+/// The schema's version, 0 in an empty file.
+fn version(db: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let sqlite = |error| StoreError::sqlite(path, &error);
+    let number = |pragma| db.pragma_query_value(None, pragma, |row| row.get(0));
+    let found: i64 = number("user_version").map_err(sqlite)?;
+    let application: i64 = number("application_id").map_err(sqlite)?;
+    let tables = "SELECT count(*) FROM sqlite_schema";
+    let tables: i64 = db.query_row(tables, [], |row| row.get(0)).map_err(sqlite)?;
+    if application != APPLICATION_ID && (application, found, tables) != (0, 0, 0) {
+        return Err(StoreError::Damaged {
+            path: path.to_owned(),
+            reason: "it is a database of another program".to_owned(),
+        });
+    }
+    if found > newest() {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known: newest() });
+    }
+    Ok(found)
+}
+
+/// The caller holds the home lock, and another process may have been faster.
+fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let found = version(db, path)?;
+    let migrate = |db: &mut Connection| {
+        // Kept in the file; cannot be set within a transaction.
+        db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        let tx = db.transaction()?;
+        for step in MIGRATIONS.iter().skip(found as usize) {
+            tx.execute_batch(step)?;
+        }
+        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+        tx.pragma_update(None, "user_version", newest())?;
+        tx.commit()
+    };
+    if found == newest() {
+        return Ok(());
+    }
+    migrate(db).map_err(|error| StoreError::sqlite(path, &error))
+}

@@ -1,0 +1,209 @@
+//! What is read from the tables: runs, their tasks, and how long tasks took. Nothing here writes.
+
+use std::collections::HashMap;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::de::DeserializeOwned;
+
+use super::types::{AttemptDetails, Durations, RunDetails, RunFilter, RunHead, TaskDetails};
+use crate::event::Timestamp;
+use crate::state::{RunState, TaskState};
+
+/// How far back durations are looked up: runs, and attempts in all of them.
+const PAST_RUNS: u32 = 20;
+const PAST_ATTEMPTS: u32 = 100_000;
+
+macro_rules! select_heads {
+    ($rest:literal) => {
+        concat!("SELECT run_id, dag_id, state, started_at, finished_at, error FROM runs ", $rest)
+    };
+}
+
+/// Runs that match, newest first; who owns them is not known here.
+pub(super) fn heads(db: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<RunHead>> {
+    // A condition that is not asked for must not be in the text: it would keep the others from their index.
+    let mut sql = select_heads!("WHERE started_at >= ?1").to_owned();
+    if filter.dag_id.is_some() {
+        sql.push_str(" AND dag_id = ?2");
+    }
+    if filter.state.is_some() {
+        sql.push_str(" AND state = ?3");
+    }
+    sql.push_str(" ORDER BY started_at DESC, run_key DESC LIMIT ?4");
+    let since = filter.since.map_or(i64::MIN, |since| since.0);
+    let state = filter.state.map(|state| state as u8);
+    let mut statement = db.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![since, filter.dag_id, state, filter.limit], head)?;
+    rows.collect()
+}
+
+/// One run's head.
+pub(super) fn head_of(db: &Connection, run_id: &str) -> rusqlite::Result<Option<RunHead>> {
+    let mut statement = db.prepare_cached(select_heads!("WHERE run_id = ?1"))?;
+    statement.query_row([run_id], head).optional()
+}
+
+fn head(row: &Row<'_>) -> rusqlite::Result<RunHead> {
+    Ok(RunHead {
+        run_id: row.get(0)?,
+        dag_id: row.get(1)?,
+        state: code(row, 2, &RunState::ALL)?,
+        started_at: Timestamp(row.get(3)?),
+        finished_at: time(row, 4)?,
+        interrupted: false,
+        owner: None,
+        error: json(row, 5)?,
+    })
+}
+
+/// A run with its tasks, as of one instant.
+pub(super) fn details(db: &mut Connection, run_id: &str) -> rusqlite::Result<Option<RunDetails>> {
+    let snapshot = db.transaction()?;
+    let Some(head) = head_of(&snapshot, run_id)? else {
+        return Ok(None);
+    };
+    let mut statement = snapshot.prepare_cached(
+        "SELECT run_key, environment, dag_path, params, text FROM runs JOIN sources USING (source_key)
+         WHERE run_id = ?1",
+    )?;
+    let (run_key, mut run) = statement.query_row([run_id], |row| {
+        let run = RunDetails {
+            head,
+            environment: row.get(1)?,
+            dag_path: row.get(2)?,
+            params: json(row, 3)?.unwrap_or_default(),
+            dag_source: row.get(4)?,
+            tasks: Vec::new(),
+        };
+        Ok((row.get(0)?, run))
+    })?;
+    run.tasks = tasks(&snapshot, run_key)?;
+    Ok(Some(run))
+}
+
+fn tasks(db: &Connection, run_key: i64) -> rusqlite::Result<Vec<TaskDetails>> {
+    let mut statement = db.prepare_cached(
+        "SELECT task_id, engine, state, started_at, finished_at, error, result FROM tasks
+         WHERE run_key = ?1 ORDER BY task",
+    )?;
+    let tasks = statement.query_map([run_key], |row| {
+        Ok(TaskDetails {
+            task_id: row.get(0)?,
+            engine: row.get(1)?,
+            state: code(row, 2, &TaskState::ALL)?,
+            started_at: time(row, 3)?,
+            finished_at: time(row, 4)?,
+            error: json(row, 5)?,
+            result: json(row, 6)?,
+            attempts: Vec::new(),
+        })
+    })?;
+    let mut tasks = tasks.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut statement = db.prepare_cached(
+        "SELECT task, attempt, state, started_at, finished_at, error, metrics, checkpoint FROM attempts
+         WHERE run_key = ?1 ORDER BY task, attempt",
+    )?;
+    let mut rows = statement.query([run_key])?;
+    while let Some(row) = rows.next()? {
+        let task: u32 = row.get(0)?;
+        if let Some(task) = tasks.get_mut(task as usize) {
+            task.attempts.push(attempt(row)?);
+        }
+    }
+    Ok(tasks)
+}
+
+fn attempt(row: &Row<'_>) -> rusqlite::Result<AttemptDetails> {
+    Ok(AttemptDetails {
+        attempt: row.get(1)?,
+        state: code(row, 2, &TaskState::ALL)?,
+        started_at: Timestamp(row.get(3)?),
+        finished_at: time(row, 4)?,
+        error: json(row, 5)?,
+        metrics: json(row, 6)?,
+        checkpoint: json(row, 7)?,
+    })
+}
+
+/// The newest run.
+pub(super) fn latest(db: &Connection) -> rusqlite::Result<Option<String>> {
+    let newest = "SELECT run_id FROM runs ORDER BY started_at DESC, run_key DESC LIMIT 1";
+    db.query_row(newest, [], |row| row.get(0)).optional()
+}
+
+/// Some of the runs whose ids begin like this, the one that is just this first.
+pub(super) fn beginning_with(db: &Connection, prefix: &str) -> rusqlite::Result<Vec<String>> {
+    // `{` comes after every character of a run id.
+    let mut statement = db.prepare_cached(
+        "SELECT run_id FROM runs WHERE run_id >= ?1 AND run_id < ?1 || '{' ORDER BY run_id LIMIT 4",
+    )?;
+    let ids = statement.query_map([prefix], |row| row.get(0))?;
+    ids.collect()
+}
+
+/// How long successful attempts of a DAG's tasks took in its last runs.
+pub(super) fn durations(db: &Connection, dag_id: &str) -> rusqlite::Result<Durations> {
+    let mut runs =
+        db.prepare_cached("SELECT run_key FROM runs WHERE dag_id = ?1 ORDER BY started_at DESC LIMIT ?2")?;
+    let mut attempts = db.prepare_cached(
+        "SELECT task_id, engine, attempts.finished_at - attempts.started_at
+         FROM attempts JOIN tasks USING (run_key, task)
+         WHERE run_key = ?1 AND attempts.state = ?2 AND attempts.finished_at IS NOT NULL LIMIT ?3",
+    )?;
+    let (mut by_task, mut by_engine) = (HashMap::new(), HashMap::new());
+    let mut left = PAST_ATTEMPTS;
+    let run_keys = runs.query_map(params![dag_id, PAST_RUNS], |row| row.get::<_, i64>(0))?;
+    for run_key in run_keys {
+        let mut rows = attempts.query(params![run_key?, TaskState::Success as u8, left])?;
+        while let Some(row) = rows.next()? {
+            let micros = row.get(2)?;
+            add(&mut by_task, row.get_ref(0)?.as_str()?, micros);
+            add(&mut by_engine, row.get_ref(1)?.as_str()?, micros);
+            left -= 1;
+        }
+        if left == 0 {
+            break;
+        }
+    }
+    Ok(Durations { by_task: medians(by_task), by_engine: medians(by_engine) })
+}
+
+fn add(samples: &mut HashMap<String, Vec<i64>>, name: &str, micros: i64) {
+    match samples.get_mut(name) {
+        Some(samples) => samples.push(micros),
+        None => drop(samples.insert(name.to_owned(), vec![micros])),
+    }
+}
+
+/// In seconds.
+fn medians(samples: HashMap<String, Vec<i64>>) -> HashMap<String, f64> {
+    let medians = samples.into_iter().map(|(name, mut micros)| {
+        let even = micros.len() % 2 == 0;
+        let middle = micros.len() / 2;
+        let (below, &mut upper, _) = micros.select_nth_unstable(middle);
+        let below = below.iter().max().filter(|_| even);
+        let lower = below.copied().unwrap_or(upper);
+        (name, (lower + upper) as f64 / 2e6)
+    });
+    medians.collect()
+}
+
+/// A column that holds a state's place among all of them.
+fn code<T: Copy>(row: &Row<'_>, column: usize, all: &[T]) -> rusqlite::Result<T> {
+    let code: u8 = row.get(column)?;
+    let unknown = || rusqlite::Error::IntegralValueOutOfRange(column, code.into());
+    all.get(usize::from(code)).copied().ok_or_else(unknown)
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp))
+}
+
+fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+    let Some(text) = row.get_ref(column)?.as_str_or_null()? else {
+        return Ok(None);
+    };
+    let parsed = serde_json::from_str(text).map(Some);
+    parsed.map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+}
