@@ -122,7 +122,7 @@ impl Diagnostics {
         // is one line of 100 MB stays linear.
         let (mut line, mut column, mut at) = (0, 1, 0);
         for mistake in &self.list {
-            let start = self.source.text().floor_char_boundary(mistake.span.start as usize);
+            let start = self.source.character(mistake.span.start);
             let its_line = self.source.line(mistake.span.start);
             if its_line != line {
                 (line, column, at) = (its_line, 1, self.source.line_start(its_line) as usize);
@@ -146,7 +146,7 @@ impl Diagnostics {
         let Style { strong, error, faint, reset } = style;
         let message = &mistake.message;
         writeln!(out, "{strong}{path}:{line}:{column}: {error}error{reset}{strong}: {message}{reset}")?;
-        let excerpt = Excerpt::new(self.source.text(), mistake.span);
+        let excerpt = Excerpt::new(&self.source, mistake.span);
         let gutter = line.to_string();
         let blank = " ".repeat(gutter.len());
         writeln!(out, "{faint} {gutter} |{reset} {}", excerpt.line)?;
@@ -210,9 +210,10 @@ impl Excerpt {
     const BEFORE: usize = 80;
     const AFTER: usize = 120;
 
-    fn new(text: &str, span: Span) -> Self {
-        let start = text.floor_char_boundary(span.start as usize);
-        let end = text.floor_char_boundary(span.end as usize).max(start);
+    fn new(source: &SourceFile, span: Span) -> Self {
+        let text = source.text();
+        let start = source.character(span.start);
+        let end = source.character(span.end).max(start);
         let in_line = |c: &char| *c != '\n';
 
         let mut before: Vec<char> =

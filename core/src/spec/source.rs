@@ -70,8 +70,15 @@ impl SourceFile {
     pub fn line_column(&self, byte: u32) -> (usize, usize) {
         let line = self.line(byte);
         let start = self.line_start(line) as usize;
-        let end = self.text.floor_char_boundary(byte as usize);
+        let end = self.character(byte);
         (line, self.text[start..end].chars().count() + 1)
+    }
+
+    /// Where the character that holds this byte begins; the text's end for what is beyond it.
+    pub(super) fn character(&self, byte: u32) -> usize {
+        let byte = (byte as usize).min(self.text.len());
+        let boundary = |at: &usize| self.text.is_char_boundary(*at);
+        (0..=byte).rev().find(boundary).unwrap_or_default()
     }
 
     fn line_starts(&self) -> &[u32] {

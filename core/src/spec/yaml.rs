@@ -17,11 +17,12 @@ const EXPANSION: usize = 4;
 /// … or this large, in bytes.
 const EXPANDED: usize = 64 << 20;
 
-/// Reads the one document that is the whole text. Without any, the root is null and its span empty.
-pub(super) fn parse<'a>(text: &'a str, whatever: &'a str) -> Result<Parsed<'a>, Refused> {
+/// Reads the one document that is the whole text; `invalid` begins messages about its syntax. Without a
+/// document, the root is null and its span empty.
+pub(super) fn parse<'a>(text: &'a str, invalid: &'a str) -> Result<Parsed<'a>, Refused> {
     let mut reader = Reader {
         text,
-        invalid: whatever,
+        invalid,
         parser: Parser::new_from_str(text),
         places: Places::new(text),
         anchors: HashMap::new(),
@@ -66,6 +67,10 @@ impl<'a> Reader<'a> {
     fn syntax(&mut self, error: &ScanError) -> Fatal {
         let at = *error.marker();
         let span = self.places.span(at, at);
+        // The scanner reads ahead of the tree, and has a limit of its own on open brackets.
+        if error.info() == "recursion limit exceeded" {
+            return tree::too_deep(span);
+        }
         let message = format!("{}: {}", self.invalid, error.info());
         Fatal::syntax(Diagnostic::new(span, message))
     }

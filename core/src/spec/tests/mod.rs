@@ -8,6 +8,7 @@ mod params;
 mod random;
 mod schema;
 mod scripts;
+mod syntax;
 
 use super::{Dag, Diagnostics, SourceFile, Span, Task, parse};
 

@@ -69,53 +69,106 @@ fn any_json() -> impl Strategy<Value = Json> {
     })
 }
 
-/// A mapping with some of these keys; the value of each is right more often than not.
-fn mapping(keys: Vec<(&'static str, BoxedStrategy<Json>)>) -> BoxedStrategy<Json> {
-    let entries: Vec<_> = keys
-        .into_iter()
-        .map(|(key, value)| {
-            let value = prop_oneof![12 => value, 1 => any_json()];
-            prop::option::weighted(0.8, value.prop_map(move |value| (key.to_owned(), value)))
-        })
-        .collect();
-    entries.prop_map(|entries| Json::Object(entries.into_iter().flatten().collect::<Map<_, _>>())).boxed()
+/// Whether generated files hold mistakes.
+#[derive(Clone, Copy, PartialEq)]
+enum Files {
+    Right,
+    Wrong,
 }
 
-fn any_dag() -> impl Strategy<Value = Json> {
-    fn select(values: &'static [&'static str]) -> BoxedStrategy<Json> {
-        prop::sample::select(values).prop_map(Json::from).boxed()
+type Any = BoxedStrategy<Json>;
+
+impl Files {
+    /// A mapping with all of the first keys and some of the second; in wrong files, any of them may be
+    /// missing or have any value.
+    fn mapping(self, required: Vec<(&'static str, Any)>, optional: Vec<(&'static str, Any)>) -> Any {
+        let wrong = self == Files::Wrong;
+        let required = required.into_iter().map(|key| (key, if wrong { 0.9 } else { 1.0 }));
+        let optional = optional.into_iter().map(|key| (key, 0.5));
+        let entries: Vec<_> = required
+            .chain(optional)
+            .map(|((key, value), likely)| {
+                let value = if wrong { prop_oneof![12 => value, 1 => any_json()].boxed() } else { value };
+                let entry = value.prop_map(move |value| (key.to_owned(), value));
+                (entry, 0.0..1.0).prop_map(move |(entry, draw)| (draw < likely).then_some(entry))
+            })
+            .collect();
+        entries.prop_map(|entries| Json::Object(entries.into_iter().flatten().collect::<Map<_, _>>())).boxed()
     }
-    let id = || "[a-d]{1,2}".prop_map(Json::from).boxed();
-    let params = || {
-        prop::collection::btree_map("[a-z]{1,3}", any_json(), 0..3)
-            .prop_map(|m| Json::Object(m.into_iter().collect()))
-            .boxed()
-    };
-    let stored = mapping(vec![
-        ("engine", select(&["sql"])),
-        ("location", select(&["gcs", "local"])),
-        ("bucket", select(&["b", "a.b"])),
-        ("folder", select(&["", "f", "f/g"])),
-        ("name", select(&["n"])),
-    ]);
-    let task = mapping(vec![
-        ("task_id", id()),
-        ("script", prop_oneof![3 => select(&["local.b.f.sql.n", "gcs.b.f.bq.n"]), 1 => stored].boxed()),
-        ("params", params()),
-        ("dependencies", prop::collection::vec(id(), 0..2).prop_map(Json::from).boxed()),
-        ("retries", (0..5).prop_map(Json::from).boxed()),
-        ("timeout", prop_oneof![select(&["5m", "90s"]), (1..9).prop_map(Json::from)].boxed()),
-        ("trigger_rule", select(&["all_done", "one_failed"])),
-    ]);
-    let dag = mapping(vec![
-        ("tags", prop::collection::vec(text().prop_map(Json::from), 0..3).prop_map(Json::from).boxed()),
-        ("description", text().prop_map(Json::from).boxed()),
-        ("schedule_interval", select(&["", "@daily", "0 0 * * *"])),
-        ("processors", (1..5).prop_map(Json::from).boxed()),
-        ("params", params()),
-        ("tasks", prop::collection::vec(task, 0..4).prop_map(Json::from).boxed()),
-    ]);
-    prop_oneof![3 => dag.clone(), 1 => dag.prop_map(|dag| serde_json::json!({"dag": dag}))]
+
+    fn script(self) -> Any {
+        let stored = self.mapping(
+            vec![
+                ("engine", select(&["sql"])),
+                ("location", select(&["gcs", "local"])),
+                ("bucket", select(&["b", "a.b"])),
+                ("name", select(&["n"])),
+            ],
+            vec![("folder", select(&["", "f", "f/g"]))],
+        );
+        let inline = self.mapping(vec![("engine", select(&["sql"])), ("inline", any_text())], vec![]);
+        prop_oneof![select(&["local.b.f.sql.n", "gcs.b.f.bq.n"]), stored, inline].boxed()
+    }
+
+    fn task(self) -> Any {
+        let id = || "[a-d]{1,2}".prop_map(Json::from).boxed();
+        self.mapping(
+            vec![("task_id", id()), ("script", self.script())],
+            vec![
+                ("params", params()),
+                ("dependencies", list(id(), 0, 2)),
+                ("retries", (0..5).prop_map(Json::from).boxed()),
+                ("timeout", prop_oneof![select(&["5m", "90s"]), (1..9).prop_map(Json::from)].boxed()),
+                ("trigger_rule", select(&["all_done", "one_failed"])),
+            ],
+        )
+    }
+
+    fn dag(self) -> Any {
+        let dag = self.mapping(
+            vec![("tasks", list(self.task(), 1, 4))],
+            vec![
+                ("tags", list(any_text(), 0, 3)),
+                ("description", any_text()),
+                ("schedule_interval", select(&["", "@daily", "0 0 * * *"])),
+                ("processors", (1..5).prop_map(Json::from).boxed()),
+                ("params", params()),
+            ],
+        );
+        let dag = if self == Files::Right { dag.prop_map(with_links).boxed() } else { dag };
+        prop_oneof![3 => dag.clone(), 1 => dag.prop_map(|dag| serde_json::json!({"dag": dag}))].boxed()
+    }
+}
+
+fn select(values: &'static [&'static str]) -> Any {
+    prop::sample::select(values).prop_map(Json::from).boxed()
+}
+
+fn any_text() -> Any {
+    text().prop_map(Json::from).boxed()
+}
+
+fn list(element: Any, least: usize, most: usize) -> Any {
+    prop::collection::vec(element, least..=most).prop_map(Json::from).boxed()
+}
+
+fn params() -> Any {
+    let params = prop::collection::btree_map("[a-z]{1,3}", any_json(), 0..3);
+    params.prop_map(|params| Json::Object(params.into_iter().collect())).boxed()
+}
+
+/// Gives each task an id of its own, and dependencies that exist.
+fn with_links(mut dag: Json) -> Json {
+    for (index, task) in dag["tasks"].as_array_mut().unwrap().iter_mut().enumerate() {
+        task["task_id"] = format!("t{index}").into();
+        if let Some(dependencies) = task.get_mut("dependencies").and_then(Json::as_array_mut) {
+            dependencies.truncate(index);
+            for (upstream, dependency) in dependencies.iter_mut().enumerate() {
+                *dependency = format!("t{upstream}").into();
+            }
+        }
+    }
+    dag
 }
 
 /// What a file says, or what is said about it, without places.
@@ -172,7 +225,15 @@ proptest! {
     }
 
     #[test]
-    fn a_value_means_the_same_in_json_and_yaml(dag in any_dag()) {
+    fn a_right_file_means_the_same_in_json_and_yaml(dag in Files::Right.dag()) {
+        let json = said("dag.json", &dag.to_string());
+        prop_assert!(json.is_ok(), "{:?}", json);
+        prop_assert_eq!(&json, &said("dag.yaml", &yaml(&dag)));
+        prop_assert_eq!(&json, &said("dag.json", &serde_json::to_string_pretty(&dag).unwrap()));
+    }
+
+    #[test]
+    fn the_same_is_said_of_a_wrong_file_in_json_and_yaml(dag in Files::Wrong.dag()) {
         let json = said("dag.json", &dag.to_string());
         prop_assert_eq!(&json, &said("dag.yaml", &yaml(&dag)));
         prop_assert_eq!(&json, &said("dag.json", &serde_json::to_string_pretty(&dag).unwrap()));
