@@ -7,16 +7,14 @@ mod call;
 mod clock;
 mod message;
 mod report;
+mod request;
 mod workers;
 
 use std::collections::HashMap;
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded, never, select};
-use serde_json::Value;
+use crossbeam_channel::{Receiver, bounded, select};
 
 use call::{Call, Shared};
 use clock::Clock;
@@ -24,6 +22,8 @@ use message::Message;
 pub use message::{Controller, Mailbox};
 pub use report::Reporter;
 use report::Reports;
+use request::begin;
+pub use request::{RunEnd, RunError, RunRequest};
 use workers::{Job, RunInfo, Workers};
 
 use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx, Timestamp};
@@ -31,7 +31,7 @@ use crate::logs::{LogFile, RunLogs};
 use crate::prepare::Prepared;
 use crate::scheduler::{Action, Input, Scheduler, StopReason};
 use crate::state::{RunState, TaskState};
-use crate::store::{NewRun, RunJournal, Store, StoreError};
+use crate::store::RunJournal;
 
 /// How long an attempt that is asked to stop has for it; longer than engines give their own processes.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -39,49 +39,11 @@ pub const GRACE: Duration = Duration::from_secs(30);
 /// Log lines that may be under way to the loop before engines have to wait.
 const LINES: usize = 4096;
 
+/// How long events wait at most for others before the reporter is woken.
+const REPORT_EVERY: Duration = Duration::from_millis(2);
+
 /// Messages that one turn of the loop takes at most, so that what they start does not wait for them all.
 const BATCH: usize = 512;
-
-/// What a run needs besides the prepared DAG.
-pub struct RunRequest<'a> {
-    /// Where the run is stored.
-    pub store: &'a Store,
-    /// `OXIDAG_HOME`, for the logs.
-    pub home: PathBuf,
-    /// The run's id.
-    pub run_id: String,
-    /// The environment's name, if one was chosen.
-    pub environment: Option<&'a str>,
-    /// How many blocking tasks run at once.
-    pub workers: u32,
-    /// Where the run is told to stop.
-    pub mailbox: Mailbox,
-    /// Who looks at it.
-    pub reporter: Box<dyn Reporter>,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunEnd {
-    /// The run's final state.
-    pub state: RunState,
-    /// Why the run itself could not go on.
-    pub error: Option<Failure>,
-}
-
-/// Why a run could not begin. Nothing ran.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The store refuses it.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The log folder cannot be written to.
-    #[error("{0}")]
-    Logs(io::Error),
-    /// The system gives no thread.
-    #[error("cannot start a thread: {0}")]
-    Thread(io::Error),
-}
 
 /// Runs a DAG to its end.
 ///
@@ -119,11 +81,14 @@ pub fn run(prepared: Arc<Prepared>, request: RunRequest<'_>) -> Result<RunEnd, R
         workers: Workers::start(info, &shared, workers).map_err(RunError::Thread)?,
         reports: Reports::start(request.reporter).map_err(RunError::Thread)?,
         messages: request.mailbox.receiver,
-        lines: if wants_logs { lines } else { never() },
+        shows_lines: wants_logs,
+        lines,
         calls: HashMap::new(),
         ends: HashMap::new(),
         actions: Vec::new(),
         events: Vec::new(),
+        unreported: Vec::new(),
+        reported: Instant::now(),
         fatal: None,
         ended: None,
         prepared,
@@ -135,23 +100,10 @@ pub fn run(prepared: Arc<Prepared>, request: RunRequest<'_>) -> Result<RunEnd, R
     Ok(runner.run(clock))
 }
 
-fn begin(
-    prepared: &Prepared,
-    request: &RunRequest<'_>,
-    started_at: Timestamp,
-) -> Result<RunJournal, StoreError> {
-    let params = Value::Object(prepared.overrides().clone());
-    let dag = &prepared.dag;
-    request.store.begin_run(NewRun {
-        run_id: &request.run_id,
-        dag_id: &dag.dag_id,
-        started_at,
-        environment: request.environment,
-        dag_path: &prepared.source.path().display().to_string(),
-        dag_source: prepared.source.text(),
-        params: &params,
-        tasks: &mut dag.tasks.iter().map(|task| (task.task_id.as_str(), &*task.script.engine)),
-    })
+/// What the loop waits for.
+enum Received {
+    Message(Message),
+    Line(Event),
 }
 
 /// A run on its way.
@@ -163,6 +115,8 @@ struct Runner {
     reports: Reports,
     messages: Receiver<Message>,
     lines: Receiver<Event>,
+    /// Whether anything arrives there.
+    shows_lines: bool,
     shared: Arc<Shared>,
     logs: RunLogs,
     run_log: LogFile,
@@ -173,6 +127,9 @@ struct Runner {
     actions: Vec<Action>,
     /// What happened in this turn.
     events: Vec<Event>,
+    /// What is stored and not told yet.
+    unreported: Vec<Event>,
+    reported: Instant,
     /// Why the run itself cannot go on.
     fatal: Option<Failure>,
     ended: Option<RunState>,
@@ -195,14 +152,14 @@ impl Runner {
 
     /// Waits for something to happen and takes it, with what else has happened meanwhile.
     fn wait(&mut self, clock: Clock) {
-        let lines = if self.reports.keeps_up() { self.lines.clone() } else { never() };
-        let timeout = self.scheduler.next_tick().map_or(Duration::from_secs(3600), |tick| clock.until(tick));
-        select! {
-            recv(self.messages) -> message => if let Ok(message) = message { self.take(message, clock.now()) },
-            recv(lines) -> line => self.events.extend(line),
-            default(timeout) => {}
+        match self.receive(clock) {
+            Some(Received::Message(message)) => self.take(message, clock.now()),
+            Some(Received::Line(line)) => self.events.push(line),
+            None => self.report(),
         }
-        self.events.extend(lines.try_iter().take(BATCH));
+        if self.reports.keeps_up() {
+            self.events.extend(self.lines.try_iter().take(BATCH));
+        }
         for _ in 0..BATCH {
             let Ok(message) = self.messages.try_recv() else { break };
             self.take(message, clock.now());
@@ -211,6 +168,29 @@ impl Runner {
         if self.scheduler.next_tick().is_some_and(|tick| tick <= now) {
             self.input(Input::Tick, now);
         }
+    }
+
+    /// The next message, or `None` when an alarm or a report is due.
+    fn receive(&self, clock: Clock) -> Option<Received> {
+        let alarm = self.scheduler.next_tick().map_or(Duration::from_secs(3600), |tick| clock.until(tick));
+        let timeout = if self.unreported.is_empty() { alarm } else { alarm.min(REPORT_EVERY) };
+        if !self.shows_lines || !self.reports.keeps_up() {
+            // A plain wait costs less than one for either of two channels.
+            return self.messages.recv_timeout(timeout).ok().map(Received::Message);
+        }
+        select! {
+            recv(self.messages) -> message => message.ok().map(Received::Message),
+            recv(self.lines) -> line => line.ok().map(Received::Line),
+            default(timeout) => None,
+        }
+    }
+
+    /// Tells what is stored, for many events at once: a thread that is woken for each costs more than they do.
+    fn report(&mut self) {
+        if !self.unreported.is_empty() {
+            self.reports.send(std::mem::take(&mut self.unreported));
+        }
+        self.reported = Instant::now();
     }
 
     fn take(&mut self, message: Message, now: Timestamp) {
@@ -279,8 +259,9 @@ impl Runner {
         if self.fatal.is_some() && self.ended.is_none() {
             self.input(Input::Cancel, now);
         }
-        if !self.events.is_empty() {
-            self.reports.send(std::mem::take(&mut self.events));
+        self.unreported.append(&mut self.events);
+        if self.reported.elapsed() >= REPORT_EVERY {
+            self.report();
         }
     }
 
@@ -387,23 +368,17 @@ impl Runner {
         {
             end.fail(error.to_string());
         }
+        let Self { mut journal, reports, workers, mut unreported, .. } = self;
         let last = run_state(now, end.state, end.error.clone());
-        let stored = self.journal.record(&[last]).and_then(|()| self.journal.finish());
+        let stored = journal.record(&[last]).and_then(|()| journal.finish());
         if let Err(error) = stored {
             end.fail(error.to_string());
         }
-        self.reports.send(vec![run_state(now, end.state, end.error.clone())]);
-        self.calls.clear();
-        self.workers.finish();
-        self.reports.finish();
+        unreported.push(run_state(now, end.state, end.error.clone()));
+        reports.send(unreported);
+        workers.finish();
+        reports.finish();
         end
-    }
-}
-
-impl RunEnd {
-    fn fail(&mut self, message: String) {
-        self.state = RunState::Failed;
-        self.error.get_or_insert(Failure { kind: FailureKind::Failed, message });
     }
 }
 
