@@ -8,6 +8,7 @@ mod clock;
 mod message;
 mod report;
 mod request;
+mod spin;
 mod workers;
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ pub use report::Reporter;
 use report::Reports;
 use request::begin;
 pub use request::{RunEnd, RunError, RunRequest};
+use spin::Spin;
 use workers::{Job, RunInfo, Workers};
 
 use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx, Timestamp};
@@ -81,6 +83,7 @@ pub fn run(prepared: Arc<Prepared>, request: RunRequest<'_>) -> Result<RunEnd, R
         workers: Workers::start(info, &shared, workers).map_err(RunError::Thread)?,
         reports: Reports::start(request.reporter).map_err(RunError::Thread)?,
         messages: request.mailbox.receiver,
+        spin: Spin::default(),
         shows_lines: wants_logs,
         lines,
         calls: HashMap::new(),
@@ -114,6 +117,7 @@ struct Runner {
     workers: Workers,
     reports: Reports,
     messages: Receiver<Message>,
+    spin: Spin,
     lines: Receiver<Event>,
     /// Whether anything arrives there.
     shows_lines: bool,
@@ -171,12 +175,12 @@ impl Runner {
     }
 
     /// The next message, or `None` when an alarm or a report is due.
-    fn receive(&self, clock: Clock) -> Option<Received> {
+    fn receive(&mut self, clock: Clock) -> Option<Received> {
         let alarm = self.scheduler.next_tick().map_or(Duration::from_secs(3600), |tick| clock.until(tick));
         let timeout = if self.unreported.is_empty() { alarm } else { alarm.min(REPORT_EVERY) };
         if !self.shows_lines || !self.reports.keeps_up() {
             // A plain wait costs less than one for either of two channels.
-            return self.messages.recv_timeout(timeout).ok().map(Received::Message);
+            return self.spin.receive(&self.messages, Some(timeout)).map(Received::Message);
         }
         select! {
             recv(self.messages) -> message => message.ok().map(Received::Message),

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::call::{Call, Shared};
 use super::message::Message;
+use super::spin::Spin;
 use crate::event::{TaskIdx, Timestamp};
 use crate::prepare::Prepared;
 
@@ -116,7 +117,8 @@ impl Lane {
 }
 
 fn work(queue: &Receiver<Job>, run: &RunInfo, shared: &Shared) {
-    while let Ok(job) = queue.recv() {
+    let mut spin = Spin::default();
+    while let Some(job) = spin.receive(queue, None) {
         hand_over(run, &job);
         if job.call.is_abandoned() {
             // Another thread has taken this one's place.
