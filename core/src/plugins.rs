@@ -411,12 +411,12 @@ mod tests {
         let error = |text| load(&folder(&[("plugins.toml", text)]), None).unwrap_err();
         insta::assert_snapshot!(error("[engines.bq]\npath = 'x'\npth = 'y'"), @"plugins.toml:3:1: unknown field `pth`, expected one of `path`, `sha256`, `max_concurrent`, `isolation`, `config`");
         insta::assert_snapshot!(error("[connections]\nGCP = 's3cret'"), @"plugins.toml:2:7: invalid type: string, expected a map");
-        insta::assert_snapshot!(error("[connections.GCP]\nkey = 's3cret"), @"plugins.toml:2:14: invalid literal string; expected `'`");
-        insta::assert_snapshot!(error("[engines.bq]\npath = 'x'\nmax_concurrent = 0"), @"");
-        insta::assert_snapshot!(error("[engines.bq]\npath = 'x'\nsha256 = '1'"), @"");
-        insta::assert_snapshot!(error("[engines.bq]"), @"");
-        insta::assert_snapshot!(load(&folder(&[]), None).unwrap_err(), @"");
-        insta::assert_snapshot!(load(&folder(&[("plugins.toml", "")]), Some("prod")).unwrap_err(), @"");
+        insta::assert_snapshot!(error("[connections.GCP]\nkey = 's3cret"), @"plugins.toml:2:14: invalid literal string, expected `'`");
+        insta::assert_snapshot!(error("[engines.bq]\npath = 'x'\nmax_concurrent = 0"), @"plugins.toml:3:18: invalid value: integer `0`, expected a nonzero u32");
+        insta::assert_snapshot!(error("[engines.bq]\npath = 'x'\nsha256 = '1'"), @"plugins.toml:3:10: sha256 must be 64 hexadecimal digits, as `sha256sum` prints them");
+        insta::assert_snapshot!(error("[engines.bq]"), @r#"plugins.toml: engine `bq` has no `path`; name its library, such as path = "oxidag_engine_bq""#);
+        insta::assert_snapshot!(load(&folder(&[]), None).unwrap_err(), @"cannot read plugins.toml: No such file or directory (os error 2)");
+        insta::assert_snapshot!(load(&folder(&[("plugins.toml", "")]), Some("prod")).unwrap_err(), @"environment `prod` has no file plugins.prod.toml; create it, or leave out --env");
     }
 
     #[test]
