@@ -161,7 +161,6 @@ impl Ended {
     /// # Panics
     ///
     /// With all that was printed, if it is another.
-    #[must_use]
     #[track_caller]
     pub fn expect_status(self, status: i32) -> Self {
         assert_eq!(

@@ -1,0 +1,80 @@
+//! An engine that breaks its word in every way that can be asked for. For tests alone.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use oxidag_plugin_api::{Engine, Error, Host, Outcome, Result, Task, export_engine};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// What the engine does wrong before any task.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    /// How `create` ends.
+    #[serde(default)]
+    create: Create,
+    /// A number, for configurations of the wrong type.
+    #[serde(default)]
+    number: u32,
+}
+
+#[derive(Deserialize, JsonSchema, Default)]
+#[serde(rename_all = "snake_case")]
+enum Create {
+    #[default]
+    Well,
+    Fails,
+    Panics,
+}
+
+struct Rogue {
+    number: u32,
+}
+
+impl Engine for Rogue {
+    type Config = Config;
+    const SCRIPT_SUFFIX: &'static str = ".txt";
+
+    fn create(config: Config) -> Result<Self> {
+        match config.create {
+            Create::Well => Ok(Self { number: config.number }),
+            Create::Fails => Err(Error::invalid("told to fail")),
+            Create::Panics => panic!("told to panic"),
+        }
+    }
+
+    /// The script names what to do.
+    fn run(&self, task: Task, host: &Host) -> Result<Outcome> {
+        match task.script.text.trim() {
+            // Until its process is told otherwise by the file that its parameter names.
+            "ignore cancellation" => {
+                host.info("deaf");
+                let until = task.params.get("until").and_then(Value::as_str).unwrap_or_default();
+                while !Path::new(until).exists() {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                Ok(Outcome::default())
+            }
+            "tell everything" => {
+                let told = Value::Object(task.params.clone());
+                host.info(&told.to_string());
+                host.progress(Some(0.5), &told.to_string());
+                host.checkpoint(&told)?;
+                Ok(Outcome { metrics: task.params, result: Some(told) })
+            }
+            "fail with everything" => {
+                let told = Value::Object(task.params).to_string();
+                Err(Error::failed(format!("failed with {told}")).with_metric("told", told))
+            }
+            "large result" => {
+                Ok(Outcome { result: Some("x".repeat(Outcome::MAX_RESULT).into()), metrics: Map::new() })
+            }
+            _ => Ok(Outcome::default().with_metric("number", self.number)),
+        }
+    }
+}
+
+export_engine!(Rogue, name = "rogue");
