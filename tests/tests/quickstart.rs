@@ -46,7 +46,7 @@ fn rows(database: &Connection, table: &str) -> i64 {
 
 fn quickstart(sandbox: &Sandbox, database: &Path, run_id: &str) {
     let dag = root().join("dags/quickstart.yaml");
-    let database = format!("database={}", database.display());
+    let database = format!("url=sqlite:{}", database.display());
     let _ =
         sandbox.oxidag(&["run", dag.to_str().unwrap(), "-p", &database, "--run-id", run_id]).expect_status(0);
 }

@@ -1,6 +1,6 @@
 """Loads a CSV file into a table that it makes anew, every column as text.
 
-usage: load_csv.py DATABASE TABLE CSV
+usage: load_csv.py URL TABLE CSV
 """
 
 import csv
@@ -8,14 +8,14 @@ import sqlite3
 import sys
 
 
-def main(database, table, path):
+def main(url, table, path):
     with open(path, newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         header = next(rows)
         columns = ", ".join(f'"{name}" text' for name in header)
         places = ", ".join("?" for _ in header)
 
-        connection = sqlite3.connect(database, timeout=30)
+        connection = sqlite3.connect(url.removeprefix("sqlite:"), timeout=30)
         with connection:
             connection.execute(f'drop table if exists "{table}"')
             connection.execute(f'create table "{table}" ({columns})')

@@ -1,6 +1,6 @@
 """Prints the daily report, with a bar for the share of flights that were cancelled or late.
 
-usage: print_report.py DATABASE TABLE
+usage: print_report.py URL TABLE
 """
 
 import sqlite3
@@ -9,14 +9,14 @@ import sys
 BAR_WIDTH = 30
 
 
-def main(database, table):
-    connection = sqlite3.connect(database, timeout=30)
+def main(url, table):
+    connection = sqlite3.connect(url.removeprefix("sqlite:"), timeout=30)
     days = connection.execute(
         f'select flight_date, flights, cancelled, late, disrupted_percent from "{table}" order by flight_date'
     ).fetchall()
     connection.close()
     if not days:
-        sys.exit(f"table {table} of {database} has no rows")
+        sys.exit(f"table {table} of {url} has no rows")
 
     print("Flights out of New York, cancelled or an hour late and more")
     print(f"{'day':<10} {'flights':>8} {'cancelled':>10} {'late':>6} {'share':>7}")

@@ -1,4 +1,4 @@
 #!/bin/sh
 set -eu
 
-exec python3 quickstart/python/load_csv.py '{database}' '{table}' '{csv}'
+exec python3 quickstart/python/load_csv.py '{url}' '{table}' '{csv}'

@@ -1,4 +1,4 @@
 #!/bin/sh
 set -eu
 
-exec python3 quickstart/python/print_report.py '{database}' '{table}'
+exec python3 quickstart/python/print_report.py '{url}' '{table}'
