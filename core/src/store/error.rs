@@ -18,7 +18,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The disk, a quota or a limit on file sizes is used up.
-    #[error("cannot write to {}: {reason}; free some space, then `oxidag resume` takes up the run where it is", path.display())]
+    #[error("cannot write to {}: {reason}; free some space; what was stored before is kept", path.display())]
     DiskFull {
         /// What could not be written.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub enum StoreError {
     #[error("the run id `latest` stands for the newest run; choose another")]
     ReservedRunId,
     /// The run id is taken by a run that has ended or was interrupted.
-    #[error("the run id `{0}` is already used; choose another, or resume that run with `oxidag resume {0}`")]
+    #[error("the run id `{0}` is already used; choose another")]
     RunIdUsed(String),
     /// A live process owns the run.
     #[error(
@@ -108,7 +108,9 @@ impl StoreError {
         use io::ErrorKind as Kind;
         let (path, reason) = (path.to_owned(), error.to_string());
         match error.kind() {
-            Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Self::NotWritable { path, reason },
+            Kind::PermissionDenied | Kind::ReadOnlyFilesystem | Kind::NotADirectory => {
+                Self::NotWritable { path, reason }
+            }
             Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => Self::DiskFull { path, reason },
             _ => Self::Failed { path, reason },
         }

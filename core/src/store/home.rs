@@ -93,7 +93,10 @@ impl Home {
             Err(error) => return Err(StoreError::io(&path, &error)),
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(None),
+            Ok(()) => {
+                release(&file);
+                Ok(None)
+            }
             Err(TryLockError::WouldBlock) => journal::owner(&file, &path).map(Some),
             Err(TryLockError::Error(error)) => Err(StoreError::io(&path, &error)),
         }
@@ -142,6 +145,13 @@ impl Home {
             _ => Ok(()),
         }
     }
+}
+
+/// Gives up a journal's lock at once. Closing the file is not enough where another thread is about to start a program:
+/// until that has replaced the copy of this process, the copy has the file open, too.
+pub(super) fn release(journal: &File) {
+    // It fails only for a file that has no lock.
+    let _ = journal.unlock();
 }
 
 /// What became of an attempt to take over a journal.

@@ -23,6 +23,7 @@ mod open;
 mod query;
 mod recover;
 mod run_journal;
+mod tables;
 mod types;
 
 use std::path::Path;

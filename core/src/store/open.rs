@@ -33,16 +33,17 @@ pub(super) fn writable(home: &Home) -> Result<Connection, StoreError> {
 pub(super) fn readable(home: &Home) -> Result<Option<Connection>, StoreError> {
     let path = home.database();
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let db = connect(&path, flags)?;
-    match version(&db, &path) {
-        Ok(version) => Ok((version > 0).then_some(db)),
+    let open = |path: &Path, flags| {
+        let db = connect(path, flags)?;
+        Ok((version(&db, path)? > 0).then_some(db))
+    };
+    match open(&path, flags) {
         // Reading goes through an index of the log, which cannot be made here; without a log none is needed.
         Err(StoreError::NotWritable { .. }) if !home.has_log() => {
             let uri = format!("file:{}?immutable=1", escaped(&path));
-            let db = connect(Path::new(&uri), flags | OpenFlags::SQLITE_OPEN_URI)?;
-            Ok((version(&db, &path)? > 0).then_some(db))
+            open(Path::new(&uri), flags | OpenFlags::SQLITE_OPEN_URI)
         }
-        Err(error) => Err(error),
+        other => other,
     }
 }
 
@@ -72,13 +73,9 @@ const fn newest() -> i64 {
 
 /// The schema's version, 0 in an empty file.
 fn version(db: &Connection, path: &Path) -> Result<i64, StoreError> {
-    let sqlite = |error| StoreError::sqlite(path, &error);
-    let number = |pragma| db.pragma_query_value(None, pragma, |row| row.get(0));
-    let found: i64 = number("user_version").map_err(sqlite)?;
-    let application: i64 = number("application_id").map_err(sqlite)?;
-    let tables = "SELECT count(*) FROM sqlite_schema";
-    let tables: i64 = db.query_row(tables, [], |row| row.get(0)).map_err(sqlite)?;
-    if application != APPLICATION_ID && (application, found, tables) != (0, 0, 0) {
+    let marks = marks(db).map_err(|error| StoreError::sqlite(path, &error))?;
+    let (found, application, _) = marks;
+    if application != APPLICATION_ID && marks != (0, 0, 0) {
         return Err(StoreError::Damaged {
             path: path.to_owned(),
             reason: "it is a database of another program".to_owned(),
@@ -88,6 +85,15 @@ fn version(db: &Connection, path: &Path) -> Result<i64, StoreError> {
         return Err(StoreError::Newer { path: path.to_owned(), found, known: newest() });
     }
     Ok(found)
+}
+
+/// Schema version, application and number of tables, as of one instant: another process may be making them.
+fn marks(db: &Connection) -> rusqlite::Result<(i64, i64, i64)> {
+    let snapshot = db.unchecked_transaction()?;
+    let number = |pragma| snapshot.pragma_query_value(None, pragma, |row| row.get(0));
+    let tables = "SELECT count(*) FROM sqlite_schema";
+    let tables = snapshot.query_row(tables, [], |row| row.get(0))?;
+    Ok((number("user_version")?, number("application_id")?, tables))
 }
 
 /// The caller holds the home lock, and another process may have been faster.

@@ -4,39 +4,45 @@
 //! home lock, so that nobody begins, resumes or recovers a run meanwhile. All of this may be cut short at any instant and
 //! done again.
 
+use std::fs::File;
+
 use rusqlite::{Connection, OptionalExtension};
 
 use super::apply::Applier;
 use super::error::StoreError;
-use super::home::{Adopted, Home};
-use super::journal::HEADER_LEN;
+use super::home::{self, Adopted, Home};
+use super::journal::{self, HEADER_LEN};
 
 /// Recovers one run; returns its owner where that is alive.
 pub(super) fn recover(home: &Home, db: &mut Connection, run_id: &str) -> Result<Option<u32>, StoreError> {
-    let file = match home.adopt_journal(run_id)? {
-        Adopted::Nothing => return Ok(None),
-        Adopted::Owned(pid) => return Ok(Some(pid)),
-        Adopted::Journal(file) => file,
-    };
-    let path = home.journal(run_id);
-    let length = file.metadata().map_err(|error| StoreError::io(&path, &error))?;
-    let length = length.len();
-    let database = home.database();
+    match home.adopt_journal(run_id)? {
+        Adopted::Nothing => Ok(None),
+        Adopted::Owned(pid) => Ok(Some(pid)),
+        Adopted::Journal(journal) => {
+            let replayed = replay(home, db, run_id, &journal);
+            let removed = replayed.and_then(|()| home.remove_journal(run_id));
+            home::release(&journal);
+            removed.map(|()| None)
+        }
+    }
+}
+
+/// Brings the rest of a journal into the tables.
+fn replay(home: &Home, db: &mut Connection, run_id: &str, journal: &File) -> Result<(), StoreError> {
+    let (path, database) = (home.journal(run_id), home.database());
+    let io = |error| StoreError::io(&path, &error);
+    let length = journal.metadata().map_err(io)?.len();
     let row = "SELECT run_key, journal_applied FROM runs WHERE run_id = ?1";
     let row = db.query_row(row, [run_id], |row| Ok((row.get(0)?, row.get(1)?)));
     let row: Option<(i64, i64)> = row.optional().map_err(|error| StoreError::sqlite(&database, &error))?;
-    // Without a row, or with less than a header, the owner died before the run began.
-    if let Some((run_key, applied)) = row
-        && length > HEADER_LEN
-    {
-        super::journal::owner(&file, &path)?;
-        // The lock stays ours through `file` until the journal is gone.
-        let for_applier = file.try_clone().map_err(|error| StoreError::io(&path, &error))?;
-        let applied = u64::try_from(applied).unwrap_or(HEADER_LEN);
-        Applier::new(run_key, (for_applier, path), database, applied).apply(db, length)?;
-    }
-    home.remove_journal(run_id)?;
-    Ok(None)
+    // Without a row, or without an event, the owner died before the run began.
+    let Some((run_key, applied)) = row.filter(|_| length > HEADER_LEN) else {
+        return Ok(());
+    };
+    journal::owner(journal, &path)?;
+    let journal = (journal.try_clone().map_err(io)?, path.clone());
+    let applied = applied.cast_unsigned();
+    Applier::new(run_key, journal, database, applied).apply(db, length)
 }
 
 /// Recovers every run whose owner is dead.

@@ -14,7 +14,7 @@ use rusqlite::Connection;
 
 use super::apply::Applier;
 use super::error::StoreError;
-use super::home::Home;
+use super::home::{self, Home};
 use super::{codec, journal};
 use crate::event::Event;
 
@@ -116,18 +116,17 @@ impl RunJournal {
         for event in events {
             codec::encode(event, &mut self.frame).map_err(io)?;
         }
-        if !journal::end_frame(&mut self.frame).map_err(io)? {
-            return Ok(());
+        if journal::end_frame(&mut self.frame).map_err(io)? {
+            // At a known place, not at the file's end: after a write that failed half-way, the next one covers it.
+            self.journal.write_all_at(&self.frame, self.end).map_err(io)?;
+            self.end += self.frame.len() as u64;
         }
-        // At a known place rather than at the file's end: after a write that failed half-way, the next one covers it.
-        self.journal.write_all_at(&self.frame, self.end).map_err(io)?;
-        self.end += self.frame.len() as u64;
         let mut progress = self.shared.lock();
-        progress.written = self.end;
-        if progress.idle {
+        if progress.idle && progress.written < self.end {
             progress.idle = false;
             self.shared.wake.notify_one();
         }
+        progress.written = self.end;
         progress.error.clone().map_or(Ok(()), Err)
     }
 
@@ -173,6 +172,7 @@ impl RunJournal {
 impl Drop for RunJournal {
     fn drop(&mut self) {
         self.stop();
+        home::release(&self.journal);
     }
 }
 

@@ -1,0 +1,210 @@
+//! The engine's private files: scripts that stand in no file, and the results that scripts leave.
+//!
+//! All are in one directory that only this user may enter, made when the first attempt needs a name in it and
+//! removed with the engine. An attempt's own files go when the attempt ends.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use oxidag_plugin_api::{Error, Outcome, Result};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Where the attempts' private files are.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    dir: Mutex<Option<Arc<TempDir>>>,
+    next: AtomicU64,
+}
+
+impl Scratch {
+    /// Names for one attempt's files. None of them exists yet.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be made.
+    pub(crate) fn files(&self) -> Result<Files> {
+        let dir = self.dir().map_err(|e| {
+            let parent = std::env::temp_dir();
+            Error::transient(format!("cannot make a private directory in {}: {e}", parent.display()))
+        })?;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let result = dir.path().join(format!("{number}.result"));
+        Ok(Files { dir, number, result, script: None })
+    }
+
+    /// The directory; made anew when a cleaner of temporary files took it away from a long-lived scheduler.
+    fn dir(&self) -> io::Result<Arc<TempDir>> {
+        let mut dir = self.dir.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(dir) = dir.as_ref()
+            && dir.path().is_dir()
+        {
+            return Ok(Arc::clone(dir));
+        }
+        let private = Permissions::from_mode(0o700);
+        let made = tempfile::Builder::new().prefix("oxidag-shell-").permissions(private).tempdir()?;
+        Ok(Arc::clone(dir.insert(Arc::new(made))))
+    }
+}
+
+/// One attempt's private files; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Files {
+    dir: Arc<TempDir>,
+    number: u64,
+    result: PathBuf,
+    script: Option<PathBuf>,
+}
+
+impl Files {
+    /// The file that a script may write its result to.
+    pub(crate) fn result(&self) -> &Path {
+        &self.result
+    }
+
+    /// Writes a script to a file that nobody else may read; its name ends in the script's.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub(crate) fn write_script(&mut self, name: &str, text: &str) -> Result<&Path> {
+        let path = self.dir.path().join(format!("{}-{}", self.number, file_name(name)));
+        let path: &Path = self.script.insert(path);
+        let written = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .and_then(|mut file| file.write_all(text.as_bytes()));
+        match written {
+            Ok(()) => Ok(path),
+            Err(e) => Err(Error::transient(format!("cannot write the script to {}: {e}", path.display()))),
+        }
+    }
+
+    /// The result that the script left, if it did.
+    ///
+    /// # Errors
+    ///
+    /// When it is no JSON, or too large.
+    pub(crate) fn take_result(&self) -> Result<Option<Value>> {
+        let found = match fs::metadata(&self.result) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => found.map_err(|e| unreadable(&e))?,
+        };
+        // Opening a named pipe would block.
+        if !found.is_file() {
+            return Err(Error::failed("what the script left at $OXIDAG_RESULT is not a regular file"));
+        }
+        if found.len() > Outcome::MAX_RESULT as u64 {
+            return Err(too_large(found.len()));
+        }
+        let bytes = fs::read(&self.result).map_err(|e| unreadable(&e))?;
+        let value: Value = serde_json::from_slice(&bytes)
+            .map_err(|e| Error::failed(format!("what the script left in $OXIDAG_RESULT is not JSON: {e}")))?;
+        // Numbers can grow when they are written again.
+        match value.to_string().len() {
+            size if size > Outcome::MAX_RESULT => Err(too_large(size as u64)),
+            _ => Ok(Some(value)),
+        }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        for path in [Some(&self.result), self.script.as_ref()].into_iter().flatten() {
+            // Mostly there is no result. What cannot be removed now goes with the directory.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn unreadable(error: &io::Error) -> Error {
+    Error::failed(format!("cannot read what the script left in $OXIDAG_RESULT: {error}"))
+}
+
+fn too_large(size: u64) -> Error {
+    Error::failed(format!(
+        "the result in $OXIDAG_RESULT has {size} bytes, and at most {} are allowed: leave data in a file or \
+         table, and its name as the result",
+        Outcome::MAX_RESULT
+    ))
+}
+
+/// A script's name as the end of a file's name.
+fn file_name(name: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let all: Vec<char> = name.chars().map(safe).collect();
+    all[all.len().saturating_sub(100)..].iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(content: &str) -> Result<Option<Value>> {
+        let files = Scratch::default().files().unwrap();
+        fs::write(files.result(), content).unwrap();
+        files.take_result()
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn nobody_else_may_read_a_script_and_it_goes_with_the_attempt() {
+        let scratch = Scratch::default();
+        let mut files = scratch.files().unwrap();
+        let path = files.write_script("local.b.f.shell.load/../x", "echo").unwrap().to_owned();
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        assert!(path.ends_with("0-local.b.f.shell.load_.._x"), "{}", path.display());
+        drop(files);
+        assert!(!path.exists());
+        let dir = path.parent().unwrap().to_owned();
+        assert!(dir.exists());
+        drop(scratch);
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn a_directory_that_was_cleaned_away_is_made_anew() {
+        let scratch = Scratch::default();
+        let first = scratch.files().unwrap();
+        fs::remove_dir_all(first.dir.path()).unwrap();
+        scratch.files().unwrap().write_script("s", "").unwrap();
+    }
+
+    #[test]
+    fn two_attempts_never_share_a_file() {
+        let scratch = Scratch::default();
+        assert_ne!(scratch.files().unwrap().result(), scratch.files().unwrap().result());
+    }
+
+    #[test]
+    fn a_result_is_json_of_at_most_the_limit() {
+        assert_eq!(Scratch::default().files().unwrap().take_result().unwrap(), None);
+        assert_eq!(left("{\"a\": [1]}\n").unwrap(), Some(serde_json::json!({"a": [1]})));
+        let most = format!("\"{}\"", "x".repeat(Outcome::MAX_RESULT - 2));
+        assert!(left(&most).unwrap().is_some());
+        insta::assert_snapshot!(left(&format!("{most} ")).unwrap_err(), @"the result in $OXIDAG_RESULT has 65537 bytes, and at most 65536 are allowed: leave data in a file or table, and its name as the result");
+    }
+
+    #[test]
+    fn a_result_that_is_no_json_is_reported_with_its_place() {
+        insta::assert_snapshot!(left("{\"rows\": 3,\n \"ok\": yes}").unwrap_err(), @"what the script left in $OXIDAG_RESULT is not JSON: expected value at line 2 column 8");
+        insta::assert_snapshot!(left("").unwrap_err(), @"what the script left in $OXIDAG_RESULT is not JSON: EOF while parsing a value at line 1 column 0");
+    }
+
+    #[test]
+    fn a_result_that_is_no_file_is_refused_rather_than_waited_for() {
+        let files = Scratch::default().files().unwrap();
+        fs::create_dir(files.result()).unwrap();
+        assert!(files.take_result().unwrap_err().message.contains("not a regular file"));
+    }
+}

@@ -1,0 +1,283 @@
+//! Waits for a started script on the calling thread: its output, its end, and the wish that it stop.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use oxidag_plugin_api::Level;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::{Errno, ioctl_fionread, read, write};
+use wait4::ResUse;
+
+use crate::ending::{Ended, Stop};
+use crate::group::Group;
+use crate::lines::{LONGEST, Lines};
+use crate::sink::Sink;
+
+/// How long the end of a cancelled script's other processes is waited for before looking again: at first, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
+
+/// How long the output of a script that has ended is read on while something still holds it open.
+///
+/// In `exec > >(tee log)` the last lines come from a process that outlives the script.
+const LINGER: Duration = Duration::from_millis(250);
+
+/// Becomes readable when the attempt is asked to stop.
+#[derive(Debug)]
+pub(crate) struct StopRequest(Arc<OwnedFd>);
+
+impl StopRequest {
+    /// Listens to the host.
+    ///
+    /// # Errors
+    ///
+    /// When there are no file descriptors left.
+    pub(crate) fn listen(sink: &impl Sink) -> io::Result<Self> {
+        let event = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let on_cancel = Arc::clone(&event);
+        sink.on_cancel(move || {
+            // It only fails when it is readable already.
+            let _ = write(&*on_cancel, &1u64.to_ne_bytes());
+        });
+        Ok(Self(event))
+    }
+}
+
+/// A running script.
+pub(crate) struct Watch<'a, S> {
+    group: Group,
+    out: Stream,
+    err: Stream,
+    request: StopRequest,
+    sink: &'a S,
+    grace: Duration,
+    stop: Stop,
+    /// The script's process has ended; others of its group may live on.
+    ended: bool,
+    started: Instant,
+    buffer: Vec<u8>,
+}
+
+/// What a wait has found.
+struct Ready {
+    out: bool,
+    err: bool,
+    leader: bool,
+    request: bool,
+}
+
+impl<'a, S: Sink> Watch<'a, S> {
+    /// `pipes` are the script's standard output and standard error.
+    pub(crate) fn new(
+        group: Group,
+        pipes: (OwnedFd, OwnedFd),
+        request: StopRequest,
+        sink: &'a S,
+        grace: Duration,
+        started: Instant,
+    ) -> Self {
+        let out = Stream::new(pipes.0, Level::Stdout, started);
+        let err = Stream::new(pipes.1, Level::Stderr, started);
+        let (stop, ended, buffer) = (Stop::No, false, Vec::new());
+        Self { group, out, err, request, sink, grace, stop, ended, started, buffer }
+    }
+
+    /// Passes on the output until the script has ended; stops it when asked to.
+    ///
+    /// Processes that the script left behind hardly delay its end, even where they keep its output open; but
+    /// those of a cancelled script do not outlive it.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses to tell; the script is then killed.
+    pub(crate) fn until_end(mut self) -> io::Result<Ended> {
+        let mut pause = PAUSES.0;
+        loop {
+            let ready = self.wait(self.until_due(pause))?;
+            self.read(&ready);
+            self.ended |= ready.leader;
+            if ready.request && !self.ended {
+                self.ask_to_stop();
+            }
+            self.kill_when_due();
+            if self.ended {
+                let asked = matches!(self.stop, Stop::Asked { .. });
+                if !asked || !self.group.lives() {
+                    break;
+                }
+                pause = PAUSES.1.min(pause * 2);
+            }
+        }
+        self.end()
+    }
+
+    /// How long nothing has to be done by itself; `pause` goes by between two looks at what outlives the script.
+    fn until_due(&self, pause: Duration) -> Option<Duration> {
+        match self.stop {
+            Stop::Asked { until } => {
+                let left = until.saturating_duration_since(Instant::now());
+                Some(if self.ended { left.min(pause) } else { left })
+            }
+            Stop::No | Stop::Killed { .. } => None,
+        }
+    }
+
+    /// Waits until something happens, at most for `timeout`.
+    fn wait(&self, timeout: Option<Duration>) -> io::Result<Ready> {
+        let timeout = timeout.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
+        let mut set = Vec::with_capacity(4);
+        let mut add = |fd: Option<_>| {
+            fd.map(|fd| {
+                set.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+                set.len() - 1
+            })
+        };
+        let (out, err) = (add(self.out.open()), add(self.err.open()));
+        let leader = add((!self.ended).then(|| self.group.ended()));
+        let listens = !self.ended && self.stop == Stop::No;
+        let request = add(listens.then(|| self.request.0.as_fd()));
+        match poll(&mut set, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let happened = |place: Option<usize>| place.is_some_and(|i| !set[i].revents().is_empty());
+        Ok(Ready {
+            out: happened(out),
+            err: happened(err),
+            leader: happened(leader),
+            request: happened(request),
+        })
+    }
+
+    fn read(&mut self, ready: &Ready) {
+        if ready.out {
+            self.out.read(LONGEST, &mut self.buffer, self.sink);
+        }
+        if ready.err {
+            self.err.read(LONGEST, &mut self.buffer, self.sink);
+        }
+    }
+
+    fn ask_to_stop(&mut self) {
+        self.sink.log(Level::Info, "asked to stop: sending SIGTERM to the script's process group");
+        self.signalled(self.group.terminate());
+        self.stop = Stop::Asked { until: Instant::now() + self.grace };
+    }
+
+    fn kill_when_due(&mut self) {
+        if let Stop::Asked { until } = self.stop
+            && Instant::now() >= until
+        {
+            self.signalled(self.group.kill());
+            self.stop = Stop::Killed { script: !self.ended };
+        }
+    }
+
+    fn signalled(&self, result: io::Result<()>) {
+        if let Err(error) = result {
+            // A script may have become another user; the host gives the attempt up in the end.
+            self.sink.log(Level::Warn, &format!("cannot signal the script's process group: {error}"));
+        }
+    }
+
+    /// What is left to do once the script's process has ended.
+    fn end(mut self) -> io::Result<Ended> {
+        if self.stop != Stop::No {
+            // For what was started while the group was looked through. Mostly there is nothing to kill.
+            let _ = self.group.kill();
+        }
+        let duration = self.started.elapsed();
+        let until = Instant::now() + LINGER;
+        while self.out.pipe.is_some() || self.err.pipe.is_some() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let ready = self.wait(Some(left))?;
+            self.read(&ready);
+        }
+        self.out.drain(&mut self.buffer, self.sink);
+        self.err.drain(&mut self.buffer, self.sink);
+        let ResUse { status, rusage } = self.group.reap()?;
+        Ok(Ended {
+            status,
+            cpu: rusage.utime + rusage.stime,
+            memory: rusage.maxrss,
+            duration,
+            stop: self.stop,
+            grace: self.grace,
+            last_error_line: self.err.last,
+        })
+    }
+}
+
+/// One of a script's output streams.
+struct Stream {
+    /// Until its end was read.
+    pipe: Option<OwnedFd>,
+    level: Level,
+    lines: Lines,
+    /// The last line of standard error that was not blank.
+    last: String,
+}
+
+impl Stream {
+    fn new(pipe: OwnedFd, level: Level, now: Instant) -> Self {
+        Self { pipe: Some(pipe), level, lines: Lines::new(now), last: String::new() }
+    }
+
+    fn open(&self) -> Option<BorrowedFd<'_>> {
+        self.pipe.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Reads once, at most `most` bytes, and passes on the lines that are whole. Gives the number of bytes.
+    ///
+    /// Waits unless the pipe has something to read.
+    fn read(&mut self, most: usize, buffer: &mut Vec<u8>, sink: &impl Sink) -> usize {
+        let Some(pipe) = &self.pipe else {
+            return 0;
+        };
+        // Many scripts print nothing and need no buffer.
+        buffer.resize(LONGEST, 0);
+        match read(pipe, &mut buffer[..most.min(LONGEST)]) {
+            Err(Errno::INTR) => 0,
+            // A pipe's reading end has no errors but mistakes: the end, like a length of 0.
+            Ok(0) | Err(_) => {
+                self.pipe = None;
+                0
+            }
+            Ok(length) => {
+                let whole = self.lines.push(&buffer[..length], Instant::now());
+                self.log(&whole, sink);
+                length
+            }
+        }
+    }
+
+    /// Passes on what is in the pipe now, and the last line even if it is not whole.
+    ///
+    /// Not until the pipe's end: what the script left behind may keep it open, and go on writing.
+    fn drain(&mut self, buffer: &mut Vec<u8>, sink: &impl Sink) {
+        let waiting = self.open().and_then(|pipe| ioctl_fionread(pipe).ok()).unwrap_or(0);
+        let mut left = usize::try_from(waiting).unwrap_or(usize::MAX);
+        while left > 0 && self.pipe.is_some() {
+            left -= self.read(left, buffer, sink);
+        }
+        let rest = self.lines.finish();
+        self.log(&rest, sink);
+    }
+
+    fn log(&mut self, whole: &[u8], sink: &impl Sink) {
+        if whole.is_empty() {
+            return;
+        }
+        let text = String::from_utf8_lossy(whole);
+        sink.log(self.level, &text);
+        if self.level == Level::Stderr
+            && let Some(last) = text.lines().rev().map(str::trim).find(|line| !line.is_empty())
+        {
+            last.clone_into(&mut self.last);
+        }
+    }
+}
