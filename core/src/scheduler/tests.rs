@@ -281,6 +281,19 @@ struct Case {
     limits: Limits,
 }
 
+impl Case {
+    fn scheduler(&self) -> (Arc<Graph>, Scheduler) {
+        let names: Vec<String> = (0..self.upstream.len()).map(|i| format!("t{i}")).collect();
+        let upstream: Vec<Vec<&str>> =
+            self.upstream.iter().map(|u| u.iter().map(|&i| names[i].as_str()).collect()).collect();
+        let tasks: Vec<(&str, &[&str])> =
+            names.iter().map(String::as_str).zip(upstream.iter().map(Vec::as_slice)).collect();
+        let graph = Arc::new(Graph::new(&dag(&tasks)).unwrap());
+        let scheduler = Scheduler::new(Arc::clone(&graph), self.infos.clone(), self.limits.clone(), GRACE);
+        (graph, scheduler)
+    }
+}
+
 fn case() -> impl Strategy<Value = Case> {
     let task = (
         proptest::collection::vec(any::<prop::sample::Index>(), 0..4),
@@ -320,13 +333,7 @@ fn case() -> impl Strategy<Value = Case> {
 
 /// Runs a case to its end and checks, after every step, what must always hold.
 fn simulate(case: &Case) -> Vec<TaskState> {
-    let names: Vec<String> = (0..case.upstream.len()).map(|i| format!("t{i}")).collect();
-    let upstream: Vec<Vec<&str>> =
-        case.upstream.iter().map(|u| u.iter().map(|&i| names[i].as_str()).collect()).collect();
-    let tasks: Vec<(&str, &[&str])> =
-        names.iter().map(String::as_str).zip(upstream.iter().map(Vec::as_slice)).collect();
-    let graph = Arc::new(Graph::new(&dag(&tasks)).unwrap());
-    let mut scheduler = Scheduler::new(Arc::clone(&graph), case.infos.clone(), case.limits.clone(), GRACE);
+    let (graph, mut scheduler) = case.scheduler();
     let mut running: BinaryHeap<Reverse<(Timestamp, TaskIdx, u32)>> = BinaryHeap::new();
     let mut now = Timestamp(0);
     let mut out = Vec::new();
@@ -423,34 +430,26 @@ proptest! {
     }
 }
 
+fn started(action: Action) -> Option<(TaskIdx, u32)> {
+    if let Action::Start { task, attempt } = action { Some((task, attempt)) } else { None }
+}
+
 /// Cancels after so many ends of attempts; every attempt then ends as cancelled, and the run with them.
 fn cancelled_after(case: &Case, steps: usize) {
-    let names: Vec<String> = (0..case.upstream.len()).map(|i| format!("t{i}")).collect();
-    let upstream: Vec<Vec<&str>> =
-        case.upstream.iter().map(|u| u.iter().map(|&i| names[i].as_str()).collect()).collect();
-    let tasks: Vec<(&str, &[&str])> =
-        names.iter().map(String::as_str).zip(upstream.iter().map(Vec::as_slice)).collect();
-    let graph = Arc::new(Graph::new(&dag(&tasks)).unwrap());
-    let mut scheduler = Scheduler::new(Arc::clone(&graph), case.infos.clone(), case.limits.clone(), GRACE);
+    let (graph, mut scheduler) = case.scheduler();
     let (mut out, now) = (Vec::new(), Timestamp(0));
     scheduler.start(&mut out).unwrap();
     scheduler.dispatch(now, &mut out).unwrap();
     let mut running = Vec::new();
     for _ in 0..steps {
-        running.extend(out.drain(..).filter_map(|a| {
-            if let Action::Start { task, attempt } = a { Some((task, attempt)) } else { None }
-        }));
+        running.extend(out.drain(..).filter_map(started));
         let Some((task, attempt)) = running.pop() else { break };
         scheduler.handle(Input::Ended { task, attempt, failure: None }, now, &mut out).unwrap();
         scheduler.dispatch(now, &mut out).unwrap();
     }
     scheduler.handle(Input::Cancel, now, &mut out).unwrap();
     scheduler.dispatch(now, &mut out).unwrap();
-    running.extend(
-        out.drain(..).filter_map(|a| {
-            if let Action::Start { task, attempt } = a { Some((task, attempt)) } else { None }
-        }),
-    );
+    running.extend(out.drain(..).filter_map(started));
     for (task, attempt) in running {
         let failure = Some(FailureKind::Cancelled);
         scheduler.handle(Input::Ended { task, attempt, failure }, now, &mut out).unwrap();
