@@ -42,7 +42,7 @@ fn events_that_do_not_fit_are_refused_and_the_next_ones_stored() {
     let (dir, store) = home();
     drop(store);
     let test = "full::events_that_do_not_fit_are_refused_and_the_next_ones_stored";
-    insta::assert_snapshot!(limited(test, dir.path(), 512), @"cannot write to OXIDAG_HOME/journal/a.journal: File too large (os error 27); free some space, then `oxidag resume` takes up the run where it is");
+    insta::assert_snapshot!(limited(test, dir.path(), 512), @"cannot write to OXIDAG_HOME/journal/a.journal: File too large (os error 27); free some space; what was stored before is kept");
     let store = Store::open(dir.path()).unwrap();
     let run = details(&store, "a");
     assert_eq!(run.tasks[0].state, TaskState::Success);
@@ -85,7 +85,7 @@ fn a_database_that_cannot_grow_stops_the_run_and_the_journal_keeps_it() {
     let test = "full::a_database_that_cannot_grow_stops_the_run_and_the_journal_keeps_it";
     let said = limited(test, dir.path(), 1024);
     let (recorded, error) = said.split_once('\n').unwrap();
-    insta::assert_snapshot!(error, @"cannot write to OXIDAG_HOME/oxidag.db: disk I/O error; free some space, then `oxidag resume` takes up the run where it is");
+    insta::assert_snapshot!(error, @"cannot write to OXIDAG_HOME/oxidag.db: disk I/O error; free some space; what was stored before is kept");
     assert!(journal(dir.path(), "a").exists());
     let store = Store::open(dir.path()).unwrap();
     let recorded: usize = recorded.parse().unwrap();

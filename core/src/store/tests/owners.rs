@@ -37,7 +37,7 @@ fn a_run_has_one_owner() {
     owned.record(&[task(1, 0, 1, TaskState::Running)]).unwrap();
     owned.finish().unwrap();
     let used = try_begin(&other, "a", "dag", 1, 1).unwrap_err();
-    insta::assert_snapshot!(used, @"the run id `a` is already used; choose another, or resume that run with `oxidag resume a`");
+    insta::assert_snapshot!(used, @"the run id `a` is already used; choose another");
     assert_eq!(states(&store, "a"), [TaskState::Running]);
     assert!(!journal(dir.path(), "a").exists());
 }
