@@ -76,7 +76,7 @@ fn an_unknown_repeated_or_self_dependency() {
     refused_dag(&one_task(&format!("{script}\ndependencies: [a]")), &["dag.yaml:5:20", "itself"]);
     let two =
         format!("tasks:\n- {{task_id: a, {script}}}\n- {{task_id: b, {script}, dependencies: [a, a]}}\n");
-    refused_dag(&two, &["dag.yaml:3:", "`a`", "twice"]);
+    refused_dag(&two, &["dag.yaml:3:", "`a`", "repeated"]);
 }
 
 #[test]
@@ -266,6 +266,7 @@ fn plugins_that_cannot_be_read() {
     let sandbox = with_engine("pth = 'x'");
     refused(&sandbox, &["run", "other.yaml"], &["plugins.toml:4:1", "`pth`", "`path`"]);
     refused(&sandbox, &["run", "other.yaml", "--plugins", "no.toml"], &["no.toml"]);
+    sandbox.write("plugins.toml", "");
     refused(&sandbox, &["run", "other.yaml", "--env", "prod"], &["prod", "plugins.prod.toml"]);
 }
 

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Lines};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -23,32 +23,68 @@ fn dag(tasks: &[(&str, Value, &[&str], Value)]) -> String {
     json!({"dag_id": "d", "tasks": tasks.iter().map(task).collect::<Vec<_>>()}).to_string()
 }
 
+fn shown(sandbox: &Sandbox, run: &str) -> Value {
+    sandbox.oxidag(&["runs", "show", run, "--json"]).expect_status(0).json()
+}
+
 fn states(sandbox: &Sandbox, run: &str) -> Value {
-    let run = sandbox.oxidag(&["runs", "show", run, "--json"]).expect_status(0).json();
+    let run = shown(sandbox, run);
     let task = |task: &Value| (task["task_id"].as_str().unwrap().to_owned(), task["state"].clone());
     run["tasks"].as_array().unwrap().iter().map(task).collect::<serde_json::Map<_, _>>().into()
 }
 
-fn signal(child: &Child, signal: &str) {
-    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
+/// A run on its way; it is killed when its test ends.
+struct Running {
+    child: Child,
+    events: Option<Lines<BufReader<ChildStdout>>>,
 }
 
-/// Starts a run that shows its events, and waits until a line of them holds `until`.
-fn started(
-    sandbox: &Sandbox,
-    arguments: &[&str],
-    until: &str,
-) -> (Child, BufReader<std::process::ChildStdout>) {
-    let mut command = sandbox.command(&[&["run", "dag.json", "--format", "json"], arguments].concat());
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    while !line.contains(until) {
-        line.clear();
-        assert!(lines.read_line(&mut line).unwrap() > 0, "ended before {until}");
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already in a test that succeeds.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
-    (child, lines)
+}
+
+impl Running {
+    /// Starts a run that shows its events, and waits for one of them.
+    fn start(sandbox: &Sandbox, arguments: &[&str], until: impl Fn(&Value) -> bool) -> Self {
+        let mut command = sandbox.command(&[&["run", "dag.json", "--format", "json"], arguments].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let events = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut running = Self { child, events: Some(events) };
+        while !until(&running.event()) {}
+        running
+    }
+
+    fn event(&mut self) -> Value {
+        let line = self
+            .events
+            .as_mut()
+            .and_then(Iterator::next)
+            .unwrap_or_else(|| panic!("the run ended before what was waited for"));
+        serde_json::from_str(&line.unwrap()).unwrap()
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    fn ends(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+/// Whether a task has taken a state.
+fn is(task: &'static str, state: &'static str) -> impl Fn(&Value) -> bool {
+    move |event| event["event"] == "task_state" && event["task_id"] == task && event["state"] == state
+}
+
+/// Whether a task has logged a line that holds this.
+fn says(text: &'static str) -> impl Fn(&Value) -> bool {
+    move |event| event["event"] == "log" && event["line"].as_str().is_some_and(|line| line.contains(text))
 }
 
 #[test]
@@ -97,7 +133,7 @@ fn every_attempt_is_kept() {
         &dag(&[("a", json!({"fail": 2}), &[], json!({"retries": 3, "retry_delay": "10ms"}))]),
     );
     sandbox.oxidag(&["run", "dag.json", "--run-id", "r", "--format", "quiet"]).expect_status(0);
-    let run = sandbox.oxidag(&["runs", "show", "r", "--json"]).expect_status(0).json();
+    let run = shown(&sandbox, "r");
     let attempts = run["tasks"][0]["attempts"].as_array().unwrap();
     let states: Vec<&Value> = attempts.iter().map(|attempt| &attempt["state"]).collect();
     assert_eq!(states, ["failed", "failed", "success"]);
@@ -116,7 +152,7 @@ fn a_task_past_its_timeout_is_stopped() {
         ]),
     );
     sandbox.oxidag(&["run", "dag.json", "--run-id", "r", "--format", "quiet"]).expect_status(1);
-    let run = sandbox.oxidag(&["runs", "show", "r", "--json"]).expect_status(0).json();
+    let run = shown(&sandbox, "r");
     for task in run["tasks"].as_array().unwrap() {
         assert!(task["error"].to_string().contains("timeout of 50ms"), "{task}");
     }
@@ -142,10 +178,10 @@ fn ctrl_c_cancels_what_runs_and_keeps_it() {
         let sandbox = Sandbox::new();
         sandbox
             .write("dag.json", &dag(&[("a", params, &[], json!({})), ("b", json!({}), &["a"], json!({}))]));
-        let (mut child, _lines) = started(&sandbox, &["--run-id", "r"], "\"running\",\"task_id\":\"a\"");
-        signal(&child, &format!("-{name}"));
-        assert_eq!(child.wait().unwrap().code(), Some(130));
-        let run = sandbox.oxidag(&["runs", "show", "r", "--json"]).expect_status(0).json();
+        let mut run = Running::start(&sandbox, &["--run-id", "r"], is("a", "running"));
+        run.signal(&format!("-{name}"));
+        assert_eq!(run.ends(), Some(130));
+        let run = shown(&sandbox, "r");
         assert_eq!(run["state"], "cancelled");
         assert_eq!(states(&sandbox, "r"), json!({"a": "cancelled", "b": "cancelled"}));
     }
@@ -166,15 +202,15 @@ fn deaf() -> Sandbox {
 #[test]
 fn a_second_ctrl_c_ends_at_once() {
     let sandbox = deaf();
-    let (mut child, _lines) = started(&sandbox, &["--run-id", "r"], "\"deaf\"");
-    signal(&child, "-INT");
+    let mut run = Running::start(&sandbox, &["--run-id", "r"], says("deaf"));
+    run.signal("-INT");
     let mut message = String::new();
-    BufReader::new(child.stderr.take().unwrap()).read_line(&mut message).unwrap();
+    BufReader::new(run.child.stderr.take().unwrap()).read_line(&mut message).unwrap();
     assert!(message.contains("cancel"), "{message}");
-    signal(&child, "-INT");
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    run.signal("-INT");
+    assert_eq!(run.ends(), Some(130));
     assert_eq!(states(&sandbox, "r"), json!({"a": "cancelled"}));
-    let run = sandbox.oxidag(&["runs", "show", "r", "--json"]).expect_status(0).json();
+    let run = shown(&sandbox, "r");
     assert!(run["tasks"][0]["error"].to_string().contains("may still be running"), "{run}");
 }
 
@@ -182,9 +218,9 @@ fn a_second_ctrl_c_ends_at_once() {
 fn a_run_is_cancelled_from_another_terminal() {
     let sandbox = Sandbox::new();
     sandbox.write("dag.json", &dag(&[("a", json!({"delay_ms": 600_000}), &[], json!({}))]));
-    let (mut child, _lines) = started(&sandbox, &["--run-id", "r"], "\"running\",\"task_id\":\"a\"");
+    let mut run = Running::start(&sandbox, &["--run-id", "r"], is("a", "running"));
     sandbox.oxidag(&["runs", "cancel", "r"]).expect_status(0);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(run.ends(), Some(130));
     assert_eq!(states(&sandbox, "r"), json!({"a": "cancelled"}));
 }
 
@@ -196,11 +232,11 @@ fn a_killed_run_keeps_what_it_told() {
         quick.iter().map(|id| (id.as_str(), json!({}), &[] as &[&str], json!({}))).collect();
     tasks.push(("slow", json!({"delay_ms": 600_000}), &[], json!({"priority": 1})));
     sandbox.write("dag.json", &dag(&tasks));
-    let (mut child, lines) = started(&sandbox, &["--run-id", "r", "--workers", "2"], "\"success\"");
-    let told = thread::spawn(move || lines.lines().map_while(Result::ok).collect::<Vec<String>>());
-    signal(&child, "-KILL");
-    child.wait().unwrap();
-    let told = told.join().unwrap();
+    let mut run =
+        Running::start(&sandbox, &["--run-id", "r", "--workers", "2"], |event| event["state"] == "success");
+    run.signal("-KILL");
+    run.ends();
+    let told: Vec<String> = run.events.take().into_iter().flatten().map_while(Result::ok).collect();
     let kept = states(&sandbox, "r");
     for event in told.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
         let task = event["task_id"].as_str().unwrap_or_default();
@@ -216,11 +252,11 @@ fn a_killed_run_keeps_what_it_told() {
 #[test]
 fn a_run_has_one_owner() {
     let sandbox = deaf();
-    let (mut child, _lines) = started(&sandbox, &["--run-id", "r"], "\"deaf\"");
+    let mut run = Running::start(&sandbox, &["--run-id", "r"], says("deaf"));
     let second = sandbox.oxidag(&["run", "dag.json", "--run-id", "r"]).expect_status(2);
-    assert!(second.stderr.contains(&child.id().to_string()), "{}", second.stderr);
+    assert!(second.stderr.contains(&run.child.id().to_string()), "{}", second.stderr);
     sandbox.write("until", "");
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(run.ends(), Some(0));
 }
 
 #[test]
@@ -234,7 +270,7 @@ fn ten_thousand_asynchronous_tasks_wait_at_once_on_two_workers() {
     sandbox
         .oxidag(&["run", "dag.json", "--run-id", "r", "--workers", "2", "--format", "quiet"])
         .expect_status(0);
-    let run = sandbox.oxidag(&["runs", "show", "r", "--json"]).expect_status(0).json();
+    let run = shown(&sandbox, "r");
     let tasks = run["tasks"].as_array().unwrap();
     let last_start = tasks.iter().map(|t| t["started_at"].as_str().unwrap()).max();
     let first_finish = tasks.iter().map(|t| t["finished_at"].as_str().unwrap()).min();
@@ -255,7 +291,7 @@ fn the_processors_of_a_dag_limit_its_tasks_in_flight() {
     dag["processors"] = json!(1);
     sandbox.write("dag.json", &dag.to_string());
     sandbox.oxidag(&["run", "dag.json", "--run-id", "r", "--format", "quiet"]).expect_status(0);
-    let run = sandbox.oxidag(&["runs", "show", "r", "--json"]).expect_status(0).json();
+    let run = shown(&sandbox, "r");
     let time = |task: &Value, key: &str| task[key].as_str().unwrap().to_owned();
     let mut spans: Vec<_> = (run["tasks"].as_array().unwrap().iter())
         .map(|t| (time(t, "started_at"), time(t, "finished_at")))
@@ -336,10 +372,10 @@ fn a_reader_that_goes_away_does_not_stop_the_run() {
     let ids: Vec<String> = (0..2000).map(|i| format!("t{i}")).collect();
     let tasks: Vec<_> = ids.iter().map(|id| (id.as_str(), json!({}), &[] as &[&str], json!({}))).collect();
     sandbox.write("dag.json", &dag(&tasks));
-    let (mut child, lines) = started(&sandbox, &["--run-id", "r"], "running");
-    drop(lines);
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    let run = sandbox.oxidag(&["runs", "show", "r", "--json"]).expect_status(0).json();
+    let mut run = Running::start(&sandbox, &["--run-id", "r"], |event| event["state"] == "running");
+    run.events = None;
+    assert_eq!(run.ends(), Some(0));
+    let run = shown(&sandbox, "r");
     assert_eq!(run["state"], "success");
 }
 
@@ -367,9 +403,9 @@ fn a_slow_task_does_not_hold_back_others() {
         ("c", json!({}), &["b"], json!({})),
     ]);
     sandbox.write("dag.json", &text);
-    let (mut child, _lines) = started(&sandbox, &["--workers", "2"], "\"success\",\"task_id\":\"c\"");
-    signal(&child, "-INT");
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let mut run = Running::start(&sandbox, &["--workers", "2"], is("c", "success"));
+    run.signal("-INT");
+    assert_eq!(run.ends(), Some(130));
 }
 
 #[test]
@@ -380,12 +416,12 @@ fn a_shell_task_is_cancelled_with_its_children() {
         "dag.json",
         &json!({"dag_id": "d", "tasks": [{"task_id": "t", "script": script}]}).to_string(),
     );
-    let (mut child, _lines) = started(&sandbox, &["--run-id", "r"], "child ");
+    let mut run = Running::start(&sandbox, &["--run-id", "r"], says("child "));
     let log = sandbox.oxidag(&["runs", "logs", "r", "t"]).expect_status(0).stdout;
     let pid = log.split("child ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
     assert!(fs::exists(format!("/proc/{pid}")).unwrap());
-    signal(&child, "-INT");
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    run.signal("-INT");
+    assert_eq!(run.ends(), Some(130));
     // Whoever adopts the grandchild reaps it in its own time; until then it is a zombie.
     let ended = || !fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
