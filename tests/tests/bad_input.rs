@@ -343,7 +343,7 @@ fn a_full_disk_fails_the_run_and_the_state_stays_readable() {
         None => _ = command.env_remove(name),
     });
     let ended = Ended::from(command.output().unwrap()).expect_status(1);
-    assert!(ended.stderr.contains(".log"), "{}", ended.stderr);
+    assert!(ended.stdout.contains("full.1.log: File too large"), "{}", ended.stdout);
     let run = sandbox.oxidag(&["runs", "show", "full", "--json"]).expect_status(0).json();
     assert_eq!(run["state"], "failed", "{run}");
 }

@@ -37,6 +37,8 @@ fn states(sandbox: &Sandbox, run: &str) -> Value {
 struct Running {
     child: Child,
     events: Option<Lines<BufReader<ChildStdout>>>,
+    /// The event that was waited for.
+    last: Value,
 }
 
 impl Drop for Running {
@@ -53,8 +55,10 @@ impl Running {
         let mut command = sandbox.command(&[&["run", "dag.json", "--format", "json"], arguments].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let events = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut running = Self { child, events: Some(events) };
-        while !until(&running.event()) {}
+        let mut running = Self { child, events: Some(events), last: Value::Null };
+        while !until(&running.last) {
+            running.last = running.event();
+        }
         running
     }
 
@@ -417,8 +421,7 @@ fn a_shell_task_is_cancelled_with_its_children() {
         &json!({"dag_id": "d", "tasks": [{"task_id": "t", "script": script}]}).to_string(),
     );
     let mut run = Running::start(&sandbox, &["--run-id", "r"], says("child "));
-    let log = sandbox.oxidag(&["runs", "logs", "r", "t"]).expect_status(0).stdout;
-    let pid = log.split("child ").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    let pid = run.last["line"].as_str().unwrap().trim_start_matches("child ").to_owned();
     assert!(fs::exists(format!("/proc/{pid}")).unwrap());
     run.signal("-INT");
     assert_eq!(run.ends(), Some(130));
