@@ -1,0 +1,417 @@
+//! The command line as types. Values are checked and lowered while they are parsed; nothing is read from disk.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use oxidag_core::state::RunState;
+use serde_json::{Map, Value};
+
+const EXAMPLES: &str = "\
+Examples:
+  oxidag validate dags/quickstart.yaml
+  oxidag run dags/quickstart.yaml --workers 4
+  oxidag runs logs latest report
+
+Exit status:
+  0    success
+  1    the run failed
+  2    the request was wrong, and nothing ran
+  130  interrupted; the run's state is then `cancelled`
+
+Environment:
+  OXIDAG_HOME         where state and logs are kept [default: .oxidag]
+  OXIDAG_PLUGINS      the plugins.toml to use, as --plugins
+  OXIDAG_ENGINE_PATH  more folders with engines, separated by colons";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  oxidag run dags/quickstart.yaml
+  oxidag run nightly.yaml --env prod -p day=2026-11-22 -p limit=100
+  oxidag run nightly.yaml --format json | jq 'select(.event == \"task_state\")'
+
+The first Ctrl-C cancels what runs and waits for it; a second one ends at once.";
+
+const GRAPH_EXAMPLES: &str = "\
+Examples:
+  oxidag graph dags/quickstart.yaml --format svg > quickstart.svg
+  oxidag graph dags/quickstart.yaml | dot -Tpng > quickstart.png";
+
+const RUNS_EXAMPLES: &str = "\
+RUN is a run's id, the beginning of one, or `latest`.
+
+Examples:
+  oxidag runs list --state failed
+  oxidag runs show latest
+  oxidag runs logs latest ingest_flights --attempt 1
+  oxidag runs gantt latest --svg run.svg";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  oxidag completions bash > ~/.local/share/bash-completion/completions/oxidag
+  oxidag completions zsh > \"${fpath[1]}/_oxidag\"
+  oxidag completions fish > ~/.config/fish/completions/oxidag.fish";
+
+/// Runs DAGs of scripts on engines that are loaded as plugins.
+#[derive(Debug, Parser)]
+#[command(name = "oxidag", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a DAG
+    Run(RunArgs),
+    /// Check DAG files without running them
+    Validate(ValidateArgs),
+    /// Show when each task would start, and what bounds the run
+    Plan(PlanArgs),
+    /// Print a DAG's graph
+    Graph(GraphArgs),
+    /// Show what ran and what runs
+    #[command(subcommand, after_help = RUNS_EXAMPLES)]
+    Runs(RunsCommand),
+    /// Show which engines there are
+    #[command(subcommand)]
+    Engines(EnginesCommand),
+    /// Print the JSON Schema of a file, for editors
+    Schema {
+        /// Which file
+        #[arg(value_enum)]
+        file: SchemaFile,
+    },
+    /// Print completions for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(crate) struct RunArgs {
+    /// The DAG file, JSON or YAML
+    pub(crate) dag: PathBuf,
+    #[command(flatten)]
+    pub(crate) params: ParamArgs,
+    #[command(flatten)]
+    pub(crate) environment: EnvironmentArgs,
+    #[command(flatten)]
+    pub(crate) workers: WorkersArgs,
+    /// The run's id: up to 128 letters, digits, `_`, `-` and `.` [default: the time and a random end]
+    #[arg(long, value_name = "ID")]
+    pub(crate) run_id: Option<String>,
+    /// What to print while it runs
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    /// DAG files, JSON or YAML
+    #[arg(required = true, value_name = "DAG")]
+    pub(crate) dags: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) params: ParamArgs,
+    #[command(flatten)]
+    pub(crate) environment: EnvironmentArgs,
+    /// Print a list of what was found, as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// The DAG file, JSON or YAML
+    pub(crate) dag: PathBuf,
+    #[command(flatten)]
+    pub(crate) params: ParamArgs,
+    #[command(flatten)]
+    pub(crate) environment: EnvironmentArgs,
+    #[command(flatten)]
+    pub(crate) workers: WorkersArgs,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = GRAPH_EXAMPLES)]
+pub(crate) struct GraphArgs {
+    /// The DAG file, JSON or YAML
+    pub(crate) dag: PathBuf,
+    /// The language of the graph
+    #[arg(long, value_enum, default_value_t = GraphFormat::Dot)]
+    pub(crate) format: GraphFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// List runs, newest first
+    List(ListArgs),
+    /// Show a run with its tasks
+    Show {
+        /// The run: its id, the beginning of one, or `latest`
+        run: String,
+        /// Print the run as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the log of a task, or of the run itself
+    Logs {
+        /// The run: its id, the beginning of one, or `latest`
+        run: String,
+        /// The task; without it, the run's own log
+        task: Option<String>,
+        /// Which attempt of the task, from 1 [default: the last]
+        #[arg(long, value_name = "N", requires = "task", value_parser = clap::value_parser!(u32).range(1..))]
+        attempt: Option<u32>,
+    },
+    /// Draw when each task ran
+    Gantt {
+        /// The run: its id, the beginning of one, or `latest`
+        run: String,
+        /// Write an SVG to this file, or to standard output for `-`, instead of drawing in the terminal
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
+    /// Cancel a run of another process, and wait until it has ended
+    Cancel {
+        /// The run: its id, the beginning of one, or `latest`
+        run: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+    /// Only runs of this DAG
+    #[arg(long, value_name = "DAG_ID")]
+    pub(crate) dag: Option<String>,
+    /// Only runs in this state
+    #[arg(long, value_enum)]
+    pub(crate) state: Option<ShownState>,
+    /// Print the runs as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EnginesCommand {
+    /// List the engines of the environment, and whether they load
+    List {
+        #[command(flatten)]
+        environment: EnvironmentArgs,
+        /// Print the engines as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what an engine's library says of itself
+    Inspect {
+        /// An engine of the environment, or the path of a library
+        #[arg(value_name = "NAME")]
+        engine: String,
+        #[command(flatten)]
+        environment: EnvironmentArgs,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnvironmentArgs {
+    /// The environment: lays plugins.NAME.toml over plugins.toml
+    #[arg(long, value_name = "NAME")]
+    pub(crate) env: Option<String>,
+    /// The plugins.toml to use [default: $OXIDAG_PLUGINS, ./plugins.toml, the one beside the DAG file, or,
+    /// without any, the engines that come with oxidag]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plugins: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WorkersArgs {
+    /// How many tasks may block a thread at once [default: as many as the machine runs threads]
+    #[arg(long = "workers", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    asked: Option<u32>,
+}
+
+impl WorkersArgs {
+    /// How many workers there are.
+    pub(crate) fn count(&self) -> u32 {
+        self.asked.unwrap_or_else(crate::settings::default_workers)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ParamArgs {
+    /// A parameter of the run, before those of the DAG file; VALUE is JSON where it is JSON, else text
+    #[arg(short = 'p', long = "param", value_name = "KEY=VALUE")]
+    list: Vec<Param>,
+}
+
+impl ParamArgs {
+    /// By name; of two with one name, the last.
+    pub(crate) fn map(&self) -> Map<String, Value> {
+        self.list.iter().map(|param| (param.key.clone(), param.value.clone())).collect()
+    }
+}
+
+/// One `-p KEY=VALUE`.
+#[derive(Debug, Clone, PartialEq)]
+struct Param {
+    key: String,
+    value: Value,
+}
+
+impl FromStr for Param {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE")?;
+        if key.is_empty() {
+            return Err("there is no key before `=`");
+        }
+        if key.starts_with("**") {
+            return Err("a connection's value comes from plugins.toml, not from the command line");
+        }
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+        Ok(Self { key: key.to_owned(), value })
+    }
+}
+
+/// What `run` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Live progress on a terminal, else a line for each start and end
+    Human,
+    /// One event a line, as JSON
+    Json,
+    /// Nothing but errors
+    Quiet,
+}
+
+/// What `graph` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// For Graphviz
+    Dot,
+    /// For Markdown
+    Mermaid,
+    /// A picture
+    Svg,
+}
+
+/// The files that have a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaFile {
+    /// A DAG file
+    Dag,
+    /// plugins.toml
+    Plugins,
+}
+
+/// A run's state as people see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShownState {
+    /// Some task has not ended
+    Running,
+    /// Its process died before it ended
+    Interrupted,
+    /// Every task that had to run succeeded
+    Success,
+    /// Some task failed
+    Failed,
+    /// Stopped on request
+    Cancelled,
+}
+
+impl ShownState {
+    /// The stored state that it is shown for.
+    pub(crate) fn stored(self) -> RunState {
+        match self {
+            ShownState::Running | ShownState::Interrupted => RunState::Running,
+            ShownState::Success => RunState::Success,
+            ShownState::Failed => RunState::Failed,
+            ShownState::Cancelled => RunState::Cancelled,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+    use serde_json::json;
+
+    fn run(arguments: &[&str]) -> Result<RunArgs, String> {
+        let words = ["oxidag", "run", "a.yaml"].iter().chain(arguments);
+        match Cli::try_parse_from(words).map_err(|e| e.to_string())?.command {
+            Command::Run(args) => Ok(args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn params(list: &[&str]) -> Result<Value, String> {
+        let words: Vec<&str> = list.iter().flat_map(|param| ["-p", param]).collect();
+        run(&words).map(|args| Value::Object(args.params.map()))
+    }
+
+    #[test]
+    fn the_declared_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_parameter_is_json_where_it_is_json() {
+        let read = params(&[
+            "n=1",
+            "t=day one",
+            "l=[1, \"x\"]",
+            "q=\"1\"",
+            "d=2026-11-22",
+            "e=",
+            "u=a=b",
+            "*v=null",
+        ]);
+        let expected = json!({
+            "n": 1, "t": "day one", "l": [1, "x"], "q": "1", "d": "2026-11-22", "e": "", "u": "a=b", "*v": null,
+        });
+        assert_eq!(read.unwrap(), expected);
+    }
+
+    #[test]
+    fn of_two_parameters_with_one_name_the_last_counts() {
+        assert_eq!(params(&["a=1", "a=2"]).unwrap(), json!({"a": 2}));
+    }
+
+    #[test]
+    fn a_parameter_without_a_key_or_for_a_connection_is_refused() {
+        let first_line =
+            |text: &str| params(&[text]).unwrap_err().lines().next().unwrap_or_default().to_owned();
+        insta::assert_snapshot!(first_line("day"), @"error: invalid value 'day' for '--param <KEY=VALUE>': write it as KEY=VALUE");
+        insta::assert_snapshot!(first_line("=1"), @"error: invalid value '=1' for '--param <KEY=VALUE>': there is no key before `=`");
+        insta::assert_snapshot!(first_line("**GCP_key=1"), @"error: invalid value '**GCP_key=1' for '--param <KEY=VALUE>': a connection's value comes from plugins.toml, not from the command line");
+    }
+
+    #[test]
+    fn a_run_has_at_least_one_worker() {
+        assert_eq!(run(&["--workers", "3"]).unwrap().workers.count(), 3);
+        assert!(run(&[]).unwrap().workers.count() >= 1);
+        assert!(run(&["--workers", "0"]).is_err());
+        assert!(run(&["--workers", "many"]).is_err());
+    }
+
+    #[test]
+    fn only_a_task_has_attempts() {
+        assert!(Cli::try_parse_from(["oxidag", "runs", "logs", "latest", "--attempt", "1"]).is_err());
+        assert!(Cli::try_parse_from(["oxidag", "runs", "logs", "latest", "a", "--attempt", "1"]).is_ok());
+    }
+}

@@ -1,0 +1,73 @@
+//! `oxidag schema`.
+
+use anyhow::Context as _;
+
+use crate::args::SchemaFile;
+use crate::output;
+
+/// The schema of `plugins.toml`, as [`oxidag_core::plugins`] reads it.
+const PLUGINS: &str = include_str!("../plugins.schema.json");
+
+pub(super) fn schema(file: SchemaFile) -> anyhow::Result<()> {
+    let printed = match file {
+        SchemaFile::Dag => output::print_json(&oxidag_core::spec::schema()),
+        SchemaFile::Plugins => output::print(PLUGINS),
+    };
+    printed.context("cannot print the schema")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oxidag_core::plugins::Plugins;
+    use serde_json::Value;
+
+    /// Whether the schema accepts a text, and whether the reader does.
+    fn accepted(text: &str) -> (bool, bool) {
+        let schema: Value = serde_json::from_str(PLUGINS).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let instance = serde_json::to_value(toml::from_str::<toml::Table>(text).unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plugins.toml");
+        std::fs::write(&path, text).unwrap();
+        (validator.is_valid(&instance), Plugins::load(Some(&path), None).is_ok())
+    }
+
+    #[test]
+    fn the_example_is_valid() {
+        let text = include_str!("../../../plugins.toml");
+        assert_eq!(accepted(text), (true, true));
+    }
+
+    #[test]
+    fn the_schema_and_the_reader_agree() {
+        let hash = "0123456789abcdefABCDEF00112233445566778899aabbccddeeff0011223344";
+        let right = [
+            String::new(),
+            "[engines.a]\npath = 'x'\nmax_concurrent = 4\nisolation = 'in-process'\n[engines.a.config]\nb = {c = 1}".to_owned(),
+            format!("[engines.a]\npath = 'x'\nsha256 = '{hash}'"),
+            "[connections.A]\nb = 'text'\nc = {file = 'f'}\nd = {env = 'E'}".to_owned(),
+            "[locations.local]\nroot = 'scripts'".to_owned(),
+        ];
+        for text in right {
+            assert_eq!(accepted(&text), (true, true), "{text}");
+        }
+        let wrong = [
+            "[engine.a]\npath = 'x'",
+            "[engines.a]\npath = 1",
+            "[engines.a]\npath = 'x'\npth = 'x'",
+            "[engines.a]\npath = 'x'\nmax_concurrent = 0",
+            "[engines.a]\npath = 'x'\nsha256 = '12'",
+            "[engines.a]\npath = 'x'\nisolation = 'none'",
+            "[engines.a]\npath = 'x'\nconfig = 1",
+            "[connections]\nA = 'text'",
+            "[connections.A]\nb = 1",
+            "[connections.A]\nb = {url = 'x'}",
+            "[locations.local]",
+            "[locations.moon]\nroot = 'x'",
+        ];
+        for text in wrong {
+            assert_eq!(accepted(text), (false, false), "{text}");
+        }
+    }
+}

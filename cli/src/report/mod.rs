@@ -1,0 +1,83 @@
+//! What `oxidag run` prints: one reporter for each `--format`, told by the run's events alone.
+//!
+//! Nothing here changes a run. A reporter that cannot write is dropped, and the run goes on.
+
+mod counting;
+mod eta;
+mod human;
+mod json;
+mod live;
+mod quiet;
+mod record;
+mod screen;
+mod summary;
+
+use std::io::{self, IsTerminal as _, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use oxidag_core::event::TaskIdx;
+use oxidag_core::graph::Graph;
+use oxidag_core::runner::Reporter;
+
+use counting::Counting;
+pub(crate) use counting::InFlight;
+pub(crate) use eta::Forecast;
+
+use crate::args::Format;
+use crate::output;
+use crate::signals::Notify;
+use crate::style::Palette;
+
+/// The run that is reported.
+#[derive(Debug, Clone)]
+pub(crate) struct Watched {
+    pub(crate) run_id: String,
+    pub(crate) dag_id: String,
+    pub(crate) graph: Arc<Graph>,
+    /// `OXIDAG_HOME`, where the logs are.
+    pub(crate) home: PathBuf,
+    pub(crate) workers: u32,
+}
+
+impl Watched {
+    fn name(&self, task: TaskIdx) -> &str {
+        self.graph.name(task)
+    }
+}
+
+/// A reporter, and what signals need from it.
+pub(crate) struct Reporting {
+    pub(crate) reporter: Box<dyn Reporter>,
+    pub(crate) in_flight: InFlight,
+    pub(crate) notify: Notify,
+}
+
+/// The reporter for a format. `forecast` is asked for where somebody sees it.
+pub(crate) fn start(run: Watched, format: Format, forecast: impl FnOnce() -> Option<Forecast>) -> Reporting {
+    let to_stderr: Notify = Box::new(|text| output::remark(text));
+    let (reporter, notify): (Box<dyn Reporter>, Notify) = match format {
+        Format::Human if on_terminal() => {
+            let screen = live::Live::start(run, forecast());
+            let notify = screen.notify();
+            (Box::new(screen), notify)
+        }
+        Format::Human => (Box::new(human::Human::new(run, buffered(), Palette::stdout())), to_stderr),
+        Format::Json => (Box::new(json::Json::new(run, buffered())), to_stderr),
+        Format::Quiet => (Box::new(quiet::Quiet::new(run, io::stderr())), to_stderr),
+    };
+    let in_flight = InFlight::default();
+    let reporter = Box::new(Counting::new(reporter, in_flight.clone()));
+    Reporting { reporter, in_flight, notify }
+}
+
+/// Standard output, written in large pieces: whoever writes to it flushes it when nothing more is known.
+fn buffered() -> impl Write + Send {
+    io::BufWriter::with_capacity(64 * 1024, io::stdout())
+}
+
+/// Whether there are terminals that can redraw.
+fn on_terminal() -> bool {
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    io::stdout().is_terminal() && io::stderr().is_terminal() && !is_dumb
+}

@@ -1,0 +1,76 @@
+//! Signals to a run: the first asks it to stop, the second ends it at once, the third does not even wait for that.
+
+use std::io;
+use std::thread;
+
+use oxidag_core::runner::Controller;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::exit::Exit;
+use crate::format::count;
+use crate::report::InFlight;
+
+/// Tells whoever looks at the run something that is no event.
+pub(crate) type Notify = Box<dyn Fn(&str) + Send>;
+
+/// From now on, signals stop the run.
+pub(crate) fn listen(controller: Controller, in_flight: InFlight, notify: Notify) -> io::Result<()> {
+    let ignored = ignored();
+    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_in(ignored, signal));
+    let mut signals = Signals::new(wanted)?;
+    let listen = move || {
+        let mut pending = signals.forever();
+        if let Some(signal) = pending.next() {
+            notify(&cancelling(signal, in_flight.count()));
+            controller.cancel();
+        }
+        if pending.next().is_some() {
+            notify("ending at once; what still runs is abandoned");
+            controller.kill();
+        }
+        if pending.next().is_some() {
+            std::process::exit(Exit::Interrupted as i32);
+        }
+    };
+    // It listens until the process ends.
+    thread::Builder::new().name("oxidag-signals".to_owned()).spawn(listen).map(drop)
+}
+
+fn cancelling(signal: i32, in_flight: usize) -> String {
+    let again = if signal == SIGINT { "press Ctrl-C again" } else { "signal again" };
+    format!("cancelling: waiting for {}; {again} to end at once", count(in_flight, "task"))
+}
+
+/// The signals that were ignored when the program started, such as SIGHUP below `nohup`: they stay so.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    parse_ignored(&status).unwrap_or_default()
+}
+
+fn parse_ignored(status: &str) -> Option<u64> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}
+
+fn is_in(mask: u64, signal: i32) -> bool {
+    mask >> (signal - 1) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_was_ignored_is_found_in_the_mask() {
+        let ignored = parse_ignored("Name:\toxidag\nSigIgn:\t0000000000001001\n").unwrap();
+        assert!(is_in(ignored, SIGHUP));
+        assert!(!is_in(ignored, SIGINT) && !is_in(ignored, SIGTERM));
+    }
+
+    #[test]
+    fn the_notice_says_how_to_end_at_once() {
+        insta::assert_snapshot!(cancelling(SIGINT, 2), @"cancelling: waiting for 2 tasks; press Ctrl-C again to end at once");
+        insta::assert_snapshot!(cancelling(SIGTERM, 1), @"cancelling: waiting for 1 task; signal again to end at once");
+    }
+}
