@@ -16,9 +16,9 @@ pub(crate) type Notify = Box<dyn Fn(&str) + Send>;
 
 /// From now on, signals stop the run.
 pub(crate) fn listen(controller: Controller, in_flight: InFlight, notify: Notify) -> io::Result<()> {
-    let ignored = ignored();
-    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !is_in(ignored, signal));
-    let mut signals = Signals::new(wanted)?;
+    // Who sends SIGINT means it, even where a script's `&` made this program ignore it.
+    let hang_up = Some(SIGHUP).filter(|&signal| !is_in(ignored(), signal));
+    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hang_up))?;
     let listen = move || {
         let mut pending = signals.forever();
         if let Some(signal) = pending.next() {
@@ -42,7 +42,7 @@ fn cancelling(signal: i32, in_flight: usize) -> String {
     format!("cancelling: waiting for {}; {again} to end at once", count(in_flight, "task"))
 }
 
-/// The signals that were ignored when the program started, such as SIGHUP below `nohup`: they stay so.
+/// The signals that were ignored when the program started, as SIGHUP is below `nohup`.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     parse_ignored(&status).unwrap_or_default()
