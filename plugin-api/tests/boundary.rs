@@ -1,5 +1,7 @@
 //! The functions of the ABI around engines that keep and break their word.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
