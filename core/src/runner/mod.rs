@@ -1,4 +1,4 @@
-//! The runner: one loop owns the run. Only it calls engines (through its [`workers`]) and only it emits
+//! The runner: one loop owns the run. Only it calls engines (through its workers) and only it emits
 //! events, each of which is stored before anyone else sees it.
 //!
 //! What to do is decided by [`crate::scheduler`]; here it is carried out.
