@@ -11,8 +11,8 @@ use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::event::TaskIdx;
-use crate::spec::Dag;
 use crate::spec::source::Span;
+use crate::spec::{Dag, Diagnostic};
 
 /// Tasks by dense ids, and the dependencies between them; acyclic.
 #[derive(Debug, Clone)]
@@ -29,6 +29,14 @@ pub struct Cycle {
     pub path: Vec<String>,
     /// Where the first of them names the dependency that closes the cycle.
     pub span: Span,
+}
+
+impl Cycle {
+    /// The cycle as a mistake in its DAG file.
+    #[must_use]
+    pub fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::new(self.span, self.to_string()).with_help("take one of these dependencies out")
+    }
 }
 
 impl fmt::Display for Cycle {
@@ -88,9 +96,8 @@ impl Graph {
         &self.names[task.get()]
     }
 
-    /// The task with this name.
-    #[must_use]
-    pub fn find(&self, name: &str) -> Option<TaskIdx> {
+    #[cfg(test)]
+    pub(crate) fn find(&self, name: &str) -> Option<TaskIdx> {
         self.tasks().find(|&task| self.name(task) == name)
     }
 

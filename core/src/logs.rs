@@ -45,6 +45,7 @@ impl RunLogs {
 pub struct LogFile {
     path: PathBuf,
     file: Option<File>,
+    keep_closed: bool,
     buffer: String,
 }
 
@@ -52,7 +53,13 @@ impl LogFile {
     /// The log at this path; lines are added to what an earlier process wrote.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { path, file: None, buffer: String::new() }
+        Self { path, file: None, keep_closed: false, buffer: String::new() }
+    }
+
+    /// From now on the file is open only while it is written to.
+    pub fn keep_closed(&mut self) {
+        self.keep_closed = true;
+        self.file = None;
     }
 
     /// Writes each line of `text` with its time and level, secrets masked, in one call to the system.
@@ -68,13 +75,19 @@ impl LogFile {
             // Writing to a string does not fail.
             let _ = writeln!(self.buffer, "{time} {level:<6} {line}");
         }
-        let path = &self.path;
-        let write = |file: &mut Option<File>, buffer: &str| match file {
-            Some(file) => file.write_all(buffer.as_bytes()),
-            None => file.insert(open(path)?).write_all(buffer.as_bytes()),
+        self.flush().map_err(|e| {
+            io::Error::new(e.kind(), format!("cannot write the log {}: {e}", self.path.display()))
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => open(&self.path)?,
         };
-        write(&mut self.file, &self.buffer)
-            .map_err(|e| io::Error::new(e.kind(), format!("cannot write the log {}: {e}", path.display())))
+        file.write_all(self.buffer.as_bytes())?;
+        self.file = Some(file).filter(|_| !self.keep_closed);
+        Ok(())
     }
 }
 

@@ -65,6 +65,8 @@ pub struct FormatError {
     pub at: usize,
     /// What is wrong.
     pub message: String,
+    /// Whether a value is all that is missing.
+    pub is_missing_value: bool,
 }
 
 /// Fills in the placeholders.
@@ -87,7 +89,8 @@ pub fn format<'t>(text: &'t str, params: &Map<String, Value>) -> Result<Cow<'t, 
         match placeholder(rest, params, &mut out) {
             Ok(length) => rest = &rest[length..],
             Err((length, message)) => {
-                errors.push(FormatError { at, message });
+                let is_missing_value = message.ends_with("has no value");
+                errors.push(FormatError { at, message, is_missing_value });
                 rest = &rest[length..];
             }
         }

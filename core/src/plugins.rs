@@ -46,11 +46,23 @@ pub enum LibraryPath {
 
 /// A connection's value, or where it is.
 #[derive(Clone, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a text, { file = \"…\" } or { env = \"…\" }")]
 enum Secret {
     Text(String),
-    File { file: PathBuf },
-    Env { env: String },
+    File(SecretFile),
+    Env(SecretVariable),
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretFile {
+    file: PathBuf,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretVariable {
+    env: String,
 }
 
 /// What is wrong with an environment.
@@ -202,9 +214,9 @@ impl Plugins {
         };
         match secret {
             Secret::Text(text) => Ok(text.clone()),
-            Secret::File { file } => fs::read_to_string(file)
+            Secret::File(SecretFile { file }) => fs::read_to_string(file)
                 .map_err(|e| problem(format!("cannot be read from {}: {e}", file.display()))),
-            Secret::Env { env } => std::env::var(env).map_err(|_| {
+            Secret::Env(SecretVariable { env }) => std::env::var(env).map_err(|_| {
                 problem(format!("needs the environment variable {env}, which is not set to a text"))
             }),
         }
@@ -238,8 +250,8 @@ fn read(path: &Path) -> Result<File, PluginsError> {
         folder.clone_into(&mut section.folder);
     }
     for secret in file.connections.values_mut().flat_map(BTreeMap::values_mut) {
-        if let Secret::File { file } = secret {
-            *file = folder.join(&file);
+        if let Secret::File(at) = secret {
+            at.file = folder.join(&at.file);
         }
     }
     if let Some(local) = &mut file.locations.local {
@@ -260,10 +272,12 @@ fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> PluginsError {
     }
 }
 
-/// `invalid type: string "…", expected a map` without the string.
+/// `invalid type: string "…", expected a map` without the string: it may be a secret in the wrong place.
 fn without_values(message: &str) -> String {
-    match (message.split_once(" \""), message.rsplit_once("\", expected ")) {
-        (Some((before, _)), Some((_, expected))) => format!("{before}, expected {expected}"),
+    match (message.split_once(": "), message.rsplit_once(", expected ")) {
+        (Some((what @ ("invalid type" | "invalid value"), _)), Some((_, expected))) => {
+            format!("{what}, expected {expected}")
+        }
         _ => message.to_owned(),
     }
 }
@@ -410,9 +424,12 @@ mod tests {
     fn mistakes_are_told_with_their_place_and_without_secrets() {
         let error = |text| load(&folder(&[("plugins.toml", text)]), None).unwrap_err();
         insta::assert_snapshot!(error("[engines.bq]\npath = 'x'\npth = 'y'"), @"plugins.toml:3:1: unknown field `pth`, expected one of `path`, `sha256`, `max_concurrent`, `isolation`, `config`");
-        insta::assert_snapshot!(error("[connections]\nGCP = 's3cret'"), @"plugins.toml:2:7: invalid type: string, expected a map");
+        insta::assert_snapshot!(error("[connections]\nGCP = 's3cret'"), @"plugins.toml:2:7: invalid type, expected a map");
+        insta::assert_snapshot!(error("[connections]\nGCP = 4711"), @"plugins.toml:2:7: invalid type, expected a map");
+        insta::assert_snapshot!(error("[connections.GCP]\nkey = 4711"), @r#"plugins.toml:2:7: expected a text, { file = "…" } or { env = "…" }"#);
+        insta::assert_snapshot!(error("[connections.GCP]\nkey = {file = 'a', env = 'b'}"), @r#"plugins.toml:2:7: expected a text, { file = "…" } or { env = "…" }"#);
         insta::assert_snapshot!(error("[connections.GCP]\nkey = 's3cret"), @"plugins.toml:2:14: invalid literal string, expected `'`");
-        insta::assert_snapshot!(error("[engines.bq]\npath = 'x'\nmax_concurrent = 0"), @"plugins.toml:3:18: invalid value: integer `0`, expected a nonzero u32");
+        insta::assert_snapshot!(error("[engines.bq]\npath = 'x'\nmax_concurrent = 0"), @"plugins.toml:3:18: invalid value, expected a nonzero u32");
         insta::assert_snapshot!(error("[engines.bq]\npath = 'x'\nsha256 = '1'"), @"plugins.toml:3:10: sha256 must be 64 hexadecimal digits, as `sha256sum` prints them");
         insta::assert_snapshot!(error("[engines.bq]"), @r#"plugins.toml: engine `bq` has no `path`; name its library, such as path = "oxidag_engine_bq""#);
         insta::assert_snapshot!(load(&folder(&[]), None).unwrap_err(), @"cannot read plugins.toml: No such file or directory (os error 2)");

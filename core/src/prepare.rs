@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::engine::Engine;
 use crate::event::TaskIdx;
-use crate::graph::Graph;
+use crate::graph::{Cycle, Graph};
 use crate::params::{self, ConnectionKey, Connections};
 use crate::plugins::Plugins;
 use crate::scheduler::{Limits, TaskInfo};
@@ -51,6 +51,9 @@ struct PreparedTask {
     blocking: bool,
     script: Arc<LoadedScript>,
 }
+
+/// More mistakes in one script are not told: they have one reason.
+const MOST_MISTAKES: usize = 20;
 
 /// What was found about a DAG in an environment.
 #[derive(Debug)]
@@ -110,10 +113,7 @@ pub fn check(
     plugins: &Plugins,
     overrides: &Map<String, Value>,
 ) -> Result<Checked, Vec<Diagnostic>> {
-    let cycle = |cycle: crate::graph::Cycle| {
-        Diagnostic::new(cycle.span, cycle.to_string()).with_help("take one of these dependencies out")
-    };
-    let graph = Graph::new(dag).map_err(|cycles| cycles.into_iter().map(cycle).collect::<Vec<_>>())?;
+    let graph = Graph::new(dag).map_err(|cycles| cycles.iter().map(Cycle::diagnostic).collect::<Vec<_>>())?;
     let root = plugins.local_root().map_or_else(|| working_dir(path), Path::to_owned);
     let mut check = Check {
         dag,
@@ -227,6 +227,14 @@ impl Check<'_> {
             self.dag.params.keys().chain(task.params.keys()).filter_map(|key| ConnectionKey::parse(key))
         {
             let place = (connection.section.to_owned(), connection.key.to_owned());
+            if self.overrides.contains_key(connection.name) {
+                let name = connection.name;
+                let message = format!(
+                    "`{name}` is a connection: it cannot be given on the command line, where all can read it"
+                );
+                let help = "take -p away, and choose another environment with --env";
+                self.mistakes.push(Diagnostic::new(task.span, message).with_help(help));
+            }
             let there = match self.asked.get(&place) {
                 Some(&there) => there,
                 None => match self.plugins.connection(connection.section, connection.key) {
@@ -248,22 +256,16 @@ impl Check<'_> {
 
     fn check_text(&mut self, task: &Task, script: &LoadedScript, params: &Map<String, Value>) {
         let Err(errors) = params::format(&script.text, params) else { return };
-        for error in errors {
-            let (id, place) = (&task.task_id, place(script, error.at));
+        let source = SourceFile::new(script.name.clone().into(), script.text.to_string());
+        for error in errors.iter().take(MOST_MISTAKES) {
+            let (line, column) = source.line_column(u32::try_from(error.at).unwrap_or(u32::MAX));
+            let (id, place) = (&task.task_id, format!("{}:{line}:{column}", script.name));
             let message = format!("{error} ({place}, task `{id}`)");
             let help = "give it a value in the task's `params`, in the DAG's, or by -p NAME=VALUE";
             let diagnostic = Diagnostic::new(task.script_span, message);
-            let no_value = error.message.ends_with("has no value");
-            self.mistakes.push(if no_value { diagnostic.with_help(help) } else { diagnostic });
+            self.mistakes.push(if error.is_missing_value { diagnostic.with_help(help) } else { diagnostic });
         }
     }
-}
-
-/// `path:line:column` of a byte in a script.
-fn place(script: &LoadedScript, at: usize) -> String {
-    let source = SourceFile::new(script.name.clone().into(), script.text.to_string());
-    let (line, column) = source.line_column(u32::try_from(at).unwrap_or(u32::MAX));
-    format!("{}:{line}:{column}", script.name)
 }
 
 impl Prepared {
@@ -326,7 +328,11 @@ impl Prepared {
         let text = params::format(&script.text, &params)
             .map_err(|errors| errors.into_iter().map(|e| e.message).collect::<Vec<_>>().join("; "))?;
         let unchanged = *text == *script.text;
-        let names = self.dag.params.keys().chain(entry.params.keys());
+        let keys = self.dag.params.keys().chain(entry.params.keys());
+        let mut connections: Vec<String> =
+            keys.filter_map(|key| ConnectionKey::parse(key)).map(|c| c.name.to_owned()).collect();
+        connections.sort_unstable();
+        connections.dedup();
         Ok(oxidag_plugin_api::Task {
             dag_id: self.dag.dag_id.clone(),
             run_id: run_id.to_owned(),
@@ -338,10 +344,7 @@ impl Prepared {
                 name: script.name.clone(),
                 path: script.path.clone().filter(|_| unchanged),
             },
-            connections: names
-                .filter_map(|key| ConnectionKey::parse(key))
-                .map(|c| c.name.to_owned())
-                .collect(),
+            connections,
             params,
             working_dir: self.working_dir.clone(),
             checkpoint: None,

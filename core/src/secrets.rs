@@ -25,6 +25,8 @@ impl Masker {
         let mut patterns = Vec::new();
         for secret in secrets {
             add(&mut patterns, secret.to_owned());
+            // A file's text ends with a line feed that its use in a script does not have.
+            add(&mut patterns, secret.trim().to_owned());
             add_lines(&mut patterns, secret);
             if let Ok(value) = serde_json::from_str::<Value>(secret) {
                 add_strings(&mut patterns, &value);
@@ -136,6 +138,11 @@ mod tests {
         assert_eq!(masker.mask("user me@example.com"), "user ***");
         assert_eq!(masker.mask("MIIEvQIBADANBg"), MASK);
         assert_eq!(masker.mask("{ }"), "{ }");
+    }
+
+    #[test]
+    fn a_short_secret_from_a_file_is_masked() {
+        assert_eq!(Masker::new(["hunt7\n"]).mask("pw=hunt7 done"), "pw=*** done");
     }
 
     #[test]

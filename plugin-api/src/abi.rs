@@ -2,8 +2,7 @@
 //!
 //! Two symbols make a library an engine:
 //!
-//! 1. [`HANDSHAKE_SYMBOL`], a plain C struct without pointers, which can be read before anything else is
-//!    looked at, and without running any code of the library;
+//! 1. [`HANDSHAKE_SYMBOL`], a plain C struct without pointers, which is read before anything else is looked at;
 //! 2. abi_stable's library header, whose root module is [`EngineModule`]. Functions are only ever added at
 //!    its end.
 //!
@@ -91,7 +90,7 @@ const fn padded<const N: usize>(text: &str) -> [u8; N] {
 /// One created engine; only its own library knows what it points to.
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, StableAbi)]
-pub struct Instance(pub *const ());
+pub struct Instance(pub(crate) *const ());
 
 // SAFETY: the pointer is to an engine, and engines are required to be `Send + Sync`.
 unsafe impl Send for Instance {}
@@ -114,7 +113,8 @@ pub struct EngineModule {
     pub validate: extern "C" fn(engine: Instance, task: RStr<'_>) -> RResult<RString, RString>,
     /// Runs a [`Task`](crate::Task). The engine's side calls [`HostVtable::complete`] exactly once, during this call or later.
     pub run: extern "C" fn(engine: Instance, task: RStr<'_>, host: HostHandle),
-    /// Ends the engine. No call is in flight and none follows.
+    /// Ends the engine. No call is in flight and none follows; an attempt of an asynchronous engine that was
+    /// abandoned may still be, so such an engine keeps what its futures use.
     #[sabi(last_prefix_field)]
     pub destroy: extern "C" fn(engine: Instance),
 }
@@ -131,9 +131,22 @@ impl RootModule for EngineModuleRef {
 #[derive(StableAbi)]
 pub struct HostHandle {
     /// Only the host knows what it points to.
-    pub context: *const (),
+    pub(crate) context: *const (),
     /// The host's functions.
-    pub vtable: HostVtableRef,
+    pub(crate) vtable: HostVtableRef,
+}
+
+impl HostHandle {
+    /// A handle for an engine.
+    ///
+    /// # Safety
+    ///
+    /// `context` must be what the functions of `vtable` expect, alive until they have released it once for this
+    /// handle and once for each time that they have retained it, and usable from any thread.
+    #[must_use]
+    pub unsafe fn new(context: *const (), vtable: HostVtableRef) -> Self {
+        Self { context, vtable }
+    }
 }
 
 /// The functions that the host offers to a running task. All may be called from any thread; none unwinds.
@@ -170,11 +183,23 @@ pub struct HostVtable {
 #[derive(StableAbi)]
 pub struct Callback {
     /// Only the engine's side knows what it points to.
-    pub data: *const (),
+    pub(crate) data: *const (),
     /// Takes `data` back and does the work.
-    pub call: extern "C" fn(data: *const ()),
+    pub(crate) call: extern "C" fn(data: *const ()),
     /// Takes `data` back and does nothing.
-    pub drop: extern "C" fn(data: *const ()),
+    pub(crate) drop: extern "C" fn(data: *const ()),
+}
+
+impl Callback {
+    /// Calls the engine.
+    pub fn call(self) {
+        (self.call)(self.data);
+    }
+
+    /// Gives the data back: the engine will not be called.
+    pub fn discard(self) {
+        (self.drop)(self.data);
+    }
 }
 
 // SAFETY: the engine's side only makes callbacks from closures that are `Send`.

@@ -7,7 +7,20 @@ use crate::abi::{Callback, End, HostHandle};
 use crate::task::{Error, Result};
 
 /// What the scheduler offers to a running task. Cheap to clone; may be used from any thread.
-pub struct Host(HostHandle);
+pub struct Host {
+    handle: HostHandle,
+    /// Shared by all clones, so that however often it is waited for, the host keeps one callback.
+    #[cfg(feature = "async")]
+    stopped: std::sync::Arc<std::sync::OnceLock<std::sync::Arc<Stopped>>>,
+}
+
+/// Whether the task was asked to stop, for whoever waits.
+#[cfg(feature = "async")]
+#[derive(Default)]
+struct Stopped {
+    asked: std::sync::atomic::AtomicBool,
+    told: tokio::sync::Notify,
+}
 
 // SAFETY: the host's functions may be called from any thread (see `HostVtable`).
 unsafe impl Send for Host {}
@@ -35,12 +48,16 @@ pub enum Level {
 impl Host {
     /// Takes over the handle's reference to the context.
     pub(crate) fn new(handle: HostHandle) -> Self {
-        Self(handle)
+        Self {
+            handle,
+            #[cfg(feature = "async")]
+            stopped: std::sync::Arc::default(),
+        }
     }
 
     /// Writes to the task's log, a line for each line of `text`.
     pub fn log(&self, level: Level, text: &str) {
-        (self.0.vtable.log())(self.0.context, level as u8, RStr::from_str(text));
+        (self.handle.vtable.log())(self.handle.context, level as u8, RStr::from_str(text));
     }
 
     /// Writes to the task's log.
@@ -56,32 +73,46 @@ impl Host {
     /// Tells how far the task has come: from 0 to 1, or `None` where that is not known.
     pub fn progress(&self, fraction: Option<f64>, message: &str) {
         let fraction = fraction.unwrap_or(f64::NAN);
-        (self.0.vtable.progress())(self.0.context, fraction, RStr::from_str(message));
+        (self.handle.vtable.progress())(self.handle.context, fraction, RStr::from_str(message));
     }
 
     /// Whether the task is asked to stop: by the user, or since its time is up.
     #[must_use]
     pub fn cancelled(&self) -> bool {
-        (self.0.vtable.cancelled())(self.0.context)
+        (self.handle.vtable.cancelled())(self.handle.context)
     }
 
     /// Calls `callback` once when the task is asked to stop, at once if it was already.
     ///
-    /// It runs on a thread of the host and must not block.
+    /// It runs on a thread of the host that stops all tasks: it must not block.
     pub fn on_cancel(&self, callback: impl FnOnce() + Send + 'static) {
         let boxed: Boxed = Box::new(callback);
         let data = Box::into_raw(Box::new(boxed)).cast_const();
         let callback = Callback { data: data.cast(), call: call_boxed, drop: drop_boxed };
-        (self.0.vtable.on_cancel())(self.0.context, callback);
+        (self.handle.vtable.on_cancel())(self.handle.context, callback);
     }
 
     /// Completes when the task is asked to stop.
     #[cfg(feature = "async")]
     pub async fn until_cancelled(&self) {
-        let notify = std::sync::Arc::new(tokio::sync::Notify::new());
-        let waker = std::sync::Arc::clone(&notify);
-        self.on_cancel(move || waker.notify_one());
-        notify.notified().await;
+        use std::sync::Arc;
+        use std::sync::atomic::Ordering::{Acquire, Release};
+
+        let stopped = self.stopped.get_or_init(|| {
+            let stopped = Arc::<Stopped>::default();
+            let tell = Arc::clone(&stopped);
+            self.on_cancel(move || {
+                tell.asked.store(true, Release);
+                tell.told.notify_waiters();
+            });
+            stopped
+        });
+        // Enabled before the flag is read: a stop between the two is not missed.
+        let mut told = std::pin::pin!(stopped.told.notified());
+        told.as_mut().enable();
+        if !stopped.asked.load(Acquire) {
+            told.await;
+        }
     }
 
     /// Stores how to find the remote job again; returns once it is stored. After a crash, `run` is called
@@ -92,7 +123,7 @@ impl Host {
     /// When it could not be stored; the run is then about to fail.
     pub fn checkpoint(&self, checkpoint: &Value) -> Result<()> {
         let json = checkpoint.to_string();
-        match (self.0.vtable.checkpoint())(self.0.context, RStr::from_str(&json)) {
+        match (self.handle.vtable.checkpoint())(self.handle.context, RStr::from_str(&json)) {
             RResult::ROk(()) => Ok(()),
             RResult::RErr(message) => Err(Error::transient(message.into_string())),
         }
@@ -105,7 +136,7 @@ impl Host {
     /// When any of it is wrong; nothing is added then.
     pub fn append(&self, addition: &Value) -> Result<()> {
         let json = addition.to_string();
-        match (self.0.vtable.append())(self.0.context, RStr::from_str(&json)) {
+        match (self.handle.vtable.append())(self.handle.context, RStr::from_str(&json)) {
             RResult::ROk(()) => Ok(()),
             RResult::RErr(message) => Err(Error::invalid(message.into_string())),
         }
@@ -114,26 +145,30 @@ impl Host {
     pub(crate) fn complete(&self, end: &End) {
         // A map with string keys and no custom serializer: writing it cannot fail.
         let json = serde_json::to_string(end).unwrap_or_default();
-        (self.0.vtable.complete())(self.0.context, RStr::from_str(&json));
+        (self.handle.vtable.complete())(self.handle.context, RStr::from_str(&json));
     }
 }
 
 impl Clone for Host {
     fn clone(&self) -> Self {
-        (self.0.vtable.retain())(self.0.context);
-        Self(HostHandle { context: self.0.context, vtable: self.0.vtable })
+        (self.handle.vtable.retain())(self.handle.context);
+        Self {
+            handle: HostHandle { context: self.handle.context, vtable: self.handle.vtable },
+            #[cfg(feature = "async")]
+            stopped: std::sync::Arc::clone(&self.stopped),
+        }
     }
 }
 
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Host").field(&self.0.context).finish()
+        f.debug_tuple("Host").field(&self.handle.context).finish()
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
-        (self.0.vtable.release())(self.0.context);
+        (self.handle.vtable.release())(self.handle.context);
     }
 }
 

@@ -58,8 +58,7 @@ extern "C" fn validate<E: AsyncEngine>(engine: Instance, task: RStr<'_>) -> RRes
 
 extern "C" fn run<E: AsyncEngine>(engine: Instance, task: RStr<'_>, host: HostHandle) {
     let completion = Completion::new(host);
-    // SAFETY: as in `blocks`; futures that outlive the call end before `destroy` by its contract, and
-    // `destroy` frees nothing.
+    // SAFETY: as in `blocks`; `destroy` frees nothing, so a future that outlives everything still has its engine.
     let engine: &'static E = unsafe { engine_ref::<E>(engine) };
     let parsed = catch(|| Ok((runtime()?, parse::<Task>("task", task)?))).and_then(|result| result);
     match parsed {

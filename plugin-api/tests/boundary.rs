@@ -42,7 +42,7 @@ extern "C" fn cancelled(_: *const ()) -> bool {
     true
 }
 extern "C" fn on_cancel(_: *const (), callback: Callback) {
-    (callback.call)(callback.data);
+    callback.call();
 }
 extern "C" fn checkpoint(_: *const (), _: RStr<'_>) -> RResult<(), RString> {
     RResult::RErr("the store is full".into())
@@ -59,7 +59,8 @@ extern "C" fn complete(context: *const (), end: RStr<'_>) {
 fn host() -> (HostHandle, Receiver<Value>) {
     let (ends, ended) = channel::<Value>();
     let context: *const Ends = Box::leak(Box::new(ends));
-    (HostHandle { context: context.cast(), vtable: HostVtableRef(VTABLE.static_as_prefix()) }, ended)
+    // SAFETY: the context is never freed, and what it points to may be used from any thread.
+    (unsafe { HostHandle::new(context.cast(), HostVtableRef(VTABLE.static_as_prefix())) }, ended)
 }
 
 fn created(module: EngineModuleRef) -> Instance {

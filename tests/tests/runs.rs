@@ -433,3 +433,59 @@ fn a_shell_task_is_cancelled_with_its_children() {
         thread::yield_now();
     }
 }
+
+#[test]
+fn every_line_of_a_log_is_told_before_its_task_ends() {
+    let sandbox = Sandbox::new();
+    let script = json!({"engine": "shell", "inline": "seq 1 20000\n"});
+    sandbox.write(
+        "dag.json",
+        &json!({"dag_id": "d", "tasks": [{"task_id": "t", "script": script}]}).to_string(),
+    );
+    let events = sandbox.oxidag(&["run", "dag.json", "--format", "json"]).expect_status(0).json_lines();
+    let end = events.iter().position(|event| is("t", "success")(event)).unwrap();
+    let numbers: Vec<&str> = (events[..end].iter())
+        .filter(|event| event["level"] == "stdout")
+        .map(|event| event["line"].as_str().unwrap())
+        .collect();
+    let expected: Vec<String> = (1..=20_000).map(|n| n.to_string()).collect();
+    assert_eq!(numbers, expected);
+}
+
+#[test]
+fn a_slow_reader_delays_lines_and_loses_none() {
+    let sandbox = Sandbox::new();
+    let script = json!({"engine": "shell", "inline": "echo first; seq 1 60000\n"});
+    sandbox.write(
+        "dag.json",
+        &json!({"dag_id": "d", "tasks": [{"task_id": "t", "script": script}]}).to_string(),
+    );
+    let mut run = Running::start(&sandbox, &["--run-id", "r"], says("first"));
+    // The pipe and every queue behind it are full once the log stops growing.
+    let log = sandbox.home().join("logs/d/t/r.1.log");
+    let size = || fs::metadata(&log).unwrap().len();
+    let mut before = 0;
+    while before != size() {
+        before = size();
+        thread::sleep(Duration::from_millis(300));
+    }
+    let mut lines = 0;
+    while !is("t", "success")(&run.last) {
+        run.last = run.event();
+        lines += usize::from(run.last["level"] == "stdout");
+    }
+    assert_eq!(lines, 60_000);
+    assert_eq!(run.ends(), Some(0));
+}
+
+#[test]
+fn an_unwritable_log_folder_fails_the_run_and_the_state_stays_readable() {
+    let sandbox = Sandbox::new();
+    sandbox.write("dag.json", &dag(&[("a", json!({}), &[], json!({}))]));
+    // A file where a folder should be stops root as well.
+    sandbox.write(".oxidag/logs/d", "");
+    let ended = sandbox.oxidag(&["run", "dag.json", "--run-id", "r"]).expect_status(1);
+    assert!(ended.stdout.contains("cannot write the log"), "{}", ended.stdout);
+    assert_eq!(shown(&sandbox, "r")["state"], "failed");
+    assert_eq!(states(&sandbox, "r"), json!({"a": "cancelled"}));
+}

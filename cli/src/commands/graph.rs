@@ -2,19 +2,18 @@
 
 use anyhow::Context as _;
 use oxidag_core::graph::{Cycle, Graph};
-use oxidag_core::spec::{self, Diagnostic, Diagnostics};
+use oxidag_core::spec::{self, Diagnostics};
 
 use crate::args::GraphArgs;
 use crate::{graph, output};
 
 pub(super) fn graph(args: &GraphArgs) -> anyhow::Result<()> {
     let (dag, source) = spec::load(&args.dag)?;
-    let mistake = |cycle: &Cycle| {
-        Diagnostic::new(cycle.span, cycle.to_string()).with_help("take one of these dependencies out")
-    };
     let drawn = match Graph::new(&dag) {
         Ok(graph) => graph::draw(&dag, &graph, args.format),
-        Err(cycles) => return Err(Diagnostics::new(source, cycles.iter().map(mistake).collect()).into()),
+        Err(cycles) => {
+            return Err(Diagnostics::new(source, cycles.iter().map(Cycle::diagnostic).collect()).into());
+        }
     };
     output::print(&drawn).context("cannot print the graph")
 }

@@ -3,7 +3,7 @@
 //! One [`Call`] is one attempt. The engine holds references to it across the boundary; it may use them from
 //! any thread, and after the attempt was abandoned.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use abi_stable::prefix_type::WithMetadata;
@@ -37,9 +37,17 @@ pub(super) struct Call {
     attempt: u32,
     log: Mutex<LogFile>,
     ended: AtomicBool,
-    abandoned: AtomicBool,
+    thread: AtomicU8,
     stop: Mutex<Stop>,
+    progress: Mutex<Option<EventKind>>,
 }
+
+/// The thread that called the engine is in the call.
+const IN_CALL: u8 = 0;
+/// It has returned.
+const RETURNED: u8 = 1;
+/// It is not waited for any longer.
+const LOST: u8 = 2;
 
 /// Whether the attempt is asked to stop, and who wants to know.
 #[derive(Default)]
@@ -56,14 +64,16 @@ impl Call {
             attempt,
             log: Mutex::new(log),
             ended: AtomicBool::new(false),
-            abandoned: AtomicBool::new(false),
+            thread: AtomicU8::new(IN_CALL),
             stop: Mutex::default(),
+            progress: Mutex::default(),
         })
     }
 
     /// A handle for the engine, which owns one reference to the call.
     pub(super) fn handle(self: &Arc<Self>) -> HostHandle {
-        HostHandle { context: Arc::into_raw(Arc::clone(self)).cast(), vtable: VTABLE_REF }
+        // SAFETY: the context is a reference to a `Call`, which is what the functions expect, and is counted.
+        unsafe { HostHandle::new(Arc::into_raw(Arc::clone(self)).cast(), VTABLE_REF) }
     }
 
     /// Asks the engine to stop.
@@ -73,16 +83,27 @@ impl Call {
             stop.asked = true;
             std::mem::take(&mut stop.callbacks)
         };
-        callbacks.into_iter().for_each(run_callback);
+        callbacks.into_iter().for_each(Callback::call);
     }
 
-    /// The attempt is not waited for any longer.
-    pub(super) fn abandon(&self) {
-        self.abandoned.store(true, Ordering::Relaxed);
+    /// The attempt is not waited for any longer; whether the thread that called the engine is lost with it.
+    pub(super) fn abandon(&self) -> bool {
+        self.thread.compare_exchange(IN_CALL, LOST, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    pub(super) fn is_abandoned(&self) -> bool {
-        self.abandoned.load(Ordering::Relaxed)
+    /// The engine's function has returned; whether the thread that called it is still wanted.
+    pub(super) fn returned(&self) -> bool {
+        self.thread.compare_exchange(IN_CALL, RETURNED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// The attempt goes on without a thread, maybe with thousands of others: it keeps no file open.
+    pub(super) fn defer(&self) {
+        lock(&self.log).keep_closed();
+    }
+
+    /// The newest progress that the loop was told of.
+    pub(super) fn take_progress(&self) -> Option<EventKind> {
+        lock(&self.progress).take()
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -101,7 +122,7 @@ impl Call {
         }
         let end = self.attempt_end(end);
         let callbacks = std::mem::take(&mut lock(&self.stop).callbacks);
-        callbacks.into_iter().for_each(drop_callback);
+        callbacks.into_iter().for_each(Callback::discard);
         if let Some(failure) = &end.error {
             self.write("error", &failure.message);
         }
@@ -167,10 +188,10 @@ impl Call {
         let mut stop = lock(&self.stop);
         if stop.asked {
             drop(stop);
-            run_callback(callback);
+            callback.call();
         } else if self.has_ended() {
             drop(stop);
-            drop_callback(callback);
+            callback.discard();
         } else {
             stop.callbacks.push(callback);
         }
@@ -189,7 +210,10 @@ impl Call {
         let fraction = (0.0..=1.0).contains(&fraction).then_some(fraction);
         let message = self.shared.masker.mask(message).into();
         let kind = EventKind::Progress { task: self.task, attempt: self.attempt, fraction, message };
-        self.send(Message::Progress(Event { ts: self.shared.clock.now(), kind }));
+        // However often an engine tells it, at most one message is under way.
+        if lock(&self.progress).replace(kind).is_none() {
+            self.send(Message::Progress(self.task));
+        }
     }
 
     fn send(&self, message: Message) {
@@ -201,7 +225,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let callbacks = std::mem::take(&mut lock(&self.stop).callbacks);
-        callbacks.into_iter().for_each(drop_callback);
+        callbacks.into_iter().for_each(Callback::discard);
     }
 }
 
@@ -218,14 +242,6 @@ fn kind(kind: ErrorKind) -> FailureKind {
 /// Nothing that a panic could leave half done is behind these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn run_callback(callback: Callback) {
-    (callback.call)(callback.data);
-}
-
-fn drop_callback(callback: Callback) {
-    (callback.drop)(callback.data);
 }
 
 static VTABLE: WithMetadata<HostVtable> = WithMetadata::new(HostVtable {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use serde_json::Value;
 
-use crate::event::{AttemptEnd, Event, TaskIdx};
+use crate::event::{AttemptEnd, TaskIdx};
 
 /// One message. Control messages are few and never wait; log lines have a bounded channel of their own.
 #[derive(Debug)]
@@ -16,8 +16,8 @@ pub(super) enum Message {
     Deferred { task: TaskIdx, attempt: u32 },
     /// An engine waits until this is stored.
     Checkpoint { task: TaskIdx, attempt: u32, checkpoint: Value, stored: Sender<Result<(), String>> },
-    /// How far a task has come.
-    Progress(Event),
+    /// A task's call has progress to tell.
+    Progress(TaskIdx),
     /// A task's log cannot be written: the run cannot go on.
     LogFailed(String),
     /// The run is to stop.

@@ -44,6 +44,9 @@ const LINES: usize = 4096;
 /// How long events wait at most for others before the reporter is woken.
 const REPORT_EVERY: Duration = Duration::from_millis(2);
 
+/// How often the loop looks whether a reporter that was behind has caught up.
+const BEHIND: Duration = Duration::from_millis(10);
+
 /// Messages that one turn of the loop takes at most, so that what they start does not wait for them all.
 const BATCH: usize = 512;
 
@@ -57,13 +60,6 @@ pub fn run(prepared: Arc<Prepared>, request: RunRequest<'_>) -> Result<RunEnd, R
     let started_at = clock.now();
     let history = request.store.durations(&prepared.dag.dag_id)?;
     let logs = RunLogs::new(&request.home, &prepared.dag.dag_id, &request.run_id);
-    let mut run_log = LogFile::new(logs.run());
-    let (tasks, workers) = (prepared.graph.len(), request.workers);
-    let begins =
-        format!("run {} of {} begins: {tasks} tasks, {workers} workers", request.run_id, prepared.dag.dag_id);
-    let journal = begin(&prepared, &request, started_at)?;
-    run_log.write(started_at, "info", &begins, &prepared.masker).map_err(RunError::Logs)?;
-
     let (lines_in, lines) = bounded(LINES);
     let wants_logs = request.reporter.wants_logs();
     let shared = Arc::new(Shared {
@@ -72,16 +68,14 @@ pub fn run(prepared: Arc<Prepared>, request: RunRequest<'_>) -> Result<RunEnd, R
         masker: prepared.masker.clone(),
         clock,
     });
-    let info = RunInfo { prepared: Arc::clone(&prepared), run_id: request.run_id, started_at };
+    let info = RunInfo { prepared: Arc::clone(&prepared), run_id: request.run_id.clone(), started_at };
+    let workers = Workers::start(info, &shared, request.workers).map_err(RunError::Thread)?;
+    let journal = begin(&prepared, &request, started_at)?;
+    let limits = prepared.limits(request.workers);
     let runner = Runner {
-        scheduler: Scheduler::new(
-            Arc::clone(&prepared.graph),
-            prepared.infos(&history),
-            prepared.limits(workers),
-            GRACE,
-        ),
-        workers: Workers::start(info, &shared, workers).map_err(RunError::Thread)?,
-        reports: Reports::start(request.reporter).map_err(RunError::Thread)?,
+        scheduler: Scheduler::new(Arc::clone(&prepared.graph), prepared.infos(&history), limits, GRACE),
+        workers,
+        reports: Reports::start(request.reporter),
         messages: request.mailbox.receiver,
         spin: Spin::default(),
         shows_lines: wants_logs,
@@ -94,13 +88,13 @@ pub fn run(prepared: Arc<Prepared>, request: RunRequest<'_>) -> Result<RunEnd, R
         reported: Instant::now(),
         fatal: None,
         ended: None,
+        run_log: LogFile::new(logs.run()),
         prepared,
         journal,
         shared,
-        run_log,
         logs,
     };
-    Ok(runner.run(clock))
+    Ok(runner.run(&request.run_id, clock))
 }
 
 /// What the loop waits for.
@@ -140,8 +134,13 @@ struct Runner {
 }
 
 impl Runner {
-    fn run(mut self, clock: Clock) -> RunEnd {
+    fn run(mut self, run_id: &str, clock: Clock) -> RunEnd {
         self.events.push(run_state(clock.now(), RunState::Running, None));
+        let (dag, tasks) = (&self.prepared.dag.dag_id, self.prepared.graph.len());
+        self.note_run(&format!("run {run_id} of {dag} begins: {tasks} tasks"), clock.now());
+        if self.fatal.is_some() {
+            self.input(Input::Cancel, clock.now());
+        }
         let started = self.scheduler.start(&mut self.actions);
         self.or_fatal(started);
         self.turn(clock.now());
@@ -178,9 +177,13 @@ impl Runner {
     fn receive(&mut self, clock: Clock) -> Option<Received> {
         let alarm = self.scheduler.next_tick().map_or(Duration::from_secs(3600), |tick| clock.until(tick));
         let timeout = if self.unreported.is_empty() { alarm } else { alarm.min(REPORT_EVERY) };
-        if !self.shows_lines || !self.reports.keeps_up() {
+        if !self.shows_lines {
             // A plain wait costs less than one for either of two channels.
             return self.spin.receive(&self.messages, Some(timeout)).map(Received::Message);
+        }
+        if !self.reports.keeps_up() {
+            // Lines wait, and so do the engines that log them, until the reporter has caught up.
+            return self.spin.receive(&self.messages, Some(timeout.min(BEHIND))).map(Received::Message);
         }
         select! {
             recv(self.messages) -> message => message.ok().map(Received::Message),
@@ -199,7 +202,11 @@ impl Runner {
 
     fn take(&mut self, message: Message, now: Timestamp) {
         match message {
-            Message::Ended { task, attempt, end } => self.attempt_ended(task, attempt, end, now),
+            Message::Ended { task, attempt, end } => {
+                // Every line of the attempt is here already, and is told before its end.
+                self.events.extend(self.lines.try_iter().take(LINES));
+                self.attempt_ended(task, attempt, end, now);
+            }
             Message::Deferred { task, attempt } => self.input(Input::Deferred { task, attempt }, now),
             Message::Checkpoint { task, attempt, checkpoint, stored } => {
                 let kind = EventKind::Checkpoint { task, attempt, checkpoint: Arc::new(checkpoint) };
@@ -208,7 +215,13 @@ impl Runner {
                 // The engine may have gone meanwhile.
                 let _ = stored.send(result);
             }
-            Message::Progress(event) => self.events.push(event),
+            Message::Progress(task) => {
+                let kind = self.calls.get(&task).and_then(|call| call.take_progress());
+                // A reporter that is behind is told the next progress instead.
+                if self.reports.keeps_up() {
+                    self.events.extend(kind.map(|kind| Event { ts: now, kind }));
+                }
+            }
             Message::LogFailed(message) => self.fail(message),
             Message::Cancel => self.input(Input::Cancel, now),
             Message::Kill => {
@@ -221,7 +234,7 @@ impl Runner {
 
     fn attempt_ended(&mut self, task: TaskIdx, attempt: u32, end: Arc<AttemptEnd>, now: Timestamp) {
         let end = match (&end.error, self.scheduler.stop_reason(task)) {
-            (Some(error), Some(StopReason::Deadline)) => Arc::new(AttemptEnd {
+            (Some(error), Some(StopReason::Deadline)) if is_consequence(error.kind) => Arc::new(AttemptEnd {
                 error: Some(Failure {
                     kind: FailureKind::TimedOut,
                     message: self.timed_out(task, &error.message),
@@ -307,7 +320,12 @@ impl Runner {
     ) {
         let text =
             format!("{} attempt {attempt} {state}: {}", self.prepared.graph.name(task), failure.message);
-        if let Err(error) = self.run_log.write(now, "error", &text, &self.shared.masker) {
+        self.note_run(&text, now);
+    }
+
+    /// A line in the run's own log.
+    fn note_run(&mut self, text: &str, now: Timestamp) {
+        if let Err(error) = self.run_log.write(now, "info", text, &self.shared.masker) {
             self.fail(error.to_string());
         }
     }
@@ -326,8 +344,9 @@ impl Runner {
                 }
             }
             Action::Stop { task, .. } => {
-                if let Some(call) = self.calls.get(&task) {
-                    call.stop();
+                let Some(call) = self.calls.get(&task) else { return };
+                if let Err(error) = self.workers.stop(Arc::clone(call)) {
+                    self.fail(format!("cannot start a thread: {error}"));
                 }
             }
             Action::Abandon { task, .. } => {
@@ -367,12 +386,13 @@ impl Runner {
             },
             error: self.fatal.take(),
         };
-        if let Err(error) =
-            self.run_log.write(now, "info", &format!("run {}", end.state), &self.shared.masker)
-        {
-            end.fail(error.to_string());
+        // Only after a bug is there still a call; its thread is not waited for.
+        for (task, call) in std::mem::take(&mut self.calls) {
+            let _ = self.workers.abandon(task, &call);
         }
-        let Self { mut journal, reports, workers, mut unreported, .. } = self;
+        self.unreported.extend(self.lines.try_iter());
+        let Self { mut journal, mut reports, workers, mut unreported, lines, .. } = self;
+        drop(lines);
         let last = run_state(now, end.state, end.error.clone());
         let stored = journal.record(&[last]).and_then(|()| journal.finish());
         if let Err(error) = stored {
@@ -384,6 +404,11 @@ impl Runner {
         reports.finish();
         end
     }
+}
+
+/// Whether an engine that was asked to stop may have failed for that.
+fn is_consequence(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::Cancelled | FailureKind::Failed | FailureKind::Transient)
 }
 
 fn run_state(ts: Timestamp, state: RunState, error: Option<Failure>) -> Event {

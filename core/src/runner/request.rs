@@ -45,9 +45,6 @@ pub enum RunError {
     /// The store refuses it.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The log folder cannot be written to.
-    #[error("{0}")]
-    Logs(io::Error),
     /// The system gives no thread.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),

@@ -37,6 +37,8 @@ pub(super) struct Workers {
     shared: Arc<Shared>,
     blocking: Lane,
     launches: Lane,
+    /// Asks engines to stop, on a thread of its own: their callbacks may wait for the loop.
+    stops: Option<Sender<Arc<Call>>>,
     /// Threads that an abandoned attempt keeps; they are not waited for.
     lost: usize,
 }
@@ -54,16 +56,16 @@ impl Workers {
             shared: Arc::clone(shared),
             blocking: Lane::new(),
             launches: Lane::new(),
+            stops: None,
             lost: 0,
         };
         let blocks = |pool: &Self| pool.run.prepared.graph.tasks().any(|task| pool.run.prepared.blocks(task));
         let count = if blocks(&pool) { workers } else { 0 };
         for _ in 0..count {
-            pool.add_worker()?;
+            pool.add_thread(true)?;
         }
         if pool.run.prepared.graph.tasks().any(|task| !pool.run.prepared.blocks(task)) {
-            let launcher = pool.launches.spawn("oxidag-launcher", &pool.run, &pool.shared)?;
-            pool.launches.threads.push(launcher);
+            pool.add_thread(false)?;
         }
         Ok(pool)
     }
@@ -75,14 +77,24 @@ impl Workers {
         let _ = lane.jobs.send(job);
     }
 
-    /// The attempt is not waited for any longer; a worker that it keeps is replaced.
+    /// Asks the engine to stop an attempt.
+    pub(super) fn stop(&mut self, call: Arc<Call>) -> io::Result<()> {
+        let stops = match &self.stops {
+            Some(stops) => stops,
+            None => self.stops.insert(start_stopper()?),
+        };
+        // The stopper ends only after its sender.
+        let _ = stops.send(call);
+        Ok(())
+    }
+
+    /// The attempt is not waited for any longer; a thread that it keeps is replaced.
     pub(super) fn abandon(&mut self, task: TaskIdx, call: &Call) -> io::Result<()> {
-        call.abandon();
-        if !self.run.prepared.blocks(task) {
+        if !call.abandon() {
             return Ok(());
         }
         self.lost += 1;
-        self.add_worker()
+        self.add_thread(self.run.prepared.blocks(task))
     }
 
     /// Lets the threads end, and waits for all that can.
@@ -97,9 +109,13 @@ impl Workers {
         }
     }
 
-    fn add_worker(&mut self) -> io::Result<()> {
-        let worker = self.blocking.spawn("oxidag-worker", &self.run, &self.shared)?;
-        self.blocking.threads.push(worker);
+    fn add_thread(&mut self, blocking: bool) -> io::Result<()> {
+        let (lane, name) = match blocking {
+            true => (&mut self.blocking, "oxidag-worker"),
+            false => (&mut self.launches, "oxidag-launcher"),
+        };
+        let thread = lane.spawn(name, &self.run, &self.shared)?;
+        lane.threads.push(thread);
         Ok(())
     }
 }
@@ -116,15 +132,23 @@ impl Lane {
     }
 }
 
+fn start_stopper() -> io::Result<Sender<Arc<Call>>> {
+    let (stops, queue) = unbounded::<Arc<Call>>();
+    let stop_all = move || queue.iter().for_each(|call| call.stop());
+    thread::Builder::new().name("oxidag-stopper".to_owned()).spawn(stop_all)?;
+    Ok(stops)
+}
+
 fn work(queue: &Receiver<Job>, run: &RunInfo, shared: &Shared) {
     let mut spin = Spin::default();
     while let Some(job) = spin.receive(queue, None) {
         hand_over(run, &job);
-        if job.call.is_abandoned() {
+        if !job.call.returned() {
             // Another thread has taken this one's place.
             return;
         }
         if !job.call.has_ended() {
+            job.call.defer();
             let _ = shared.messages.send(Message::Deferred { task: job.task, attempt: job.attempt });
         }
     }

@@ -253,9 +253,8 @@ impl Scheduler {
         self.timers.next()
     }
 
-    /// A task's state.
-    #[must_use]
-    pub fn state(&self, task: TaskIdx) -> TaskState {
+    #[cfg(test)]
+    fn state(&self, task: TaskIdx) -> TaskState {
         self.tasks[task.get()].state
     }
 
