@@ -282,7 +282,13 @@ impl FromStr for Param {
         if key.starts_with("**") {
             return Err("a connection's value comes from plugins.toml, not from the command line");
         }
-        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+        // A number that would print in another way (`1.10`, an id of 20 digits) is kept as it was written.
+        let as_written = |json: &Value| {
+            let printed = json.to_string();
+            !json.is_number() || printed == value
+        };
+        let json = serde_json::from_str(value).ok().filter(as_written);
+        let value = json.unwrap_or_else(|| Value::String(value.to_owned()));
         Ok(Self { key: key.to_owned(), value })
     }
 }

@@ -1,7 +1,8 @@
-//! Signals to a run: the first asks it to stop, the second ends it at once, the third does not even wait for that.
+//! Signals to a run: the first asks it to stop, the second ends it at once.
 
 use std::io;
 use std::thread;
+use std::time::Duration;
 
 use oxidag_core::runner::Controller;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -13,6 +14,9 @@ use crate::report::InFlight;
 
 /// Tells whoever looks at the run something that is no event.
 pub(crate) type Notify = Box<dyn Fn(&str) + Send>;
+
+/// How long a run that is ended at once has to say so.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// From now on, signals stop the run.
 pub(crate) fn listen(controller: Controller, in_flight: InFlight, notify: Notify) -> io::Result<()> {
@@ -28,8 +32,8 @@ pub(crate) fn listen(controller: Controller, in_flight: InFlight, notify: Notify
         if pending.next().is_some() {
             notify("ending at once; what still runs is abandoned");
             controller.kill();
-        }
-        if pending.next().is_some() {
+            // Time to store and show how the run ended; but a reader that has stopped reading is not waited for.
+            thread::sleep(LAST_WORDS);
             std::process::exit(Exit::Interrupted as i32);
         }
     };

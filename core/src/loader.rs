@@ -5,7 +5,7 @@
 //! may still be running in it.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use abi_stable::library::{RawLibrary, lib_header_from_raw_library};
@@ -76,6 +76,16 @@ pub enum LoadError {
         /// The hash it should have.
         wanted: String,
     },
+    /// A part of the file is missing.
+    #[error("the library {} is cut off: it has {length} bytes of at least {promised}; copy or build it again", path.display())]
+    CutOff {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: u64,
+        /// The length that its header asks for.
+        promised: u64,
+    },
     /// The system does not open it.
     #[error("cannot open the library {}: {message}", path.display())]
     Open {
@@ -122,6 +132,7 @@ impl Library {
         } else if let Err(source) = fs::File::open(path) {
             return Err(LoadError::Read { path: path.to_owned(), source });
         }
+        check_complete(path)?;
         let open = |error: &dyn std::error::Error| LoadError::Open {
             path: path.to_owned(),
             message: deepest(error),
@@ -196,6 +207,29 @@ fn search_path() -> Vec<PathBuf> {
 pub fn sha256(path: &Path) -> Result<String, LoadError> {
     let bytes = fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
     Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The system's loader dies of a library that was cut off, of a copy that stopped half-way: what its ELF header
+/// (System V ABI, "Object Files") promises has to be in the file. Other files are left to the system to refuse.
+fn check_complete(path: &Path) -> Result<(), LoadError> {
+    let failed = |source| LoadError::Read { path: path.to_owned(), source };
+    let mut file = fs::File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    let mut header = [0; 64];
+    let is_elf64 = file.read_exact(&mut header).is_ok() && header.starts_with(b"\x7fELF\x02\x01");
+    if !is_elf64 {
+        return Ok(());
+    }
+    let number = |at: usize, size: usize| {
+        header[at..at + size].iter().rev().fold(0_u64, |n, &byte| n << 8 | u64::from(byte))
+    };
+    let segments_end = number(32, 8).saturating_add(number(54, 2) * number(56, 2));
+    let sections_end = number(40, 8).saturating_add(number(58, 2) * number(60, 2));
+    let promised = segments_end.max(sections_end);
+    if length < promised {
+        return Err(LoadError::CutOff { path: path.to_owned(), length, promised });
+    }
+    Ok(())
 }
 
 fn check_hash(path: &Path, wanted: &str) -> Result<(), LoadError> {

@@ -214,13 +214,22 @@ impl Plugins {
         };
         match secret {
             Secret::Text(text) => Ok(text.clone()),
-            Secret::File(SecretFile { file }) => fs::read_to_string(file)
-                .map_err(|e| problem(format!("cannot be read from {}: {e}", file.display()))),
+            Secret::File(SecretFile { file }) => {
+                read_secret(file).map_err(|e| problem(format!("cannot be read from {}: {e}", file.display())))
+            }
             Secret::Env(SecretVariable { env }) => std::env::var(env).map_err(|_| {
                 problem(format!("needs the environment variable {env}, which is not set to a text"))
             }),
         }
     }
+}
+
+/// The text of a file; a device would be read for ever.
+fn read_secret(file: &Path) -> io::Result<String> {
+    if !fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    fs::read_to_string(file)
 }
 
 /// `plugins.toml` becomes `plugins.prod.toml`.

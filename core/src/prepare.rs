@@ -210,7 +210,10 @@ impl Check<'_> {
     fn unknown_engine(&mut self, task: &Task) {
         let name = &task.script.engine;
         let known: Vec<&str> = self.plugins.engines.keys().map(String::as_str).collect();
-        let help = format!("add a section [engines.{name}] to plugins.toml; it has: {}", known.join(", "));
+        let help = format!(
+            "add a section [engines.{name}] to plugins.toml; it has {}",
+            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+        );
         if KNOWN_ENGINES.contains(&&**name) {
             let message = format!("engine `{name}` is not in this environment's plugins.toml");
             self.missing.push(Diagnostic::new(task.script_span, message).with_help(help));

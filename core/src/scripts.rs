@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 use crate::spec::{Location, Script, ScriptSource};
 
+/// The largest script that is read, in bytes.
+const LARGEST: u64 = 64 << 20;
+
 /// A script's text before its placeholders are filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadedScript {
@@ -38,6 +41,9 @@ pub enum ScriptError {
         /// The folder that it has to be in.
         bucket: PathBuf,
     },
+    /// Something else than a file is there, or a file that no script is.
+    #[error("the script {} is no regular file of at most {} MiB", .0.display(), LARGEST >> 20)]
+    NotAScript(PathBuf),
     /// The text is not UTF-8.
     #[error("the script {} is not UTF-8 text (byte {at})", path.display())]
     NotUtf8 {
@@ -98,6 +104,11 @@ fn read(path: &Path, bucket: &Path) -> Result<LoadedScript, ScriptError> {
     let real = path.canonicalize().map_err(failed)?;
     if !real.starts_with(bucket.canonicalize().map_err(failed)?) {
         return Err(ScriptError::Outside { path: path.to_owned(), bucket: bucket.to_owned() });
+    }
+    // A pipe or a device would be waited for, or read, for ever.
+    let kind = fs::metadata(&real).map_err(failed)?;
+    if !kind.is_file() || kind.len() > LARGEST {
+        return Err(ScriptError::NotAScript(path.to_owned()));
     }
     let bytes = fs::read(&real).map_err(failed)?;
     let text = String::from_utf8(bytes)
@@ -163,5 +174,7 @@ mod tests {
         ));
         assert!(matches!(scripts.load(&stored("b", "no"), ".sql"), Err(ScriptError::Missing(_))));
         assert!(matches!(scripts.load(&stored("no", "no"), ".sql"), Err(ScriptError::Missing(_))));
+        fs::create_dir(root.path().join("b/f/folder.sql")).unwrap();
+        assert!(matches!(scripts.load(&stored("b", "folder"), ".sql"), Err(ScriptError::NotAScript(_))));
     }
 }

@@ -89,14 +89,28 @@ impl Masker {
     }
 }
 
-/// Adds a secret as it is and as it stands between the quotes of JSON.
+/// Adds a secret as it is, as it stands between the quotes of JSON (with and without characters beyond ASCII),
+/// and as it stands in a URL.
 fn add(patterns: &mut Vec<String>, secret: String) {
     if secret.is_empty() {
         return;
     }
     let json = Value::String(secret.clone()).to_string();
-    patterns.push(json[1..json.len() - 1].to_owned());
-    patterns.push(secret);
+    let json = &json[1..json.len() - 1];
+    let mut units = [0; 2];
+    let ascii: String = json
+        .chars()
+        .map(|c| match c.is_ascii() {
+            true => c.to_string(),
+            false => c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+        })
+        .collect();
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let url: String = secret
+        .bytes()
+        .map(|byte| if unreserved(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect();
+    patterns.extend([json.to_owned(), ascii, url, secret]);
 }
 
 fn add_lines(patterns: &mut Vec<String>, text: &str) {
@@ -149,6 +163,15 @@ mod tests {
     fn a_secret_is_masked_as_json_writes_it() {
         let masker = Masker::new(["pass\"word"]);
         assert_eq!(masker.mask(r#"{"url": "pass\"word"}"#), r#"{"url": "***"}"#);
+        assert_eq!(Masker::new(["gru\u{df} \u{1f600}"]).mask(r"gru\u00df \ud83d\ude00"), MASK);
+    }
+
+    #[test]
+    fn a_secret_is_masked_as_it_stands_in_a_url() {
+        assert_eq!(
+            Masker::new(["p@ss/w:rd"]).mask("postgres://me:p%40ss%2Fw%3Ard@db"),
+            "postgres://me:***@db"
+        );
     }
 
     #[test]

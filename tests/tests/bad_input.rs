@@ -215,6 +215,17 @@ fn a_library_that_is_not_an_engine() {
 }
 
 #[test]
+fn a_library_that_was_copied_in_part() {
+    let elsewhere = Sandbox::new();
+    let whole = fs::read(engine("noop")).unwrap();
+    for length in [100, 1_000, 100_000, whole.len() - 1] {
+        let library = elsewhere.path().join("part.so");
+        fs::write(&library, &whole[..length]).unwrap();
+        refused_engine(&format!("path = {library:?}"), &["dag.yaml:4:13", "part.so", "cut off"]);
+    }
+}
+
+#[test]
 fn a_library_with_another_abi() {
     let elsewhere = Sandbox::new();
     let source = r#"struct { char magic[16]; unsigned major, minor; char texts[288]; } oxidag_engine_handshake =

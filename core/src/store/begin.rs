@@ -98,7 +98,9 @@ pub(super) fn check_run_id(run_id: &str) -> Result<(), StoreError> {
     if run_id == LATEST {
         return Err(StoreError::ReservedRunId);
     }
-    if !(1..=128).contains(&run_id.len()) || !run_id.bytes().all(allowed) {
+    // A first `-` would be an option, a first `.` a hidden file.
+    let begins_well = run_id.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if run_id.len() > 128 || !begins_well || !run_id.bytes().all(allowed) {
         return Err(StoreError::InvalidRunId(run_id.to_owned()));
     }
     Ok(())

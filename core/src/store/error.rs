@@ -58,7 +58,9 @@ pub enum StoreError {
         reason: String,
     },
     /// A run id that could not be a file's name.
-    #[error("the run id `{0}` cannot be used: take 1 to 128 letters, digits, `_`, `-` and `.`")]
+    #[error(
+        "the run id `{0}` cannot be used: take 1 to 128 letters, digits, `_`, `-` and `.`, the first a letter or digit"
+    )]
     InvalidRunId(String),
     /// The word by which commands ask for the newest run.
     #[error("the run id `latest` stands for the newest run; choose another")]

@@ -9,6 +9,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use oxidag_plugin_api::{Error, Outcome, Result};
 use serde_json::Value;
@@ -17,8 +18,15 @@ use tempfile::TempDir;
 /// Where the attempts' private files are.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    dir: Mutex<Option<Arc<TempDir>>>,
+    dir: Mutex<Option<Arc<Private>>>,
     next: AtomicU64,
+}
+
+/// A directory that only this user may enter, and the lock that says that its owner lives.
+#[derive(Debug)]
+struct Private {
+    dir: TempDir,
+    _lock: fs::File,
 }
 
 impl Scratch {
@@ -33,28 +41,56 @@ impl Scratch {
             Error::transient(format!("cannot make a private directory in {}: {e}", parent.display()))
         })?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let result = dir.path().join(format!("{number}.result"));
+        let result = dir.dir.path().join(format!("{number}.result"));
         Ok(Files { dir, number, result, script: None })
     }
 
     /// The directory; made anew when a cleaner of temporary files took it away from a long-lived scheduler.
-    fn dir(&self) -> io::Result<Arc<TempDir>> {
+    fn dir(&self) -> io::Result<Arc<Private>> {
         let mut dir = self.dir.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(dir) = dir.as_ref()
-            && dir.path().is_dir()
+            && dir.dir.path().is_dir()
         {
             return Ok(Arc::clone(dir));
         }
         let private = Permissions::from_mode(0o700);
-        let made = tempfile::Builder::new().prefix("oxidag-shell-").permissions(private).tempdir()?;
-        Ok(Arc::clone(dir.insert(Arc::new(made))))
+        sweep(&std::env::temp_dir(), SystemTime::now());
+        let made = tempfile::Builder::new().prefix(PREFIX).permissions(private).tempdir()?;
+        let lock = fs::File::create_new(made.path().join(LOCK))?;
+        lock.try_lock()?;
+        Ok(Arc::clone(dir.insert(Arc::new(Private { dir: made, _lock: lock }))))
+    }
+}
+
+/// Directories begin with this.
+const PREFIX: &str = "oxidag-shell-";
+
+/// A directory that is older has been locked, if its owner lives.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// The file in a directory that its owner keeps locked.
+const LOCK: &str = "lock";
+
+/// Removes the directories of schedulers that were killed: scripts with their secrets filled in are in them.
+fn sweep(temporary: &Path, now: SystemTime) {
+    let entries = fs::read_dir(temporary).into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
+    for path in ours.map(|entry| entry.path()) {
+        let lock = fs::File::open(path.join(LOCK));
+        // One that was made this moment may not be locked yet.
+        let made = lock.as_ref().ok().and_then(|lock| lock.metadata().ok()?.modified().ok());
+        let is_old = made.and_then(|made| now.duration_since(made).ok()).is_some_and(|age| age >= SETTLED);
+        if is_old && lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            // Another process may be removing it at the same time.
+            let _ = fs::remove_dir_all(path);
+        }
     }
 }
 
 /// One attempt's private files; removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Files {
-    dir: Arc<TempDir>,
+    dir: Arc<Private>,
     number: u64,
     result: PathBuf,
     script: Option<PathBuf>,
@@ -72,7 +108,7 @@ impl Files {
     ///
     /// When it cannot be written.
     pub(crate) fn write_script(&mut self, name: &str, text: &str) -> Result<&Path> {
-        let path = self.dir.path().join(format!("{}-{}", self.number, file_name(name)));
+        let path = self.dir.dir.path().join(format!("{}-{}", self.number, file_name(name)));
         let path: &Path = self.script.insert(path);
         let written = OpenOptions::new()
             .write(true)
@@ -173,10 +209,29 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_scheduler_left_is_swept_and_nothing_else() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = |name: &str| {
+            let path = temporary.path().join(name);
+            fs::create_dir(&path).unwrap();
+            fs::write(path.join(LOCK), "").unwrap();
+            path
+        };
+        let [dead, living, other] = ["oxidag-shell-dead", "oxidag-shell-living", "other"].map(dir);
+        let lock = fs::File::open(living.join(LOCK)).unwrap();
+        lock.try_lock().unwrap();
+        sweep(temporary.path(), SystemTime::now());
+        assert!(dead.exists(), "may have been made this moment");
+        sweep(temporary.path(), SystemTime::now() + SETTLED);
+        assert!(!dead.exists());
+        assert!(living.exists() && other.exists());
+    }
+
+    #[test]
     fn a_directory_that_was_cleaned_away_is_made_anew() {
         let scratch = Scratch::default();
         let first = scratch.files().unwrap();
-        fs::remove_dir_all(first.dir.path()).unwrap();
+        fs::remove_dir_all(first.dir.dir.path()).unwrap();
         scratch.files().unwrap().write_script("s", "").unwrap();
     }
 

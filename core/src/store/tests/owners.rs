@@ -54,12 +54,13 @@ fn an_unknown_run_cannot_be_resumed() {
 fn a_run_id_is_a_plain_name() {
     let (_dir, store) = home();
     let refused = |run_id: &str| try_begin(&store, run_id, "dag", 1, 1).unwrap_err();
-    insta::assert_snapshot!(refused("../a"), @"the run id `../a` cannot be used: take 1 to 128 letters, digits, `_`, `-` and `.`");
+    insta::assert_snapshot!(refused("../a"), @"the run id `../a` cannot be used: take 1 to 128 letters, digits, `_`, `-` and `.`, the first a letter or digit");
     insta::assert_snapshot!(refused("latest"), @"the run id `latest` stands for the newest run; choose another");
     refused("");
     refused("ä");
     refused(&"a".repeat(129));
-    for run_id in ["..", ".", "A-b_c.9", &"a".repeat(128)] {
+    [".", "..", ".a", "-a", "_a"].map(refused);
+    for run_id in ["A-b_c.9", "9", &"a".repeat(128)] {
         begin(&store, run_id, 1).finish().unwrap();
     }
 }
