@@ -46,5 +46,7 @@ fn noop(i: u32, dependencies: &[String]) -> Value {
 }
 
 fn dag(name: &str, tasks: impl Iterator<Item = Value>) -> String {
-    json!({"dag_id": name, "tasks": tasks.collect::<Vec<_>>()}).to_string()
+    // As text at once: the system counts this process's own peak as that of the processes it starts.
+    let tasks: Vec<String> = tasks.map(|task| task.to_string()).collect();
+    format!("{{\"dag_id\":{},\"tasks\":[{}]}}", json!(name), tasks.join(","))
 }
