@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::ending::hides_behind_ours;
 use crate::group::Group;
 use crate::interpreter::Interpreter;
+use crate::lines;
 use crate::scratch::{Files, Scratch};
 use crate::sink::Sink;
 use crate::variables;
@@ -35,7 +36,8 @@ pub(crate) fn run(config: &Config, scratch: &Scratch, task: &Task, sink: &impl S
     let group = Group::new(child).map_err(|e| unwatchable(&e))?;
     let (out, err) = pipes.ok_or_else(|| unwatchable(&io::ErrorKind::BrokenPipe.into()))?;
     let watch = Watch::new(group, (out.into(), err.into()), request, sink, config.grace(), started);
-    let ended = watch.until_end().map_err(|e| unwatchable(&e))?;
+    let values = task.connections.iter().filter_map(|name| task.params.get(name)?.as_str());
+    let ended = watch.keeping_whole(&lines::secrets(values)).until_end().map_err(|e| unwatchable(&e))?;
     sink.log(Level::Info, &ended.summary(hides_behind_ours(ended.memory)));
     ended.verdict()?;
     let result = files.take_result().map_err(|error| ended.measured(error))?;

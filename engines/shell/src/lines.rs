@@ -2,6 +2,7 @@
 //!
 //! Knows neither pipes nor logs. Its memory is bounded whatever comes: a line that grows too long is cut.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The longest line, in bytes; a longer one is cut into pieces.
@@ -18,11 +19,18 @@ pub(crate) struct Lines {
     returned: bool,
     /// When a line was last given out.
     shown: Instant,
+    /// Texts that no cut may go through.
+    secrets: Arc<[Vec<u8>]>,
 }
 
 impl Lines {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { line: Vec::new(), returned: false, shown: now }
+        Self { line: Vec::new(), returned: false, shown: now, secrets: Arc::default() }
+    }
+
+    /// From now on no line is cut within one of these: half a secret is not recognised as one.
+    pub(crate) fn keep_whole(&mut self, secrets: Arc<[Vec<u8>]>) {
+        self.secrets = secrets;
     }
 
     /// Takes what was read, and gives the lines that are now whole, each with its line feed.
@@ -72,22 +80,45 @@ impl Lines {
 
     /// Adds bytes without a line feed or carriage return, cutting the line where it grows too long.
     fn append(&mut self, mut part: &[u8], whole: &mut Vec<u8>) {
-        while self.line.len() + part.len() > LONGEST {
-            let (now, later) = part.split_at(LONGEST - self.line.len());
+        // So much more than the longest line shows whether a secret lies across the cut.
+        let limit = LONGEST + self.secrets.iter().map(Vec::len).max().unwrap_or(0).max(1);
+        while self.line.len() + part.len() > limit {
+            let (now, later) = part.split_at(limit - self.line.len());
             self.line.extend_from_slice(now);
-            let next = self.line.split_off(character_start(&self.line, later[0]));
-            self.end(whole);
-            self.line = next;
+            self.cut(whole);
             part = later;
         }
         self.line.extend_from_slice(part);
     }
 
     fn end(&mut self, whole: &mut Vec<u8>) {
+        while self.line.len() > LONGEST {
+            self.cut(whole);
+        }
         whole.append(&mut self.line);
         whole.push(b'\n');
         self.returned = false;
     }
+
+    /// Gives out the beginning of a line that is longer than the longest.
+    fn cut(&mut self, whole: &mut Vec<u8>) {
+        let mut at = character_start(&self.line[..LONGEST], self.line[LONGEST]);
+        for secret in self.secrets.iter() {
+            let from = at.saturating_sub(secret.len() - 1);
+            let to = (at + secret.len() - 1).min(self.line.len());
+            if let Some(place) = memchr::memmem::find(&self.line[from..to], secret) {
+                at = from + place;
+            }
+        }
+        whole.extend(self.line.drain(..at));
+        whole.push(b'\n');
+    }
+}
+
+/// The secrets that a cut may have to spare: none that is empty, none that fills a line.
+pub(crate) fn secrets<'a>(values: impl Iterator<Item = &'a str>) -> Arc<[Vec<u8>]> {
+    let texts = values.map(str::trim).filter(|text| (1..LONGEST / 2).contains(&text.len()));
+    texts.map(|text| text.as_bytes().to_vec()).collect()
 }
 
 /// Where to cut `line`, which `next` follows, so that no character of UTF-8 is torn.
@@ -144,6 +175,22 @@ mod tests {
         assert_eq!(lines.concat(), format!("{long}!"));
         assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [LONGEST - 1, 3]);
         assert_eq!(split(&[&vec![b'x'; 3 * LONGEST]]).len(), 3);
+    }
+
+    #[test]
+    fn a_long_line_is_not_cut_within_a_secret() {
+        for before in (LONGEST - 10)..=LONGEST {
+            let mut lines = Lines::new(Instant::now());
+            lines.keep_whole(secrets(["s3cret", ""].into_iter()));
+            let text = format!("{}s3cret{}", "x".repeat(before), "y".repeat(LONGEST));
+            let mut whole: Vec<u8> =
+                text.as_bytes().chunks(1000).flat_map(|c| lines.push(c, Instant::now())).collect();
+            whole.extend(lines.finish());
+            let whole = String::from_utf8(whole).unwrap();
+            assert!(whole.lines().all(|line| line.len() <= LONGEST));
+            assert!(whole.contains("s3cret"), "cut after {before} bytes");
+            assert_eq!(whole.replace('\n', ""), text);
+        }
     }
 
     #[test]

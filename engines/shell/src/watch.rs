@@ -83,6 +83,13 @@ impl<'a, S: Sink> Watch<'a, S> {
         Self { group, out, err, request, sink, grace, stop, ended, started, buffer }
     }
 
+    /// The same, which cuts no long line of output within one of these.
+    pub(crate) fn keeping_whole(mut self, secrets: &Arc<[Vec<u8>]>) -> Self {
+        self.out.lines.keep_whole(Arc::clone(secrets));
+        self.err.lines.keep_whole(Arc::clone(secrets));
+        self
+    }
+
     /// Passes on the output until the script has ended; stops it when asked to.
     ///
     /// Processes that the script left behind hardly delay its end, even where they keep its output open; but
