@@ -88,9 +88,8 @@ pub fn format<'t>(text: &'t str, params: &Map<String, Value>) -> Result<Cow<'t, 
         rest = &rest[brace..];
         match placeholder(rest, params, &mut out) {
             Ok(length) => rest = &rest[length..],
-            Err((length, message)) => {
-                let is_missing_value = message.ends_with("has no value");
-                errors.push(FormatError { at, message, is_missing_value });
+            Err((length, error)) => {
+                errors.push(FormatError { at, ..error });
                 rest = &rest[length..];
             }
         }
@@ -99,19 +98,23 @@ pub fn format<'t>(text: &'t str, params: &Map<String, Value>) -> Result<Cow<'t, 
     if errors.is_empty() { Ok(Cow::Owned(out)) } else { Err(errors) }
 }
 
-/// Reads what begins with the brace at the start of `text`, and tells how long it is.
-fn placeholder(text: &str, params: &Map<String, Value>, out: &mut String) -> Result<usize, (usize, String)> {
+/// Reads what begins with the brace at the start of `text`, and tells how long it is. A mistake is at 0 there.
+fn placeholder(
+    text: &str,
+    params: &Map<String, Value>,
+    out: &mut String,
+) -> Result<usize, (usize, FormatError)> {
     if text.starts_with("{{") || text.starts_with("}}") {
         out.push_str(&text[..1]);
         return Ok(2);
     }
     if text.starts_with('}') {
-        return Err((1, "a single `}`; write `}}` for a brace in the text".to_owned()));
+        return Err((1, mistake("a single `}`; write `}}` for a brace in the text".to_owned())));
     }
     let Some(end) =
         text[1..].find(['{', '}', '\n']).map(|end| end + 1).filter(|&end| text[end..].starts_with('}'))
     else {
-        return Err((1, "a single `{`; write `{{` for a brace in the text".to_owned()));
+        return Err((1, mistake("a single `{`; write `{{` for a brace in the text".to_owned())));
     };
     let name = &text[1..end];
     match params.get(name) {
@@ -122,17 +125,24 @@ fn placeholder(text: &str, params: &Map<String, Value>, out: &mut String) -> Res
     Ok(end + 1)
 }
 
-fn without_value(name: &str) -> String {
+fn mistake(message: String) -> FormatError {
+    FormatError { at: 0, message, is_missing_value: false }
+}
+
+fn without_value(name: &str) -> FormatError {
     let word =
         |text: &str| !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "_-.*".contains(c));
     match name.split_once([':', '!']) {
-        Some((before, _)) if word(before) => {
-            format!(
-                "`{{{name}}}` has a format specification or conversion, which is not supported; write `{{{before}}}`"
-            )
+        Some((before, _)) if word(before) => mistake(format!(
+            "`{{{name}}}` has a format specification or conversion, which is not supported; write `{{{before}}}`"
+        )),
+        _ if word(name) => {
+            let message = format!("the placeholder `{{{name}}}` has no value");
+            FormatError { is_missing_value: true, ..mistake(message) }
         }
-        _ if word(name) => format!("the placeholder `{{{name}}}` has no value"),
-        _ => format!("`{{{name}}}` is not a placeholder; write `{{{{` and `}}}}` for braces in the text"),
+        _ => mistake(format!(
+            "`{{{name}}}` is not a placeholder; write `{{{{` and `}}}}` for braces in the text"
+        )),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::graph::{Cycle, Graph};
 use crate::params::{self, ConnectionKey, Connections};
 use crate::plugins::Plugins;
 use crate::scheduler::{Limits, TaskInfo};
-use crate::scripts::{LoadedScript, Scripts};
+use crate::scripts::{LoadedScript, ScriptError, Scripts};
 use crate::secrets::Masker;
 use crate::spec::{Dag, Diagnostic, Diagnostics, Location, ScriptSource, SourceFile, Task};
 use crate::store::Durations;
@@ -161,8 +161,8 @@ impl Check<'_> {
         if let ScriptSource::Stored { location, .. } = task.script.source
             && location != Location::Local
         {
-            let message = format!("scripts cannot be read from the location `{}` yet", location.name());
-            self.missing.push(Diagnostic::new(task.script_span, message));
+            let error = ScriptError::Unavailable(location.name());
+            self.missing.push(Diagnostic::new(task.script_span, error.to_string()));
             return None;
         }
         let engine_place = engine?;

@@ -28,7 +28,7 @@ pub struct LoadedScript {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ScriptError {
     /// The location is known but cannot be read yet.
-    #[error("scripts cannot be read from the location `{0}` yet; `local` and inline scripts can")]
+    #[error("scripts cannot be read from the location `{0}` yet")]
     Unavailable(&'static str),
     /// There is no such file.
     #[error("the script {} does not exist", .0.display())]
