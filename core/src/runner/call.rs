@@ -4,17 +4,18 @@
 //! any thread, and after the attempt was abandoned.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use abi_stable::prefix_type::WithMetadata;
 use abi_stable::std_types::{RResult, RStr, RString};
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use oxidag_plugin_api::abi::{Callback, End, HostHandle, HostVtable, HostVtableRef};
 use oxidag_plugin_api::{Error, ErrorKind, Outcome};
 use serde_json::Value;
 
 use super::clock::Clock;
 use super::message::Message;
+use super::{lock, workers};
 use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx};
 use crate::logs::LogFile;
 use crate::secrets::Masker;
@@ -22,11 +23,36 @@ use crate::secrets::Masker;
 /// What all calls of a run share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) messages: Sender<Message>,
+    messages: Sender<Message>,
+    /// What workers tell before they take a turn themselves: nobody needs to be woken for it.
+    pub(super) posted: (Sender<Message>, Receiver<Message>),
     /// For log lines, where somebody wants to see them.
-    pub(super) lines: Option<Sender<Event>>,
+    lines: Option<Sender<Event>>,
     pub(super) masker: Masker,
     pub(super) clock: Clock,
+}
+
+impl Shared {
+    pub(super) fn new(
+        messages: Sender<Message>,
+        lines: Option<Sender<Event>>,
+        masker: Masker,
+        clock: Clock,
+    ) -> Self {
+        Self { messages, posted: unbounded(), lines, masker, clock }
+    }
+
+    /// Tells the loop.
+    pub(super) fn send(&self, message: Message) {
+        // It is gone once the run has ended; then nobody waits for an abandoned attempt.
+        let _ = self.messages.send(message);
+    }
+
+    /// Tells the next turn, whoever takes it.
+    pub(super) fn post(&self, message: Message) {
+        // Its receiver is here.
+        let _ = self.posted.0.send(message);
+    }
 }
 
 /// One attempt of one task in its engine.
@@ -126,7 +152,8 @@ impl Call {
         if let Some(failure) = &end.error {
             self.write("error", &failure.message);
         }
-        self.send(Message::Ended { task: self.task, attempt: self.attempt, end: Arc::new(end) });
+        let message = Message::Ended { task: self.task, attempt: self.attempt, end: Arc::new(end) };
+        if workers::takes_next_turn(self) { self.shared.post(message) } else { self.shared.send(message) }
     }
 
     fn attempt_end(&self, end: End) -> AttemptEnd {
@@ -180,7 +207,7 @@ impl Call {
     fn write(&self, level: &str, text: &str) {
         let now = self.shared.clock.now();
         if let Err(error) = lock(&self.log).write(now, level, text, &self.shared.masker) {
-            self.send(Message::LogFailed(error.to_string()));
+            self.shared.send(Message::LogFailed(error.to_string()));
         }
     }
 
@@ -202,7 +229,7 @@ impl Call {
             serde_json::from_str(text).map_err(|e| format!("the checkpoint is not JSON: {e}"))?;
         self.shared.masker.mask_json(&mut checkpoint);
         let (stored, answer) = bounded(1);
-        self.send(Message::Checkpoint { task: self.task, attempt: self.attempt, checkpoint, stored });
+        self.shared.send(Message::Checkpoint { task: self.task, attempt: self.attempt, checkpoint, stored });
         answer.recv().unwrap_or_else(|_| Err("the run has ended".to_owned()))
     }
 
@@ -212,13 +239,8 @@ impl Call {
         let kind = EventKind::Progress { task: self.task, attempt: self.attempt, fraction, message };
         // However often an engine tells it, at most one message is under way.
         if lock(&self.progress).replace(kind).is_none() {
-            self.send(Message::Progress(self.task));
+            self.shared.send(Message::Progress(self.task));
         }
-    }
-
-    fn send(&self, message: Message) {
-        // The loop is gone once the run has ended; then nobody waits for an abandoned attempt.
-        let _ = self.shared.messages.send(message);
     }
 }
 
@@ -237,11 +259,6 @@ fn kind(kind: ErrorKind) -> FailureKind {
         ErrorKind::Cancelled => FailureKind::Cancelled,
         ErrorKind::Panicked => FailureKind::Panicked,
     }
-}
-
-/// Nothing that a panic could leave half done is behind these locks.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 static VTABLE: WithMetadata<HostVtable> = WithMetadata::new(HostVtable {

@@ -18,6 +18,8 @@ pub(super) enum Message {
     Checkpoint { task: TaskIdx, attempt: u32, checkpoint: Value, stored: Sender<Result<(), String>> },
     /// A task's call has progress to tell.
     Progress(TaskIdx),
+    /// Nothing but that the loop is to take a turn: the run has ended, or something is due earlier than it knows.
+    Wake,
     /// A task's log cannot be written: the run cannot go on.
     LogFailed(String),
     /// The run is to stop.

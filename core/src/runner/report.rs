@@ -3,11 +3,9 @@
 //! A reporter that fails or is slow never stops the run: it loses its place, or waits.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use std::time::Duration;
 
 use crate::event::Event;
 
@@ -37,57 +35,101 @@ pub trait Reporter: Send {
 
 /// Events on their way to the reporter.
 pub(super) struct Reports {
-    events: Sender<Vec<Event>>,
-    sent: usize,
-    shown: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+/// What the reporter has not been told yet.
+#[derive(Default)]
+struct Waiting {
+    events: Vec<Event>,
+    /// The thread sleeps until there is something.
+    idle: bool,
+    /// Nothing follows.
+    closed: bool,
+    /// Nobody listens any more.
+    failed: bool,
 }
 
 /// With so many events under way, log lines have to wait.
 const MANY: usize = 16 * 1024;
 
+/// How long the reporter rests before it looks for more: a thread that is woken for each event costs more than they do.
+const GATHER: Duration = Duration::from_millis(2);
+
 impl Reports {
     /// Without a thread to be had, nobody looks at the run; it goes on all the same.
     pub(super) fn start(reporter: Box<dyn Reporter>) -> Self {
-        let (events, queue) = unbounded();
-        let shown = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&shown);
+        let queue = Arc::new(Queue::default());
+        let of_thread = Arc::clone(&queue);
         let thread = thread::Builder::new().name("oxidag-report".to_owned());
-        let thread = thread.spawn(move || report(reporter, &queue, &count)).ok();
-        Self { events, sent: 0, shown, thread }
+        let thread = thread.spawn(move || of_thread.tell(reporter)).ok();
+        queue.lock().failed = thread.is_none();
+        Self { queue, thread }
     }
 
-    pub(super) fn send(&mut self, events: Vec<Event>) {
-        let count = events.len();
-        // A reporter that failed listens no more.
-        if self.events.send(events).is_ok() {
-            self.sent += count;
+    /// Takes the events; the reporter is told them soon.
+    pub(super) fn send(&self, events: &mut Vec<Event>) {
+        let mut waiting = self.queue.lock();
+        if waiting.failed {
+            events.clear();
+        }
+        waiting.events.append(events);
+        if waiting.idle && !waiting.events.is_empty() {
+            waiting.idle = false;
+            self.queue.wake.notify_one();
         }
     }
 
     /// Whether the reporter keeps up. One that failed does: nobody waits for it.
     pub(super) fn keeps_up(&self) -> bool {
-        self.sent.saturating_sub(self.shown.load(Ordering::Relaxed)) < MANY
+        self.queue.lock().events.len() < MANY
     }
 
     /// Waits until everything is shown.
-    pub(super) fn finish(self) {
-        drop(self.events);
-        if let Some(thread) = self.thread {
+    pub(super) fn finish(&mut self) {
+        self.queue.lock().closed = true;
+        self.queue.wake.notify_one();
+        if let Some(thread) = self.thread.take() {
             // A panic of a reporter has been printed by its thread; the run is over and stored.
             let _ = thread.join();
         }
     }
 }
 
-fn report(mut reporter: Box<dyn Reporter>, queue: &Receiver<Vec<Event>>, shown: &AtomicUsize) {
-    while let Ok(events) = queue.recv() {
-        let told = events.iter().try_for_each(|event| reporter.event(event));
-        let settled = if queue.is_empty() { reporter.idle() } else { Ok(()) };
-        if told.and(settled).is_err() {
-            shown.store(usize::MAX, Ordering::Relaxed);
-            return;
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, mut reporter: Box<dyn Reporter>) {
+        while let Some(events) = self.next() {
+            let told = events.iter().try_for_each(|event| reporter.event(event));
+            if told.and_then(|()| reporter.idle()).is_err() {
+                let mut waiting = self.lock();
+                waiting.failed = true;
+                waiting.events.clear();
+                return;
+            }
+            let rest = self.wake.wait_timeout_while(self.lock(), GATHER, |waiting| !waiting.closed);
+            drop(rest);
         }
-        shown.fetch_add(events.len(), Ordering::Relaxed);
+    }
+
+    /// Waits for events; `None` when none can follow.
+    fn next(&self) -> Option<Vec<Event>> {
+        let mut waiting = self.lock();
+        while waiting.events.is_empty() && !waiting.closed {
+            waiting.idle = true;
+            waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        waiting.idle = false;
+        Some(std::mem::take(&mut waiting.events)).filter(|events| !events.is_empty())
     }
 }

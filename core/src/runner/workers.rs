@@ -1,15 +1,18 @@
 //! The threads that call engines: workers for tasks that block, and one launcher for those that do not.
 
-use std::io;
-use std::sync::Arc;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
+use std::{io, ptr};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use sha2::{Digest, Sha256};
 
 use super::call::{Call, Shared};
+use super::lock;
 use super::message::Message;
-use super::spin::Spin;
+use super::turn::Run;
 use crate::event::{TaskIdx, Timestamp};
 use crate::prepare::Prepared;
 
@@ -33,48 +36,82 @@ pub(super) struct RunInfo {
 ///
 /// The scheduler starts a task only when a worker is idle, so nothing queues up here.
 pub(super) struct Workers {
-    run: Arc<RunInfo>,
-    shared: Arc<Shared>,
+    context: Context,
     blocking: Lane,
     launches: Lane,
-    /// Asks engines to stop, on a thread of its own: their callbacks may wait for the loop.
+    /// Blocking attempts that this turn starts.
+    started: VecDeque<Job>,
+    /// Asks engines to stop, on a thread of its own: their callbacks may wait for a turn.
     stops: Option<Sender<Arc<Call>>>,
-    /// Threads that an abandoned attempt keeps; they are not waited for.
-    lost: usize,
+    /// Whether an abandoned attempt keeps a thread; it is not waited for.
+    lost: bool,
+}
+
+/// What each thread has.
+#[derive(Clone)]
+struct Context {
+    info: Arc<RunInfo>,
+    shared: Arc<Shared>,
+    run: Weak<Mutex<Run>>,
 }
 
 struct Lane {
-    jobs: Sender<Job>,
+    /// Until the run has ended.
+    jobs: Option<Sender<Job>>,
     queue: Receiver<Job>,
     threads: Vec<JoinHandle<()>>,
 }
 
+/// Threads that end by themselves.
+pub(super) struct Threads(Vec<JoinHandle<()>>);
+
+impl Threads {
+    pub(super) fn join(self) {
+        // A worker does not panic: engines' panics are caught on their side.
+        self.0.into_iter().for_each(|thread| drop(thread.join()));
+    }
+}
+
 impl Workers {
-    pub(super) fn start(run: RunInfo, shared: &Arc<Shared>, workers: u32) -> io::Result<Self> {
-        let mut pool = Self {
-            run: Arc::new(run),
-            shared: Arc::clone(shared),
+    pub(super) fn new(info: RunInfo, shared: Arc<Shared>, run: Weak<Mutex<Run>>) -> Self {
+        Self {
+            context: Context { info: Arc::new(info), shared, run },
             blocking: Lane::new(),
             launches: Lane::new(),
+            started: VecDeque::new(),
             stops: None,
-            lost: 0,
-        };
-        let blocks = |pool: &Self| pool.run.prepared.graph.tasks().any(|task| pool.run.prepared.blocks(task));
-        let count = if blocks(&pool) { workers } else { 0 };
-        for _ in 0..count {
-            pool.add_thread(true)?;
+            lost: false,
         }
-        if pool.run.prepared.graph.tasks().any(|task| !pool.run.prepared.blocks(task)) {
-            pool.add_thread(false)?;
-        }
-        Ok(pool)
     }
 
-    /// Hands an attempt to its engine.
-    pub(super) fn start_attempt(&self, job: Job) {
-        let lane = if self.run.prepared.blocks(job.task) { &self.blocking } else { &self.launches };
-        // The lane keeps a receiver itself, so the channel is never closed.
-        let _ = lane.jobs.send(job);
+    pub(super) fn start(&mut self, workers: u32) -> io::Result<()> {
+        let prepared = Arc::clone(&self.context.info.prepared);
+        if prepared.graph.tasks().any(|task| prepared.blocks(task)) {
+            (0..workers).try_for_each(|_| self.add_thread(true))?;
+        }
+        if prepared.graph.tasks().any(|task| !prepared.blocks(task)) {
+            self.add_thread(false)?;
+        }
+        Ok(())
+    }
+
+    /// Hands an attempt to its engine, at the end of this turn.
+    pub(super) fn queue(&mut self, job: Job) {
+        if self.context.info.prepared.blocks(job.task) {
+            self.started.push_back(job);
+        } else {
+            self.launches.send(job);
+        }
+    }
+
+    /// The most urgent of the attempts that wait for a worker.
+    pub(super) fn take_one(&mut self) -> Option<Job> {
+        self.started.pop_front()
+    }
+
+    /// Wakes workers for the attempts that wait for one.
+    pub(super) fn send_all(&mut self) {
+        self.started.drain(..).for_each(|job| self.blocking.send(job));
     }
 
     /// Asks the engine to stop an attempt.
@@ -93,29 +130,33 @@ impl Workers {
         if !call.abandon() {
             return Ok(());
         }
-        self.lost += 1;
-        self.add_thread(self.run.prepared.blocks(task))
+        self.lost = true;
+        self.add_thread(self.context.info.prepared.blocks(task))
     }
 
-    /// Lets the threads end, and waits for all that can.
-    pub(super) fn finish(self) {
-        let lost = self.lost;
-        for lane in [self.blocking, self.launches] {
-            drop((lane.jobs, lane.queue));
-            if lost == 0 {
-                // A worker does not panic: engines' panics are caught on their side.
-                lane.threads.into_iter().for_each(|thread| drop(thread.join()));
-            }
+    /// Lets the threads end; gives those that can be waited for.
+    pub(super) fn close(&mut self) -> Threads {
+        let mut threads = Vec::new();
+        for lane in [&mut self.blocking, &mut self.launches] {
+            lane.jobs = None;
+            threads.append(&mut lane.threads);
         }
+        if self.lost {
+            threads.clear();
+        }
+        Threads(threads)
     }
 
     fn add_thread(&mut self, blocking: bool) -> io::Result<()> {
+        let context = self.context.clone();
         let (lane, name) = match blocking {
             true => (&mut self.blocking, "oxidag-worker"),
             false => (&mut self.launches, "oxidag-launcher"),
         };
-        let thread = lane.spawn(name, &self.run, &self.shared)?;
-        lane.threads.push(thread);
+        let queue = lane.queue.clone();
+        let thread = thread::Builder::new().name(name.to_owned());
+        let work = move || if blocking { context.work(&queue) } else { context.launch(&queue) };
+        lane.threads.push(thread.spawn(work)?);
         Ok(())
     }
 }
@@ -123,12 +164,12 @@ impl Workers {
 impl Lane {
     fn new() -> Self {
         let (jobs, queue) = unbounded();
-        Self { jobs, queue, threads: Vec::new() }
+        Self { jobs: Some(jobs), queue, threads: Vec::new() }
     }
 
-    fn spawn(&self, name: &str, run: &Arc<RunInfo>, shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
-        let (queue, run, shared) = (self.queue.clone(), Arc::clone(run), Arc::clone(shared));
-        thread::Builder::new().name(name.to_owned()).spawn(move || work(&queue, &run, &shared))
+    fn send(&self, job: Job) {
+        // Once the run has ended nothing starts.
+        let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
     }
 }
 
@@ -139,17 +180,47 @@ fn start_stopper() -> io::Result<Sender<Arc<Call>>> {
     Ok(stops)
 }
 
-fn work(queue: &Receiver<Job>, run: &RunInfo, shared: &Shared) {
-    let mut spin = Spin::default();
-    while let Some(job) = spin.receive(queue, None) {
-        hand_over(run, &job);
-        if !job.call.returned() {
-            // Another thread has taken this one's place.
-            return;
+thread_local! {
+    /// The call that this worker is in, after which it takes a turn.
+    static IN_CALL: Cell<*const Call> = const { Cell::new(ptr::null()) };
+}
+
+/// Whether this thread takes a turn as soon as it has returned from this call.
+pub(super) fn takes_next_turn(call: &Call) -> bool {
+    ptr::eq(IN_CALL.get(), call)
+}
+
+impl Context {
+    /// A worker: runs attempts and takes a turn after each.
+    fn work(&self, queue: &Receiver<Job>) {
+        let mut next = None;
+        while let Some(job) = next.take().or_else(|| queue.recv().ok()) {
+            IN_CALL.set(Arc::as_ptr(&job.call));
+            hand_over(&self.info, &job);
+            IN_CALL.set(ptr::null());
+            if !job.call.returned() {
+                // Another thread has taken this one's place.
+                return;
+            }
+            if !job.call.has_ended() {
+                job.call.defer();
+                self.shared.post(Message::Deferred { task: job.task, attempt: job.attempt });
+            }
+            next = self.run.upgrade().and_then(|run| lock(&run).turn_of_worker());
         }
-        if !job.call.has_ended() {
-            job.call.defer();
-            let _ = shared.messages.send(Message::Deferred { task: job.task, attempt: job.attempt });
+    }
+
+    /// The launcher: hands over attempts that go on without a thread. The loop takes a turn for many of them.
+    fn launch(&self, queue: &Receiver<Job>) {
+        for job in queue {
+            hand_over(&self.info, &job);
+            if !job.call.returned() {
+                return;
+            }
+            if !job.call.has_ended() {
+                job.call.defer();
+                self.shared.send(Message::Deferred { task: job.task, attempt: job.attempt });
+            }
         }
     }
 }

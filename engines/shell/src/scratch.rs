@@ -42,7 +42,7 @@ impl Scratch {
         })?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let result = dir.dir.path().join(format!("{number}.result"));
-        Ok(Files { dir, number, result, script: None })
+        Ok(Files { dir, number, result, no_result: false, script: None })
     }
 
     /// The directory; made anew when a cleaner of temporary files took it away from a long-lived scheduler.
@@ -93,6 +93,8 @@ pub(crate) struct Files {
     dir: Arc<Private>,
     number: u64,
     result: PathBuf,
+    /// The script was seen to have left no result.
+    no_result: bool,
     script: Option<PathBuf>,
 }
 
@@ -127,9 +129,12 @@ impl Files {
     /// # Errors
     ///
     /// When it is no JSON, or too large.
-    pub(crate) fn take_result(&self) -> Result<Option<Value>> {
+    pub(crate) fn take_result(&mut self) -> Result<Option<Value>> {
         let found = match fs::metadata(&self.result) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.no_result = true;
+                return Ok(None);
+            }
             found => found.map_err(|e| unreadable(&e))?,
         };
         // Opening a named pipe would block.
@@ -152,8 +157,9 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        for path in [Some(&self.result), self.script.as_ref()].into_iter().flatten() {
-            // Mostly there is no result. What cannot be removed now goes with the directory.
+        let result = (!self.no_result).then_some(&self.result);
+        for path in [result, self.script.as_ref()].into_iter().flatten() {
+            // What cannot be removed now goes with the directory.
             let _ = fs::remove_file(path);
         }
     }
@@ -183,7 +189,7 @@ mod tests {
     use super::*;
 
     fn left(content: &str) -> Result<Option<Value>> {
-        let files = Scratch::default().files().unwrap();
+        let mut files = Scratch::default().files().unwrap();
         fs::write(files.result(), content).unwrap();
         files.take_result()
     }
@@ -258,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_result_that_is_no_file_is_refused_rather_than_waited_for() {
-        let files = Scratch::default().files().unwrap();
+        let mut files = Scratch::default().files().unwrap();
         fs::create_dir(files.result()).unwrap();
         assert!(files.take_result().unwrap_err().message.contains("not a regular file"));
     }
