@@ -18,15 +18,22 @@ fn info() -> TaskInfo {
         retries: 0,
         retry_delay: Duration::from_secs(1),
         backoff: Backoff::Fixed,
+        max_retry_delay: MAX_RETRY_DELAY,
         timeout: None,
         engine: 0,
+        pool: None,
         blocking: true,
+        conditional: false,
+        teardown: false,
+        fails_run: true,
     }
 }
 
 fn limits(workers: u32) -> Limits {
-    Limits { workers, processors: None, engines: vec![None] }
+    Limits { workers, engines: vec![None], pools: vec![1] }
 }
+
+const SETTINGS: Settings = Settings { processors: None, timeout: None, grace: GRACE, seed: 7 };
 
 /// A scheduler whose actions are read as text, and whose clock a test moves.
 struct Env {
