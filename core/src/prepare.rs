@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -15,7 +16,7 @@ use crate::event::TaskIdx;
 use crate::graph::{Cycle, Graph};
 use crate::params::{self, ConnectionKey, Connections};
 use crate::plugins::Plugins;
-use crate::scheduler::{Limits, TaskInfo};
+use crate::scheduler::{Limits, MAX_RETRY_DELAY, Settings, TaskInfo};
 use crate::scripts::{LoadedScript, ScriptError, Scripts};
 use crate::secrets::Masker;
 use crate::spec::suggest;
@@ -39,11 +40,28 @@ pub struct Prepared {
     pub engines: Vec<Arc<Engine>>,
     /// Hides the values of its connections.
     pub masker: Masker,
+    /// The pools that its tasks name; [`TaskInfo::pool`] is an index into this.
+    pub pools: Vec<Pool>,
     tasks: Vec<PreparedTask>,
     overrides: Map<String, Value>,
     connections: Connections,
     working_dir: PathBuf,
 }
+
+/// A pool: so many slots for the tasks that name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How many of its tasks may be in flight.
+    pub slots: u32,
+    /// It belongs to the environment, and all DAGs that run together share it.
+    pub shared: bool,
+}
+
+/// The engines that were loaded, by name: several DAGs that run together share them.
+#[derive(Debug, Default)]
+pub struct Engines(HashMap<Arc<str>, Result<Arc<Engine>, String>>);
 
 /// What a task needs besides its entry in the DAG file.
 #[derive(Debug, Clone)]
@@ -66,6 +84,7 @@ pub struct Checked {
     /// What this environment lacks.
     pub missing: Vec<Diagnostic>,
     engines: Vec<Arc<Engine>>,
+    pools: Vec<Pool>,
     tasks: Vec<Option<PreparedTask>>,
     connections: Connections,
 }
@@ -79,9 +98,10 @@ pub fn prepare(
     dag: Dag,
     source: SourceFile,
     plugins: &Plugins,
+    loaded: &mut Engines,
     overrides: Map<String, Value>,
 ) -> Result<Prepared, Diagnostics> {
-    let checked = match check(&dag, source.path(), plugins, &overrides) {
+    let checked = match check(&dag, source.path(), plugins, loaded, &overrides) {
         Ok(checked) => checked,
         Err(cycles) => return Err(Diagnostics::new(source, cycles)),
     };
@@ -93,6 +113,7 @@ pub fn prepare(
             working_dir: working_dir(source.path()),
             connections: checked.connections,
             engines: checked.engines,
+            pools: checked.pools,
             graph: checked.graph,
             dag,
             source,
@@ -112,6 +133,7 @@ pub fn check(
     dag: &Dag,
     path: &Path,
     plugins: &Plugins,
+    loaded: &mut Engines,
     overrides: &Map<String, Value>,
 ) -> Result<Checked, Vec<Diagnostic>> {
     let graph = Graph::new(dag).map_err(|cycles| cycles.iter().map(Cycle::diagnostic).collect::<Vec<_>>())?;
@@ -121,6 +143,7 @@ pub fn check(
         plugins,
         overrides,
         scripts: Scripts::new(root),
+        loaded,
         engines: Vec::new(),
         by_name: HashMap::new(),
         connections: Connections::new(),
@@ -130,7 +153,15 @@ pub fn check(
     };
     let tasks = dag.tasks.iter().map(|task| check.task(task)).collect();
     let Check { engines, connections, mistakes, missing, .. } = check;
-    Ok(Checked { graph: Arc::new(graph), mistakes, missing, engines, tasks, connections })
+    Ok(Checked {
+        graph: Arc::new(graph),
+        mistakes,
+        missing,
+        engines,
+        pools: pools(dag, plugins),
+        tasks,
+        connections,
+    })
 }
 
 /// The folder of the DAG file, absolute.
@@ -145,6 +176,7 @@ struct Check<'a> {
     plugins: &'a Plugins,
     overrides: &'a Map<String, Value>,
     scripts: Scripts,
+    loaded: &'a mut Engines,
     engines: Vec<Arc<Engine>>,
     /// Each engine that was looked for, and its place in `engines` if it was found.
     by_name: HashMap<Arc<str>, Option<u32>>,
@@ -208,9 +240,14 @@ impl Check<'_> {
         if let Some(&place) = self.by_name.get(name) {
             return place;
         }
-        let place = match self.plugins.engines.get(&**name).map(|config| Engine::load(name, config)) {
+        let config = self.plugins.engines.get(&**name);
+        let engine = config.map(|config| {
+            let load = || Engine::load(name, config).map(Arc::new).map_err(|error| error.to_string());
+            self.loaded.0.entry(Arc::clone(name)).or_insert_with(load).clone()
+        });
+        let place = match engine {
             Some(Ok(engine)) => {
-                self.engines.push(Arc::new(engine));
+                self.engines.push(engine);
                 u32::try_from(self.engines.len() - 1).ok()
             }
             Some(Err(error)) => {
@@ -298,15 +335,29 @@ impl Prepared {
             .tasks
             .iter()
             .zip(&self.tasks)
-            .map(|(task, prepared)| info(task, prepared.engine, prepared.blocking, history))
+            .map(|(task, prepared)| info(task, prepared.engine, prepared.blocking, &self.pools, history))
             .collect()
     }
 
-    /// The limits of this DAG on so many workers.
+    /// What holds for a run as a whole.
     #[must_use]
-    pub fn limits(&self, workers: u32) -> Limits {
-        let engines = self.engines.iter().map(|engine| engine.max_concurrent()).collect();
-        Limits { workers, processors: self.dag.processors, engines }
+    pub fn settings(&self, grace: Duration, seed: u64) -> Settings {
+        Settings { processors: self.dag.processors, timeout: self.dag.timeout, grace, seed }
+    }
+
+    /// Whether a task has a condition.
+    #[must_use]
+    pub fn has_conditions(&self) -> bool {
+        self.dag.tasks.iter().any(|task| task.when.is_some())
+    }
+
+    /// TEMPORARY
+    pub fn evaluate(
+        &self,
+        _: TaskIdx,
+        _: impl Fn(TaskIdx) -> (crate::state::TaskState, Option<Value>),
+    ) -> Option<Result<bool, String>> {
+        None
     }
 
     /// A task's engine.
@@ -370,6 +421,7 @@ impl Prepared {
             params,
             working_dir: self.working_dir.clone(),
             checkpoint: None,
+            resumed: false,
         })
     }
 }
@@ -381,22 +433,35 @@ impl Checked {
         let spare = u32::try_from(self.engines.len()).unwrap_or(u32::MAX);
         let one = |(task, prepared): (&Task, &Option<PreparedTask>)| {
             let (engine, blocking) = prepared.as_ref().map_or((spare, true), |p| (p.engine, p.blocking));
-            info(task, engine, blocking, history)
+            info(task, engine, blocking, &self.pools, history)
         };
         dag.tasks.iter().zip(&self.tasks).map(one).collect()
     }
 
-    /// As [`Prepared::limits`]; an engine that is missing has no limit.
+    /// The limits of an environment that runs nothing else; an engine that is missing has none.
     #[must_use]
-    pub fn limits(&self, dag: &Dag, workers: u32) -> Limits {
+    pub fn limits(&self, workers: u32) -> Limits {
         let engines = self.engines.iter().map(|engine| engine.max_concurrent()).chain([None]).collect();
-        Limits { workers, processors: dag.processors, engines }
+        Limits { workers, engines, pools: self.pools.iter().map(|pool| pool.slots).collect() }
     }
+}
+
+/// The pools that tasks name and that there are; the environment's win over the DAG's.
+fn pools(dag: &Dag, plugins: &Plugins) -> Vec<Pool> {
+    let mut names: Vec<&Arc<str>> = dag.tasks.iter().filter_map(|task| task.pool.as_ref()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let pool = |name: &Arc<str>| {
+        let shared = plugins.pools.get(&**name);
+        let slots = *shared.or_else(|| dag.pools.get(name))?;
+        Some(Pool { name: Arc::clone(name), slots, shared: shared.is_some() })
+    };
+    names.into_iter().filter_map(pool).collect()
 }
 
 /// The expected duration is the median of the task's past successful attempts, else what its author says,
 /// else the median of its engine, else one second.
-fn info(task: &Task, engine: u32, blocking: bool, history: &Durations) -> TaskInfo {
+fn info(task: &Task, engine: u32, blocking: bool, pools: &[Pool], history: &Durations) -> TaskInfo {
     let expected = history
         .by_task
         .get(&task.task_id)
@@ -411,8 +476,17 @@ fn info(task: &Task, engine: u32, blocking: bool, history: &Durations) -> TaskIn
         retries: task.retries,
         retry_delay: task.retry_delay,
         backoff: task.retry_backoff,
+        max_retry_delay: task.max_retry_delay.unwrap_or(MAX_RETRY_DELAY),
         timeout: task.timeout,
         engine,
+        pool: task
+            .pool
+            .as_ref()
+            .and_then(|pool| pools.iter().zip(0..).find(|(p, _)| p.name == *pool))
+            .map(|(_, n)| n),
         blocking,
+        conditional: task.when.is_some(),
+        teardown: task.teardown,
+        fails_run: !task.teardown || task.on_failure_fail_dagrun,
     }
 }

@@ -30,6 +30,9 @@ pub struct Task {
     /// What an earlier call for this attempt stored before the scheduler stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
+    /// The attempt was begun before, by a scheduler that died: what it had started may still be there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
 }
 
 /// A script's text, with its placeholders filled in.

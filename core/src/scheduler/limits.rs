@@ -32,7 +32,12 @@ impl Places {
     /// All of them free.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { engines: vec![0; limits.engines.len()], pools: vec![0; limits.pools.len()], workers: 0, limits }
+        Self {
+            engines: vec![0; limits.engines.len()],
+            pools: vec![0; limits.pools.len()],
+            workers: 0,
+            limits,
+        }
     }
 
     /// Whether one more attempt may start.

@@ -24,8 +24,8 @@ use ready::{Rank, ReadyQueue};
 pub use resume::Begun;
 pub use retry::{MAX_RETRY_DELAY, TRANSIENT_DELAY, TRANSIENT_RETRIES};
 use rule::{Counts, Decision};
-pub use teardown::scopes;
 use teardown::Teardowns;
+pub use teardown::scopes;
 use timers::{Alarm, Timers};
 
 use crate::event::{FailureKind, TaskIdx, Timestamp};
@@ -282,7 +282,13 @@ impl Scheduler {
     /// # Errors
     ///
     /// See [`start`](Self::start).
-    pub fn handle(&mut self, input: Input, now: Timestamp, places: &mut Places, out: &mut Vec<Action>) -> Result {
+    pub fn handle(
+        &mut self,
+        input: Input,
+        now: Timestamp,
+        places: &mut Places,
+        out: &mut Vec<Action>,
+    ) -> Result {
         match input {
             Input::Ended { task, attempt, failure } if self.is_current(task, attempt) => {
                 self.attempt_ended(task, failure, now, places, out)
@@ -634,7 +640,13 @@ impl Scheduler {
         Ok(())
     }
 
-    fn stop_or_close(&mut self, task: TaskIdx, reason: StopReason, now: Timestamp, out: &mut Vec<Action>) -> Result {
+    fn stop_or_close(
+        &mut self,
+        task: TaskIdx,
+        reason: StopReason,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) -> Result {
         match self.tasks[task.get()].state {
             state if state.is_in_flight() => {
                 self.stop(task, reason, now, out);

@@ -38,14 +38,17 @@ impl Scheduler {
         for (task, begun) in graph.tasks().zip(tasks) {
             self.take_up(task, begun, now);
         }
-        for task in graph.tasks().filter(|&task| self.state(task).is_terminal()) {
+        let ended: Vec<TaskIdx> = graph.tasks().filter(|&task| self.state(task).is_terminal()).collect();
+        for task in ended {
             self.note_closed(task);
             self.count_downstream(task);
         }
         // One that stopped in the middle of being cancelled had closed all that waited.
         self.cancelling = self.tasks.iter().any(|task| task.state == TaskState::Cancelled);
-        for task in graph.tasks().filter(|&task| self.tasks[task.get()].again) {
-            self.schedule(task, out)?;
+        for task in graph.tasks() {
+            if self.tasks[task.get()].again {
+                self.schedule(task, out)?;
+            }
         }
         self.reconsider_all(out)
     }

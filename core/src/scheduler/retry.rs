@@ -25,7 +25,7 @@ pub(super) fn delay(
     seed: u64,
 ) -> Option<Duration> {
     match kind {
-        FailureKind::Invalid | FailureKind::Abandoned => return None,
+        FailureKind::Invalid | FailureKind::Abandoned | FailureKind::LeftOut => return None,
         FailureKind::Transient if progress.transient_failures < TRANSIENT_RETRIES => {
             progress.transient_failures += 1;
             let wait = grown(TRANSIENT_DELAY, Backoff::Exponential, progress.transient_failures);

@@ -25,6 +25,9 @@ impl Teardowns {
         let mut this = Self::default();
         for (teardown, scope) in scopes(graph, |task| infos[task.get()].teardown) {
             this.left.insert(teardown, scope.len());
+            if scope.is_empty() {
+                this.due.push(teardown);
+            }
             for before in scope {
                 this.waiting.entry(before).or_default().push(teardown);
             }
@@ -62,8 +65,7 @@ pub fn scopes(graph: &Graph, is_teardown: impl Fn(TaskIdx) -> bool) -> Vec<(Task
         let is_inner = |task| graph.upstream(task).all(|setup| is_teardown(setup) || inside.contains(&setup));
         let uses = |task: &TaskIdx| inside.contains(task) && (!is_teardown(*task) || is_inner(*task));
         let waits_for = |task: &TaskIdx| setups.contains(task) || (uses(task) && !outside.contains(task));
-        let scope: Vec<TaskIdx> =
-            graph.tasks().filter(|task| *task != teardown && waits_for(task)).collect();
+        let scope: Vec<TaskIdx> = graph.tasks().filter(|task| *task != teardown && waits_for(task)).collect();
         for &before in &scope {
             waiting.entry(before).or_default().push(teardown);
         }

@@ -19,7 +19,7 @@ mod lower;
 mod scalar;
 mod schema;
 pub mod source;
-pub(crate) mod suggest;
+pub mod suggest;
 #[cfg(test)]
 mod tests;
 mod tree;
