@@ -351,6 +351,7 @@ impl Prepared {
             params,
             working_dir: self.working_dir.clone(),
             checkpoint: None,
+            resumed: false,
         })
     }
 }
