@@ -18,6 +18,7 @@ use crate::plugins::Plugins;
 use crate::scheduler::{Limits, TaskInfo};
 use crate::scripts::{LoadedScript, ScriptError, Scripts};
 use crate::secrets::Masker;
+use crate::spec::suggest;
 use crate::spec::{Dag, Diagnostic, Diagnostics, Location, ScriptSource, SourceFile, Task};
 use crate::store::Durations;
 
@@ -156,6 +157,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn task(&mut self, task: &Task) -> Option<PreparedTask> {
+        self.check_pool(task);
         let connected = self.connections_of(task);
         let engine = self.engine_of(task);
         if let ScriptSource::Stored { location, .. } = task.script.source
@@ -181,6 +183,23 @@ impl Check<'_> {
         let params = params::effective(&self.dag.params, &task.params, self.overrides, &self.connections);
         self.check_text(task, &script, &params);
         Some(PreparedTask { engine: engine_place, blocking: engine.blocks(&params), script })
+    }
+
+    fn check_pool(&mut self, task: &Task) {
+        let Some(pool) = &task.pool else { return };
+        let (dag, environment) = (&self.dag.pools, &self.plugins.pools);
+        if dag.contains_key(pool) || environment.contains_key(&**pool) {
+            return;
+        }
+        let known = dag.keys().map(|name| &**name).chain(environment.keys().map(String::as_str));
+        let help = match suggest::nearest(pool, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!(
+                "add `{pool}: SLOTS` to `pools` of the DAG, or `{pool} = SLOTS` below [pools] in plugins.toml"
+            ),
+        };
+        let message = format!("task `{}`: there is no pool `{pool}`", task.task_id);
+        self.mistakes.push(Diagnostic::new(task.span, message).with_help(help));
     }
 
     /// Loads the task's engine, once for all tasks that name it.

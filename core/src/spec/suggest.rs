@@ -1,7 +1,7 @@
 //! The word that was probably meant.
 
 /// The nearest of the candidates, if one is near enough to be worth naming.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Nobody misspells a word this long, and comparing takes the product of the lengths.
     const LONGEST: usize = 250;
     if word.len() > LONGEST {

@@ -3,6 +3,7 @@
 //! Where a value is wrong, a default takes its place; no [`Dag`](super::Dag) with such a place ever leaves [`super::parse`].
 
 mod dag;
+mod notify;
 mod params;
 mod script;
 mod task;
@@ -209,20 +210,17 @@ impl<'s> Lower<'s> {
     fn id(&mut self, name: &str, node: Node<'_>) -> Option<String> {
         let span = node.span;
         let id = self.text(name, node)?.into_owned();
-        let problem = if id.is_empty() {
-            "is empty"
-        } else if id.len() > LONGEST_ID {
-            "is longer than 250 characters"
-        } else if !id.chars().all(is_id_character) {
-            "has characters other than letters, digits, `_`, `-` and `.`"
-        } else if id == "." || id == ".." {
-            "is the name of a folder"
-        } else {
-            return Some(id);
+        self.check_id(name, &id, span);
+        Some(id)
+    }
+
+    fn check_id(&mut self, name: &str, id: &str, span: Span) -> bool {
+        let Some(problem) = id_problem(id) else {
+            return true;
         };
         let help = "an id is 1 to 250 ASCII letters, digits, `_`, `-` and `.`";
-        self.mistake_with_help(span, format!("{name} {} {problem}", quote(&id)), help);
-        Some(id)
+        self.mistake_with_help(span, format!("{name} {} {problem}", quote(id)), help);
+        false
     }
 
     /// The place of a part of a text, where the text stands in the file as it is; else the whole.
@@ -233,6 +231,26 @@ impl<'s> Lower<'s> {
             Some(at) => Span::new(at + part.start, at + part.end),
             None => span,
         }
+    }
+}
+
+/// Whether a DAG, a task or a pool may be called this.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    id_problem(text).is_none()
+}
+
+fn id_problem(id: &str) -> Option<&'static str> {
+    if id.is_empty() {
+        Some("is empty")
+    } else if id.len() > LONGEST_ID {
+        Some("is longer than 250 characters")
+    } else if !id.chars().all(is_id_character) {
+        Some("has characters other than letters, digits, `_`, `-` and `.`")
+    } else if id == "." || id == ".." {
+        Some("is the name of a folder")
+    } else {
+        None
     }
 }
 
