@@ -169,3 +169,24 @@ pub enum Severity {
     /// Good to know: estimated bytes, …
     Info,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_attempt_is_resumed_only_where_the_host_says_so() {
+        let mut json = json!({
+            "dag_id": "d", "run_id": "r", "task_id": "t", "attempt": 1, "idempotency_key": "k",
+            "script": {"text": "", "name": "inline"}, "params": {}, "working_dir": "/",
+        });
+        let task: Task = serde_json::from_value(json.clone()).unwrap();
+        assert!(!task.resumed);
+        assert_eq!(serde_json::to_value(&task).unwrap(), json, "older engines are told nothing new");
+        json["resumed"] = true.into();
+        let task: Task = serde_json::from_value(json.clone()).unwrap();
+        assert!(task.resumed);
+        assert_eq!(serde_json::to_value(&task).unwrap(), json);
+    }
+}
