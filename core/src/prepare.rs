@@ -4,12 +4,17 @@
 //! All mistakes are told at once. What is right but not to be had in this environment (an engine without a
 //! library, a connection) is told apart from them: it refuses a run, but a DAG with it is still valid.
 
+mod conditions;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::condition::{Condition, Scope, TaskView};
 use crate::engine::Engine;
 use crate::event::TaskIdx;
 use crate::graph::{Cycle, Graph};
@@ -20,7 +25,10 @@ use crate::scripts::{LoadedScript, ScriptError, Scripts};
 use crate::secrets::Masker;
 use crate::spec::suggest;
 use crate::spec::{Dag, Diagnostic, Diagnostics, Location, ScriptSource, SourceFile, Task};
+use crate::state::TaskState;
 use crate::store::Durations;
+
+use conditions::Watched;
 
 /// Engines that DAG files may name whether or not this environment has them: those that the design knows.
 pub const KNOWN_ENGINES: [&str; 8] =
@@ -40,6 +48,7 @@ pub struct Prepared {
     /// Hides the values of its connections.
     pub masker: Masker,
     tasks: Vec<PreparedTask>,
+    watched: Watched,
     overrides: Map<String, Value>,
     connections: Connections,
     working_dir: PathBuf,
@@ -67,6 +76,7 @@ pub struct Checked {
     pub missing: Vec<Diagnostic>,
     engines: Vec<Arc<Engine>>,
     tasks: Vec<Option<PreparedTask>>,
+    watched: Watched,
     connections: Connections,
 }
 
@@ -94,6 +104,7 @@ pub fn prepare(
             connections: checked.connections,
             engines: checked.engines,
             graph: checked.graph,
+            watched: checked.watched,
             dag,
             source,
             tasks,
@@ -129,8 +140,9 @@ pub fn check(
         missing: Vec::new(),
     };
     let tasks = dag.tasks.iter().map(|task| check.task(task)).collect();
-    let Check { engines, connections, mistakes, missing, .. } = check;
-    Ok(Checked { graph: Arc::new(graph), mistakes, missing, engines, tasks, connections })
+    let Check { engines, connections, mut mistakes, missing, .. } = check;
+    let watched = conditions::watched(dag, &graph, &mut mistakes);
+    Ok(Checked { graph: Arc::new(graph), mistakes, missing, engines, tasks, watched, connections })
 }
 
 /// The folder of the DAG file, absolute.
@@ -158,6 +170,7 @@ struct Check<'a> {
 impl Check<'_> {
     fn task(&mut self, task: &Task) -> Option<PreparedTask> {
         self.check_pool(task);
+        conditions::params(self.dag, task, self.overrides, &mut self.mistakes);
         let connected = self.connections_of(task);
         let engine = self.engine_of(task);
         if let ScriptSource::Stored { location, .. } = task.script.source
@@ -325,6 +338,43 @@ impl Prepared {
     #[must_use]
     pub fn blocks(&self, task: TaskIdx) -> bool {
         self.tasks[task.get()].blocking
+    }
+
+    /// A task's condition, where it has one.
+    #[must_use]
+    pub fn condition(&self, task: TaskIdx) -> Option<&Arc<Condition>> {
+        self.task(task).when.as_ref().map(|when| &when.condition)
+    }
+
+    /// Whether a task's condition holds, and why that cannot be told where it cannot; `None` where it has
+    /// none. `states` gives what the condition looks at: the states and results of upstream tasks.
+    pub fn evaluate(
+        &self,
+        task: TaskIdx,
+        states: impl Fn(TaskIdx) -> (TaskState, Option<Value>),
+    ) -> Option<Result<bool, String>> {
+        let condition = self.condition(task)?;
+        let upstream;
+        let watched = match self.watched.get(&task) {
+            Some(named) => named,
+            None => {
+                upstream = conditions::upstream(&self.graph, task);
+                &upstream
+            }
+        };
+        let view = |&task: &TaskIdx| {
+            let (state, result) = states(task);
+            TaskView { task_id: self.graph.name(task), state, result }
+        };
+        // Without connections: a secret could get out by a message, or by what runs and what does not.
+        let params = params::effective(
+            &self.dag.params,
+            &self.task(task).params,
+            &self.overrides,
+            &Connections::new(),
+        );
+        let scope = Scope { tasks: watched.iter().map(view).collect(), params: &params };
+        Some(condition.evaluate(&scope).map_err(|message| self.masker.mask(&message).into_owned()))
     }
 
     /// The run's parameters of the command line.
