@@ -109,7 +109,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) part: PartArgs,
     /// Go on with the DAG's newest run if its process died, and begin a new one otherwise
-    #[arg(long, conflicts_with_all = ["part", "run_id", "params"])]
+    #[arg(long, conflicts_with_all = ["part", "run_id", "list"])]
     pub(crate) resume: bool,
     #[command(flatten)]
     pub(crate) params: ParamArgs,

@@ -4,6 +4,10 @@
 //! All mistakes are told at once. What is right but not to be had in this environment (an engine without a
 //! library, a connection) is told apart from them: it refuses a run, but a DAG with it is still valid.
 
+mod conditions;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +15,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::condition::{Condition, Scope, TaskView};
 use crate::engine::Engine;
 use crate::event::TaskIdx;
 use crate::graph::{Cycle, Graph};
@@ -21,7 +26,10 @@ use crate::scripts::{LoadedScript, ScriptError, Scripts};
 use crate::secrets::Masker;
 use crate::spec::suggest;
 use crate::spec::{Dag, Diagnostic, Diagnostics, Location, ScriptSource, SourceFile, Task};
+use crate::state::TaskState;
 use crate::store::Durations;
+
+use conditions::Watched;
 
 /// Engines that DAG files may name whether or not this environment has them: those that the design knows.
 pub const KNOWN_ENGINES: [&str; 8] =
@@ -43,6 +51,7 @@ pub struct Prepared {
     /// The pools that its tasks name; [`TaskInfo::pool`] is an index into this.
     pub pools: Vec<Pool>,
     tasks: Vec<PreparedTask>,
+    watched: Watched,
     overrides: Map<String, Value>,
     connections: Connections,
     working_dir: PathBuf,
@@ -86,6 +95,7 @@ pub struct Checked {
     engines: Vec<Arc<Engine>>,
     pools: Vec<Pool>,
     tasks: Vec<Option<PreparedTask>>,
+    watched: Watched,
     connections: Connections,
 }
 
@@ -115,6 +125,7 @@ pub fn prepare(
             engines: checked.engines,
             pools: checked.pools,
             graph: checked.graph,
+            watched: checked.watched,
             dag,
             source,
             tasks,
@@ -152,7 +163,8 @@ pub fn check(
         missing: Vec::new(),
     };
     let tasks = dag.tasks.iter().map(|task| check.task(task)).collect();
-    let Check { engines, connections, mistakes, missing, .. } = check;
+    let Check { engines, connections, mut mistakes, missing, .. } = check;
+    let watched = conditions::watched(dag, &graph, &mut mistakes);
     Ok(Checked {
         graph: Arc::new(graph),
         mistakes,
@@ -160,6 +172,7 @@ pub fn check(
         engines,
         pools: pools(dag, plugins),
         tasks,
+        watched,
         connections,
     })
 }
@@ -190,6 +203,7 @@ struct Check<'a> {
 impl Check<'_> {
     fn task(&mut self, task: &Task) -> Option<PreparedTask> {
         self.check_pool(task);
+        conditions::params(self.dag, task, self.overrides, &mut self.mistakes);
         let connected = self.connections_of(task);
         let engine = self.engine_of(task);
         if let ScriptSource::Stored { location, .. } = task.script.source
@@ -351,15 +365,6 @@ impl Prepared {
         self.dag.tasks.iter().any(|task| task.when.is_some())
     }
 
-    /// TEMPORARY
-    pub fn evaluate(
-        &self,
-        _: TaskIdx,
-        _: impl Fn(TaskIdx) -> (crate::state::TaskState, Option<Value>),
-    ) -> Option<Result<bool, String>> {
-        None
-    }
-
     /// A task's engine.
     #[must_use]
     pub fn engine(&self, task: TaskIdx) -> &Arc<Engine> {
@@ -376,6 +381,43 @@ impl Prepared {
     #[must_use]
     pub fn blocks(&self, task: TaskIdx) -> bool {
         self.tasks[task.get()].blocking
+    }
+
+    /// A task's condition, where it has one.
+    #[must_use]
+    pub fn condition(&self, task: TaskIdx) -> Option<&Arc<Condition>> {
+        self.task(task).when.as_ref().map(|when| &when.condition)
+    }
+
+    /// Whether a task's condition holds, and why that cannot be told where it cannot; `None` where it has
+    /// none. `states` gives what the condition looks at: the states and results of upstream tasks.
+    pub fn evaluate(
+        &self,
+        task: TaskIdx,
+        states: impl Fn(TaskIdx) -> (TaskState, Option<Value>),
+    ) -> Option<Result<bool, String>> {
+        let condition = self.condition(task)?;
+        let upstream;
+        let watched = match self.watched.get(&task) {
+            Some(named) => named,
+            None => {
+                upstream = conditions::upstream(&self.graph, task);
+                &upstream
+            }
+        };
+        let view = |&task: &TaskIdx| {
+            let (state, result) = states(task);
+            TaskView { task_id: self.graph.name(task), state, result }
+        };
+        // Without connections: a secret could get out by a message, or by what runs and what does not.
+        let params = params::effective(
+            &self.dag.params,
+            &self.task(task).params,
+            &self.overrides,
+            &Connections::new(),
+        );
+        let scope = Scope { tasks: watched.iter().map(view).collect(), params: &params };
+        Some(condition.evaluate(&scope).map_err(|message| self.masker.mask(&message).into_owned()))
     }
 
     /// The run's parameters of the command line.

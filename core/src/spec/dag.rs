@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::source::Span;
+use crate::condition::Condition;
 
 /// A DAG file, read and checked by itself. [`crate::graph`] checks what holds between tasks.
 #[derive(Debug, Clone)]
@@ -109,6 +110,8 @@ pub struct Task {
 pub struct When {
     /// As written, in CEL.
     pub text: Arc<str>,
+    /// The same, compiled.
+    pub condition: Arc<Condition>,
     /// Where it stands.
     pub span: Span,
 }

@@ -20,7 +20,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 }
 
 /// "did you mean", where something is near, else all there is.
-pub(super) fn or_list(word: &str, what: &str, all: &[&str]) -> String {
+pub(crate) fn or_list(word: &str, what: &str, all: &[&str]) -> String {
     match nearest(word, all.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("{what}: {}", list(all)),

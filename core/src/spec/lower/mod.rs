@@ -10,7 +10,7 @@ mod task;
 mod time;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use super::keys::{self, Keys};
 use super::source::{SourceFile, Span};
 use super::suggest;
 use super::tree::{Entry, Node, Value};
+use crate::condition::{Condition, ConditionError};
 
 /// Ids of DAGs and tasks are at most this long, as in Airflow.
 pub(super) const LONGEST_ID: usize = 250;
@@ -57,11 +58,13 @@ pub(super) struct Lower<'s> {
     mistakes: Mistakes,
     /// One allocation for each engine's name, however many tasks it has.
     engines: HashSet<Arc<str>>,
+    /// Each condition is compiled once, however many tasks have it.
+    conditions: HashMap<Arc<str>, Result<Arc<Condition>, ConditionError>>,
 }
 
 impl<'s> Lower<'s> {
     pub(super) fn new(source: &'s SourceFile, mistakes: Mistakes) -> Self {
-        Self { source, mistakes, engines: HashSet::new() }
+        Self { source, mistakes, engines: HashSet::new(), conditions: HashMap::new() }
     }
 
     pub(super) fn into_mistakes(self) -> Mistakes {
@@ -225,12 +228,7 @@ impl<'s> Lower<'s> {
 
     /// The place of a part of a text, where the text stands in the file as it is; else the whole.
     fn within(&self, span: Span, text: &str, part: Range<usize>) -> Span {
-        let start = span.start as usize;
-        let stands_at = |at: usize| self.source.text().get(at..at + text.len()) == Some(text);
-        match [start + 1, start].into_iter().find(|&at| stands_at(at)) {
-            Some(at) => Span::new(at + part.start, at + part.end),
-            None => span,
-        }
+        self.source.within(span, text, part)
     }
 }
 

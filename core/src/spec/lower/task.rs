@@ -1,14 +1,17 @@
 //! One task of a DAG file.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Map;
 
 use super::super::dag::{Backoff, Dependency, Script, ScriptSource, Task, TriggerRule, When};
+use super::super::diagnostic::Diagnostic;
 use super::super::keys::{Keys as _, TaskKey};
 use super::super::source::Span;
 use super::super::tree::{Node, Value};
 use super::{Found, Lower};
+use crate::condition::Condition;
 
 /// Where a task has its keys, by [`TaskKey`].
 type Places = [Span; TaskKey::TABLE.len()];
@@ -154,7 +157,21 @@ impl Lower<'_> {
             self.mistake_with_help(span, format!("`{name}` is empty"), "for no condition, leave the key out");
             return None;
         }
-        Some(When { text: text.into(), span })
+        let known = self.conditions.get(&*text).cloned();
+        let compiled = known.unwrap_or_else(|| {
+            let compiled = Condition::compile(&text).map(Arc::new);
+            self.conditions.insert(text.as_ref().into(), compiled.clone());
+            compiled
+        });
+        match compiled {
+            Ok(condition) => Some(When { text: Arc::clone(condition.text()), condition, span }),
+            Err(error) => {
+                let mut mistake = Diagnostic::new(self.within(span, &text, error.at), error.message);
+                mistake.help = error.help;
+                self.mistakes.push(mistake);
+                None
+            }
+        }
     }
 
     fn dependencies(&mut self, name: &str, node: Node<'_>) -> Vec<Dependency> {
