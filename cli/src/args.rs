@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use oxidag_core::state::RunState;
 use serde_json::{Map, Value};
 
+use crate::since::Since;
+
 const EXAMPLES: &str = "\
 Examples:
   oxidag validate dags/quickstart.yaml
@@ -258,6 +260,9 @@ pub(crate) struct ListArgs {
     /// Only runs in this state
     #[arg(long, value_enum)]
     pub(crate) state: Option<ShownState>,
+    /// Only runs that began since then: a duration (`2h`, `7d`), a date, or a time (RFC 3339; UTC without a zone)
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) since: Option<Since>,
     /// Print the runs as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -13,6 +13,7 @@ mod resume;
 mod run;
 mod runs;
 mod schema;
+mod show;
 mod validate;
 
 use crate::args::{Command, EnginesCommand, RunsCommand};
@@ -27,7 +28,7 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<Exit> {
         Command::Plan(args) => plan::plan(&args)?,
         Command::Graph(args) => graph::graph(&args)?,
         Command::Runs(RunsCommand::List(args)) => runs::list(&args)?,
-        Command::Runs(RunsCommand::Show { run, json }) => runs::show(&run, json)?,
+        Command::Runs(RunsCommand::Show { run, json }) => show::show(&run, json)?,
         Command::Runs(RunsCommand::Logs { run, task, attempt }) => {
             logs::logs(&run, task.as_deref(), attempt)?
         }
