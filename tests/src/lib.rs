@@ -2,6 +2,8 @@
 //!
 //! It links nothing of oxidag: what is tested is what a user has.
 
+pub mod ledger;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
