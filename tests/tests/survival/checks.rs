@@ -46,6 +46,23 @@ pub(crate) fn breaches(dag: &Dag, shown: &Value, ledger: &[Entry]) -> Vec<String
     found
 }
 
+/// Everything that was told to have ended, and is not shown so while the run is interrupted.
+pub(crate) fn lost(shown: &Value, ledger: &[Entry]) -> Vec<String> {
+    let told = ledger.iter().filter(|entry| entry.what == "task_state");
+    let is_shown = |entry: &Entry| {
+        let mut tasks = shown["tasks"].as_array().into_iter().flatten();
+        let task = tasks.find(|task| task["task_id"] == *entry.task).unwrap_or(&Value::Null);
+        match entry.detail.as_str() {
+            "up_for_retry" => task["attempts"][entry.attempt as usize - 1]["state"] == "failed",
+            end if ENDS.contains(&end) => task["state"] == end,
+            _ => true,
+        }
+    };
+    told.filter(|entry| !is_shown(entry))
+        .map(|entry| format!("{}: {entry:?} is not shown", entry.task))
+        .collect()
+}
+
 /// Whether the run was told to have ended.
 struct RunTold<'a> {
     state: &'a str,
@@ -287,6 +304,17 @@ mod tests {
         refused("task_state first 1 - success", "!task_state first 1 - failed", "it was told to be failed");
         refused("run_state - 0 - success", "begin second 2 c 3", "after the run was told");
         refused("run_state - 0 - success", "!run_state - 0 - failed", "the run was told to be failed");
+    }
+
+    #[test]
+    fn what_was_told_to_have_ended_is_shown_so_from_then_on() {
+        let entries: Vec<Entry> = RIGHT.lines().map(|line| Entry::parse(line.trim()).unwrap()).collect();
+        assert_eq!(lost(&shown(), &entries), [] as [String; 0]);
+        for pointer in ["/tasks/0/state", "/tasks/1/attempts/0/state"] {
+            let mut shown = shown();
+            *shown.pointer_mut(pointer).unwrap() = json!("running");
+            assert_eq!(lost(&shown, &entries).len(), 1, "{pointer}");
+        }
     }
 
     #[test]

@@ -75,8 +75,7 @@ impl Round {
                     self.kills += 1;
                     begun = true;
                     if self.rng.u8(..4) == 0 {
-                        // Whoever looks at the run meanwhile recovers it, too.
-                        self.sandbox.oxidag(&["runs", "list"]).expect_status(0);
+                        self.look()?;
                     }
                 }
                 // The first process was killed before it had stored the run.
@@ -94,6 +93,18 @@ impl Round {
     fn is_known(&self) -> bool {
         !self.ledger.book().entries().is_empty()
             || self.sandbox.oxidag(&["runs", "show", &self.run]).status == Some(0)
+    }
+
+    /// Looks at the run between two processes, which recovers it, too.
+    fn look(&self) -> Result<(), String> {
+        let shown = self.sandbox.oxidag(&["runs", "show", &self.run, "--json"]);
+        let ledger = self.ledger.book().entries();
+        let found = match shown.status {
+            Some(0) => checks::lost(&shown.json(), &ledger),
+            _ if ledger.is_empty() => Vec::new(),
+            _ => vec![format!("the run is not shown: {}", shown.stderr)],
+        };
+        if found.is_empty() { Ok(()) } else { Err(found.join("\n")) }
     }
 
     /// Starts the run, or goes on with it.
