@@ -341,6 +341,31 @@ impl Check<'_> {
     }
 }
 
+#[cfg(test)]
+impl Prepared {
+    /// Without engines: nothing can be run by it.
+    pub(crate) fn without_engines(dag: Dag, source: SourceFile, blocks: impl Fn(&Task) -> bool) -> Self {
+        let graph = Graph::new(&dag).unwrap();
+        let script = Arc::new(LoadedScript { name: String::new(), text: Arc::from(""), path: None });
+        let task =
+            |task: &Task| PreparedTask { engine: 0, blocking: blocks(task), script: Arc::clone(&script) };
+        let tasks = dag.tasks.iter().map(task).collect();
+        Self {
+            watched: conditions::watched(&dag, &graph, &mut Vec::new()),
+            graph: Arc::new(graph),
+            pools: pools(&dag, &Plugins::default()),
+            source,
+            engines: Vec::new(),
+            masker: Masker::default(),
+            tasks,
+            dag,
+            overrides: Map::new(),
+            connections: Connections::new(),
+            working_dir: PathBuf::new(),
+        }
+    }
+}
+
 impl Prepared {
     /// What the scheduler needs to know of every task, in the graph's order.
     #[must_use]

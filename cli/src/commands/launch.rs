@@ -65,14 +65,18 @@ pub(super) fn launch(store: &Store, runs: Vec<Planned>, manner: &Manner<'_>) -> 
 /// The worst of the ends: interrupted, then failed, then success.
 fn exit(ends: &[RunEnd]) -> Exit {
     let any = |state: RunState| ends.iter().any(|end| end.state == state);
-    [RunState::Cancelled, RunState::Failed].into_iter().find(|&state| any(state)).unwrap_or(RunState::Success).into()
+    [RunState::Cancelled, RunState::Failed]
+        .into_iter()
+        .find(|&state| any(state))
+        .unwrap_or(RunState::Success)
+        .into()
 }
 
 /// Each task's state as the run begins or goes on.
 fn begun(prepared: &Prepared, start: &Start) -> Vec<TaskState> {
     match start {
         Start::New { .. } => vec![TaskState::None; prepared.graph.len()],
-        Start::Resume(resumed) => resumed.tasks.iter().map(|task| task.state).collect(),
+        Start::Resume(resumed) => resumed.states().collect(),
     }
 }
 

@@ -63,7 +63,11 @@ fn dags(args: &RunArgs, repeated: Option<&RunDetails>) -> anyhow::Result<Vec<Pat
         Some(run) if args.dags.is_empty() => {
             let path = Path::new(&run.dag_path);
             if !path.exists() {
-                bail!("the DAG file of the run {}, {}, is not there any more; name one", run.head.run_id, path.display());
+                bail!(
+                    "the DAG file of the run {}, {}, is not there any more; name one",
+                    run.head.run_id,
+                    path.display()
+                );
             }
             Ok(vec![path.to_owned()])
         }

@@ -537,7 +537,11 @@ fn cancelled_after(case: &Case, steps: usize) {
                 next.push(Input::Cancel);
             } else if let Some((task, attempt)) = running.pop() {
                 ends += 1;
-                next.push(Input::Ended { task, attempt, failure: cancelled.then_some(FailureKind::Cancelled) });
+                next.push(Input::Ended {
+                    task,
+                    attempt,
+                    failure: cancelled.then_some(FailureKind::Cancelled),
+                });
             } else if let Some(tick) = scheduler.next_tick() {
                 now = now.max(tick);
                 next.push(Input::Tick);
