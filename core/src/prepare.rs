@@ -45,6 +45,8 @@ pub struct Prepared {
     pub graph: Arc<Graph>,
     /// The engines that its tasks name; [`TaskInfo::engine`] is an index into this.
     pub engines: Vec<Arc<Engine>>,
+    /// Its pools and the environment's, with their slots; of two with one name, the environment's.
+    pub pools: BTreeMap<Arc<str>, u32>,
     /// Hides the values of its connections.
     pub masker: Masker,
     tasks: Vec<PreparedTask>,
@@ -74,6 +76,8 @@ pub struct Checked {
     pub mistakes: Vec<Diagnostic>,
     /// What this environment lacks.
     pub missing: Vec<Diagnostic>,
+    /// As [`Prepared::pools`].
+    pub pools: BTreeMap<Arc<str>, u32>,
     engines: Vec<Arc<Engine>>,
     tasks: Vec<Option<PreparedTask>>,
     watched: Watched,
@@ -104,6 +108,7 @@ pub fn prepare(
             connections: checked.connections,
             engines: checked.engines,
             graph: checked.graph,
+            pools: checked.pools,
             watched: checked.watched,
             dag,
             source,
@@ -142,7 +147,9 @@ pub fn check(
     let tasks = dag.tasks.iter().map(|task| check.task(task)).collect();
     let Check { engines, connections, mut mistakes, missing, .. } = check;
     let watched = conditions::watched(dag, &graph, &mut mistakes);
-    Ok(Checked { graph: Arc::new(graph), mistakes, missing, engines, tasks, watched, connections })
+    let mut pools = dag.pools.clone();
+    pools.extend(plugins.pools.iter().map(|(name, slots)| (name.as_str().into(), *slots)));
+    Ok(Checked { graph: Arc::new(graph), mistakes, missing, pools, engines, tasks, watched, connections })
 }
 
 /// The folder of the DAG file, absolute.
