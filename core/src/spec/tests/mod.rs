@@ -2,6 +2,7 @@
 
 mod accepted;
 mod conditions;
+mod documented;
 mod ids;
 mod limits;
 mod messages;
