@@ -246,7 +246,10 @@ impl World {
 
     /// Step after step until the run has ended; `false` where the process dies before.
     fn drive(&mut self, process: &mut Process) -> bool {
+        let mut steps = 0;
         while process.rest.is_some() {
+            steps += 1;
+            assert!(steps < 100_000, "the run does not end");
             if self.crashes > 0 && self.dice.one_in(25) {
                 self.crashes -= 1;
                 return false;
@@ -366,7 +369,8 @@ impl World {
                 End::Outcome(Outcome { result, metrics: Map::new() })
             };
             process.end(which, end);
-        } else if attempt.stopped && !fate.deaf {
+        } else if job.cancelled || (attempt.stopped && !fate.deaf) {
+            // Also one that was cancelled for a scheduler that died before it heard of it.
             job.cancelled = true;
             process.end(which, End::Error(Error::new(ErrorKind::Cancelled, "asked to stop")));
         }
@@ -375,6 +379,17 @@ impl World {
     /// To the next moment at which something is due.
     fn pass_time(&mut self, process: &mut Process) {
         let now = self.clock.load(Ordering::Relaxed);
+        // Engines are quick: an attempt that is given up had its time.
+        let is_busy = |attempt: &Attempt| {
+            let job = self.service.get(&attempt.key);
+            let has_ended = job.is_some_and(|job| job.ends_at.0 <= now || job.cancelled);
+            let is_deaf = self.fates[attempt.job.task.get()].deaf;
+            attempt.phase != Phase::Waiting || has_ended || (attempt.stopped && !is_deaf)
+        };
+        let is_waited_for = !process.queues.iter().all(Receiver::is_empty) || !process.stops.is_empty();
+        if is_waited_for || process.attempts.iter().any(is_busy) {
+            return;
+        }
         let jobs = process.attempts.iter().filter_map(|attempt| self.service.get(&attempt.key));
         let jobs = jobs.map(|job| job.ends_at.0).filter(|at| *at > now);
         let alarm = process.rest.as_ref().and_then(|rest| rest.alarm).map(|alarm| alarm.0.max(now));
@@ -390,6 +405,10 @@ impl World {
     /// Everything in memory is gone, and the journal may end in the middle of a frame.
     fn crash(&mut self, process: Process) {
         drop(process);
+        // What was on its way to people still arrives.
+        while Arc::strong_count(&self.told) > 1 {
+            std::thread::yield_now();
+        }
         if self.dice.one_in(2) {
             let mut journal =
                 OpenOptions::new().append(true).open(self.home.join("journal/r.journal")).unwrap();
