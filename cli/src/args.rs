@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use oxidag_core::state::RunState;
 use serde_json::{Map, Value};
 
-use crate::since::Since;
+use crate::since::{self, Since};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,7 +47,8 @@ Examples:
   oxidag runs list --state failed
   oxidag runs show latest
   oxidag runs logs latest ingest_flights --attempt 1
-  oxidag runs gantt latest --svg run.svg";
+  oxidag runs gantt latest --svg run.svg
+  oxidag runs prune --older-than 90d --keep 20 --dry-run";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -181,6 +183,8 @@ pub(crate) enum RunsCommand {
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
     },
+    /// Remove runs that have ended, with their logs
+    Prune(PruneArgs),
     /// Cancel a run of another process, and wait until it has ended
     Cancel {
         /// The run: its id, the beginning of one, or `latest`
@@ -203,6 +207,29 @@ pub(crate) struct ListArgs {
     #[arg(long, value_name = "WHEN")]
     pub(crate) since: Option<Since>,
     /// Print the runs as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).multiple(true).args(["keep", "older_than"])))]
+pub(crate) struct PruneArgs {
+    /// Keep the newest N runs of each DAG
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: Option<u32>,
+    /// Keep what ended less than so long ago; with --keep, a run is removed that neither keeps
+    #[arg(long, value_name = "DURATION", value_parser = since::age)]
+    pub(crate) older_than: Option<Duration>,
+    /// Only runs of this DAG
+    #[arg(long, value_name = "DAG_ID")]
+    pub(crate) dag: Option<String>,
+    /// Also runs that were interrupted, which could be resumed otherwise
+    #[arg(long)]
+    pub(crate) interrupted: bool,
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print what was removed as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

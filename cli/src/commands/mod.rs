@@ -7,6 +7,7 @@ mod gantt;
 mod graph;
 mod logs;
 mod plan;
+mod prune;
 mod run;
 mod runs;
 mod schema;
@@ -29,6 +30,7 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<Exit> {
             logs::logs(&run, task.as_deref(), attempt)?
         }
         Command::Runs(RunsCommand::Gantt { run, svg }) => gantt::gantt(&run, svg.as_deref())?,
+        Command::Runs(RunsCommand::Prune(args)) => prune::prune(&args)?,
         Command::Runs(RunsCommand::Cancel { run }) => return cancel::cancel(&run),
         Command::Engines(EnginesCommand::List { environment, json }) => engines::list(&environment, json)?,
         Command::Engines(EnginesCommand::Inspect { engine, environment, json }) => {
