@@ -31,6 +31,7 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   oxidag run dags/quickstart.yaml
   oxidag run nightly.yaml --env prod -p day=2026-11-22 -p limit=100
+  oxidag run nightly.yaml --env prod --dry-run
   oxidag run nightly.yaml --format json | jq 'select(.event == \"task_state\")'
 
 The first Ctrl-C cancels what runs and waits for it; a second one ends at once.";
@@ -112,6 +113,12 @@ pub(crate) struct RunArgs {
     /// What to print while it runs
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
+    /// Only say what would run, and what the engines find wrong with it
+    #[arg(long, conflicts_with_all = ["run_id", "format"])]
+    pub(crate) dry_run: bool,
+    /// Print what a dry run finds as JSON
+    #[arg(long, requires = "dry_run")]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod completions;
+mod dry_run;
 mod engines;
 mod gantt;
 mod graph;

@@ -9,6 +9,7 @@ use oxidag_core::runner::{self, Mailbox, RunRequest};
 use oxidag_core::spec;
 use oxidag_core::store::Store;
 
+use super::dry_run;
 use crate::args::RunArgs;
 use crate::exit::Exit;
 use crate::report::{self, Forecast, Watched};
@@ -18,6 +19,9 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let plugins = settings::plugins(&args.environment, Some(&args.dag))?;
     let (dag, source) = spec::load(&args.dag)?;
     let prepared = Arc::new(prepare::prepare(dag, source, &plugins, args.params.map())?);
+    if args.dry_run {
+        return dry_run::dry_run(&prepared, args.workers.count(), args.json);
+    }
     let home = settings::home();
     let store = Store::open(&home)?;
     let run = Watched {
