@@ -15,6 +15,7 @@
 //! - Nothing here prints: what people read is made in the `oxidag` command.
 
 pub mod condition;
+pub mod dry_run;
 pub mod engine;
 pub mod event;
 pub mod graph;
