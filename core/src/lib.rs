@@ -14,6 +14,7 @@
 //! - Only [`loader`] opens a shared library. Only [`store`] speaks SQL to the metadata database.
 //! - Nothing here prints: what people read is made in the `oxidag` command.
 
+pub mod condition;
 pub mod engine;
 pub mod event;
 pub mod graph;

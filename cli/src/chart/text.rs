@@ -1,8 +1,10 @@
-//! A chart as lines of text, for terminals of any width.
+//! A chart as lines of text, for terminals of any width; without colours it says the same.
 
 use std::fmt::Write as _;
 
-use super::{Bar, Chart, Row};
+use oxidag_core::state::TaskState;
+
+use super::{Bar, Chart, Meaning, Part, Row};
 use crate::format::{seconds, shorten};
 use crate::style::Palette;
 
@@ -19,7 +21,50 @@ impl Chart {
         for row in &self.rows {
             let _ = writeln!(text, "{}", columns.row(row, self.end, palette));
         }
+        for line in legend(&self.legend, width) {
+            let _ = writeln!(text, "{}", palette.faint(line));
+        }
         text
+    }
+}
+
+/// What the bars mean, in as many lines as it takes.
+fn legend(meanings: &[Meaning], width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for entry in meanings.iter().filter_map(|&meaning| explained(meaning)) {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 2 + entry.chars().count() <= width => {
+                *line += &format!("  {entry}");
+            }
+            _ => lines.push(entry),
+        }
+    }
+    lines
+}
+
+/// An entry of the legend; what ends as it should has no mark.
+fn explained(meaning: Meaning) -> Option<String> {
+    match meaning {
+        Meaning::Part(part) => Some(format!("{} {}", fill(part), part.name())),
+        Meaning::End(state) => Some(format!("{} {state}", mark(state)?)),
+    }
+}
+
+/// What a part is drawn with.
+fn fill(part: Part) -> char {
+    match part {
+        Part::Waiting => '░',
+        Part::Running => '█',
+        Part::Deferred => '▒',
+    }
+}
+
+/// What stands at the end of an attempt that did not succeed.
+fn mark(state: TaskState) -> Option<char> {
+    match state {
+        TaskState::Failed => Some('x'),
+        TaskState::Cancelled => Some('/'),
+        _ => None,
     }
 }
 
@@ -56,35 +101,37 @@ impl Columns {
     fn row(&self, row: &Row, end: f64, palette: Palette) -> String {
         let label = shorten(&row.label, self.label);
         let pad = " ".repeat(self.label.saturating_sub(console::measure_text_width(&label)));
-        let bars = self.bars(&row.bars, end, palette);
+        let (bars, filled) = self.bars(&row.bars, end, palette);
         if self.note == 0 {
             return format!("{label}{pad} {bars}").trim_end().to_owned();
         }
-        let filled = filled(&row.bars, end, self.bars);
         let blank = " ".repeat(self.bars - filled);
         format!("{label}{pad} {bars}{blank} {}", palette.task(row.state, &row.note)).trim_end().to_owned()
     }
 
-    /// The bars one after another, each at least one column wide; nothing behind the last.
-    fn bars(&self, bars: &[Bar], end: f64, palette: Palette) -> String {
+    /// The bars one after another, nothing behind the last, and how many columns that takes.
+    fn bars(&self, bars: &[Bar], end: f64, palette: Palette) -> (String, usize) {
         let mut text = String::new();
         let mut at = 0;
         for bar in bars {
             let (from, to) = cells(bar, end, self.bars, at);
-            text += &" ".repeat(from - at);
-            let _ = write!(text, "{}", palette.task(bar.state, "█".repeat(to - from)));
+            if from == to {
+                continue;
+            }
+            let mut drawn = " ".repeat(from - at);
+            let mark = mark(bar.state).filter(|_| bar.is_last);
+            let plain = to - from - usize::from(mark.is_some());
+            drawn.extend(std::iter::repeat_n(fill(bar.part), plain).chain(mark));
+            let state = if bar.part == Part::Waiting { TaskState::Waiting } else { bar.state };
+            let _ = write!(text, "{}", palette.task(state, drawn));
             at = to;
         }
-        text
+        (text, at)
     }
 }
 
-/// How many columns bars take, with what is before them.
-fn filled(bars: &[Bar], end: f64, columns: usize) -> usize {
-    bars.iter().fold(0, |at, bar| cells(bar, end, columns, at).1)
-}
-
-/// The first column of a bar and the one after its last; it starts at `at` at the earliest.
+/// The first column of a bar and the one after its last; it starts at `at` at the earliest. All but short waits can be
+/// seen, as long as there is room.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -95,7 +142,8 @@ fn cells(bar: &Bar, end: f64, columns: usize, at: usize) -> (usize, usize) {
     let scale = if end > 0.0 { columns as f64 / end } else { 0.0 };
     let column = |time: f64| (time * scale).round() as usize;
     let from = column(bar.from).max(at).min(columns.saturating_sub(1)).max(at.min(columns));
-    let to = column(bar.to).clamp((from + 1).min(columns), columns);
+    let narrowest = usize::from(bar.part != Part::Waiting);
+    let to = column(bar.to).clamp((from + narrowest).min(columns), columns);
     (from, to.max(from))
 }
 
@@ -111,9 +159,11 @@ mod tests {
         r1 of nightly: failed, 4.0s
                 0                                   4.0s
         a       ██████████                               success 1.0s
+        b            ░░░░░████x     ░░░░░████x           failed 2.0s
+        r                 ██▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒/      cancelled 2.5s
         c                 ██████████████████████████████ success 3.0s
-        b                 █████          █████           failed 2.0s
         d_never                                          upstream_failed
+        ░ waiting  █ running  ▒ deferred  x failed  / cancelled
         ");
     }
 
@@ -125,20 +175,35 @@ mod tests {
         r1 of nightly: failed, 4.0s
                 0                 4.0s
         a       ██████
+        b          ░░░█x   ░░░██x
+        r             █▒▒▒▒▒▒▒▒▒▒▒/
         c             ████████████████
-        b             ██      ███
         d_never
+        ░ waiting  █ running
+        ▒ deferred  x failed
+        / cancelled
         ");
     }
 
     #[test]
     fn every_bar_is_seen_and_none_leaves_the_chart() {
-        let bar = |from, to| Bar { from, to, state: TaskState::Failed };
-        let bars = [bar(0.0, 0.001), bar(0.002, 0.003), bar(99.9999, 100.0)];
+        let bar =
+            |from, to, part| Bar { from, to, part, state: TaskState::Failed, attempt: 1, is_last: true };
+        let ran = |from, to| bar(from, to, Part::Running);
         let columns = Columns { label: 0, bars: 10, note: 0 };
-        assert_eq!(columns.bars(&bars, 100.0, Palette::PLAIN), "██       █");
-        assert_eq!(columns.bars(&[bar(0.0, 0.0)], 0.0, Palette::PLAIN), "█");
-        let many: Vec<Bar> = (0..30).map(|_| bar(0.0, 0.1)).collect();
-        assert_eq!(columns.bars(&many, 100.0, Palette::PLAIN), "█".repeat(10));
+        let drawn = |bars: &[Bar], end| columns.bars(bars, end, Palette::PLAIN).0;
+        assert_eq!(drawn(&[ran(0.0, 0.001), ran(0.002, 0.003), ran(99.9999, 100.0)], 100.0), "xx       x");
+        assert_eq!(drawn(&[ran(0.0, 0.0)], 0.0), "x");
+        let many: Vec<Bar> = (0..30).map(|_| ran(0.0, 0.1)).collect();
+        assert_eq!(drawn(&many, 100.0), "x".repeat(10));
+        let short = Bar { is_last: false, ..bar(0.0, 0.1, Part::Waiting) };
+        assert_eq!(drawn(&[short, ran(0.1, 50.0)], 100.0), "████x");
+    }
+
+    #[test]
+    fn colours_take_no_room() {
+        let (plain, coloured) = (chart().text(64, Palette::PLAIN), chart().text(64, Palette::COLOURED));
+        assert!(coloured.contains("\x1b["));
+        assert_eq!(console::strip_ansi_codes(&coloured), plain);
     }
 }

@@ -5,11 +5,15 @@ mod completions;
 mod engines;
 mod gantt;
 mod graph;
+mod launch;
 mod logs;
+mod part;
 mod plan;
+mod resume;
 mod run;
 mod runs;
 mod schema;
+mod show;
 mod validate;
 
 use crate::args::{Command, EnginesCommand, RunsCommand};
@@ -18,17 +22,18 @@ use crate::exit::Exit;
 /// Does what was asked for. An error means that the request was refused.
 pub(crate) fn execute(command: Command) -> anyhow::Result<Exit> {
     match command {
-        Command::Run(args) => return run::run(args),
+        Command::Run(args) => return run::run(&args),
+        Command::Resume(args) => return resume::resume(&args),
         Command::Validate(args) => return validate::validate(&args),
         Command::Plan(args) => plan::plan(&args)?,
         Command::Graph(args) => graph::graph(&args)?,
         Command::Runs(RunsCommand::List(args)) => runs::list(&args)?,
-        Command::Runs(RunsCommand::Show { run, json }) => runs::show(&run, json)?,
+        Command::Runs(RunsCommand::Show { run, json }) => show::show(&run, json)?,
         Command::Runs(RunsCommand::Logs { run, task, attempt }) => {
             logs::logs(&run, task.as_deref(), attempt)?
         }
         Command::Runs(RunsCommand::Gantt { run, svg }) => gantt::gantt(&run, svg.as_deref())?,
-        Command::Runs(RunsCommand::Cancel { run }) => return cancel::cancel(&run),
+        Command::Runs(RunsCommand::Cancel { run, tasks }) => return cancel::cancel(&run, &tasks),
         Command::Engines(EnginesCommand::List { environment, json }) => engines::list(&environment, json)?,
         Command::Engines(EnginesCommand::Inspect { engine, environment, json }) => {
             engines::inspect(&engine, &environment, json)?;

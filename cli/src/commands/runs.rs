@@ -1,12 +1,11 @@
-//! `oxidag runs list` and `runs show`, and how the commands for one run find it.
+//! `oxidag runs list`, and how the commands for one run find it.
 
 use anyhow::Context as _;
 use oxidag_core::event::Timestamp;
-use oxidag_core::state::TaskState;
-use oxidag_core::store::{RunDetails, RunFilter, RunHead, Store, StoreError, TaskDetails};
+use oxidag_core::store::{RunDetails, RunFilter, RunHead, Store, StoreError};
 
 use crate::args::{ListArgs, ShownState};
-use crate::format::{between, duration, one_line, time};
+use crate::format::{between, duration, time};
 use crate::style::{Painted, Palette};
 use crate::table::Table;
 use crate::{output, settings};
@@ -19,7 +18,18 @@ pub(super) fn find(run: &str) -> anyhow::Result<(Store, RunDetails)> {
     })?;
     let run_id = store.resolve_run(run)?;
     let details = store.run(&run_id)?.ok_or(StoreError::UnknownRun(run_id))?;
+    tell_unread(&details.head);
     Ok((store, details))
+}
+
+/// Says that there is more to know of a run than can be read here.
+fn tell_unread(head: &RunHead) {
+    if let Some(reason) = &head.unread {
+        output::remark(format_args!(
+            "the last events of the run {} are in its journal, which cannot be brought into the database: {reason}",
+            head.run_id
+        ));
+    }
 }
 
 /// Now, as events count time.
@@ -33,6 +43,7 @@ pub(super) fn list(args: &ListArgs) -> anyhow::Result<()> {
         Some(store) => matching(&store, args)?,
         None => Vec::new(),
     };
+    heads.iter().for_each(tell_unread);
     if args.json {
         return output::print_json(&heads).context("cannot print the runs");
     }
@@ -65,7 +76,7 @@ fn matching(store: &Store, args: &ListArgs) -> Result<Vec<RunHead>, StoreError> 
     let mut heads = store.list_runs(&RunFilter {
         dag_id: args.dag.clone(),
         state: args.state.map(ShownState::stored),
-        since: None,
+        since: args.since.map(|since| since.time(now())),
         limit: if of_running { u32::MAX } else { args.limit },
     })?;
     if let Some(state) = args.state {
@@ -77,89 +88,10 @@ fn matching(store: &Store, args: &ListArgs) -> Result<Vec<RunHead>, StoreError> 
     Ok(heads)
 }
 
-fn state(head: &RunHead, palette: Palette) -> Painted<String> {
+pub(super) fn state(head: &RunHead, palette: Palette) -> Painted<String> {
     if head.interrupted {
         palette.warning("interrupted".to_owned())
     } else {
         palette.run(head.state, head.state.to_string())
     }
-}
-
-pub(super) fn show(run: &str, json: bool) -> anyhow::Result<()> {
-    let (_, run) = find(run)?;
-    let printed = if json { output::print_json(&run) } else { output::print(&text(&run, Palette::stdout())) };
-    printed.context("cannot print the run")
-}
-
-fn text(run: &RunDetails, palette: Palette) -> String {
-    let mut text = about(run, palette);
-    text.push('\n');
-    text += &tasks(run, palette).render(palette, output::terminal_width());
-    let failed = run.tasks.iter().filter_map(|task| Some((task, task.error.as_ref()?)));
-    for (task, error) in failed {
-        let state = palette.task(task.state, task.state);
-        text += &format!("\n{} {state}: {}", palette.strong(&task.task_id), one_line(&error.message));
-    }
-    if run.tasks.iter().any(|task| task.error.is_some()) {
-        text +=
-            &format!("\n\n{}\n", palette.faint(format_args!("oxidag runs logs {} TASK", run.head.run_id)));
-    }
-    text
-}
-
-/// The run itself, a line for each thing that is known of it.
-fn about(run: &RunDetails, palette: Palette) -> String {
-    let head = &run.head;
-    let mut lines = vec![
-        ("run", head.run_id.clone()),
-        ("dag", format!("{} ({})", head.dag_id, run.dag_path)),
-        ("state", state(head, palette).to_string()),
-        ("started", format!("{} UTC", time(head.started_at))),
-    ];
-    if let Some(finished_at) = head.finished_at {
-        let took = duration(between(head.started_at, finished_at));
-        lines.push(("finished", format!("{} UTC, after {took}", time(finished_at))));
-    }
-    lines.extend(run.environment.iter().map(|environment| ("env", environment.clone())));
-    if run.params.as_object().is_some_and(|params| !params.is_empty()) {
-        lines.push(("params", run.params.to_string()));
-    }
-    lines.extend(head.owner.map(|pid| ("process", pid.to_string())));
-    lines.extend(head.error.iter().map(|error| ("error", one_line(&error.message))));
-    let counts: Vec<String> = run
-        .counts()
-        .into_iter()
-        .map(|(state, count)| palette.task(state, format!("{count} {state}")).to_string())
-        .collect();
-    lines.push(("tasks", counts.join(", ")));
-    lines
-        .into_iter()
-        .map(|(name, value)| format!("{} {value}\n", palette.faint(format_args!("{name:<9}"))))
-        .collect()
-}
-
-fn tasks(run: &RunDetails, palette: Palette) -> Table<6> {
-    let mut table = Table::new(["TASK", "ENGINE", "STATE", "ATTEMPTS", "START", "TOOK"], 0);
-    for task in &run.tasks {
-        let started = task.started_at.map(|at| between(run.head.started_at, at));
-        table.row([
-            Painted::plain(&task.task_id),
-            Painted::plain(&task.engine),
-            palette.task(task.state, task.state.to_string()),
-            Painted::plain(task.attempts.len().to_string()),
-            Painted::plain(started.map(duration).unwrap_or_default()),
-            Painted::plain(took(run, task).unwrap_or_default()),
-        ]);
-    }
-    table
-}
-
-/// How long a task took, or has been running; unknown where its process died.
-fn took(run: &RunDetails, task: &TaskDetails) -> Option<String> {
-    let end = match task.finished_at {
-        Some(at) => at,
-        None if run.head.interrupted || task.state == TaskState::None => return None,
-        None => now(),
-    };
-    Some(duration(between(task.started_at?, end)))
 }

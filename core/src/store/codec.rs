@@ -38,6 +38,8 @@ pub(super) struct TaskChange<'a> {
     pub(super) task: u32,
     pub(super) attempt: u32,
     pub(super) what: What<'a>,
+    /// When the task had last become ready to start, as far as the stretch says; noted where changes become rows.
+    pub(super) ready_at: Option<i64>,
 }
 
 /// What happened to a task.
@@ -176,7 +178,7 @@ impl<'a> Reader<'a> {
             CHECKPOINT => What::Checkpoint(self.json()??),
             _ => return None,
         };
-        Some(Change::Task(TaskChange { ts, task, attempt, what }))
+        Some(Change::Task(TaskChange { ts, task, attempt, what, ready_at: None }))
     }
 
     fn end(&mut self) -> Option<End<'a>> {

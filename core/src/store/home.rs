@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
-use super::journal;
+use super::journal::{self, HEADER_LEN};
 
 const SUFFIX: &str = ".journal";
 
@@ -61,7 +61,7 @@ impl Home {
     }
 
     /// The shared home lock; `None` where there is no lock file, and so no journal was ever written.
-    fn lock_shared(&self) -> Result<Option<File>, StoreError> {
+    pub(super) fn lock_shared(&self) -> Result<Option<File>, StoreError> {
         let path = self.root.join("lock");
         match File::open(&path).and_then(|file| file.lock_shared().map(|()| file)) {
             Ok(file) => Ok(Some(file)),
@@ -87,18 +87,25 @@ impl Home {
     pub(super) fn owner(&self, run_id: &str) -> Result<Option<u32>, StoreError> {
         let _home = self.lock_shared()?;
         let path = self.journal(run_id);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StoreError::io(&path, &error)),
-        };
-        match file.try_lock_shared() {
-            Ok(()) => {
-                release(&file);
-                Ok(None)
-            }
-            Err(TryLockError::WouldBlock) => journal::owner(&file, &path).map(Some),
-            Err(TryLockError::Error(error)) => Err(StoreError::io(&path, &error)),
+        let Some(file) = self.open_journal(run_id)? else { return Ok(None) };
+        if is_owned(&file, &path)? { journal::owner(&file, &path).map(Some) } else { Ok(None) }
+    }
+
+    /// The journal of a dead owner, for reading, if it holds anything; the caller holds the home lock, at least shared.
+    pub(super) fn read_dead_journal(&self, run_id: &str) -> Result<Option<File>, StoreError> {
+        let path = self.journal(run_id);
+        let Some(file) = self.open_journal(run_id)? else { return Ok(None) };
+        let length = file.metadata().map_err(|error| StoreError::io(&path, &error))?.len();
+        Ok(if length > HEADER_LEN && !is_owned(&file, &path)? { Some(file) } else { None })
+    }
+
+    fn open_journal(&self, run_id: &str) -> Result<Option<File>, StoreError> {
+        let path = self.journal(run_id);
+        match File::open(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            // Whatever it is, it is not about writing.
+            Err(error) => Err(StoreError::Failed { path, reason: error.to_string() }),
         }
     }
 
@@ -144,6 +151,18 @@ impl Home {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::io(&path, &error)),
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether a living process has the journal's lock.
+fn is_owned(journal: &File, path: &Path) -> Result<bool, StoreError> {
+    match journal.try_lock_shared() {
+        Ok(()) => {
+            release(journal);
+            Ok(false)
+        }
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(StoreError::io(path, &error)),
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! OXIDAG_HOME/oxidag.db                SQLite, write-ahead log; read by every command
 //! OXIDAG_HOME/journal/<run_id>.journal the events of a live run; its lock says that its owner lives
+//! OXIDAG_HOME/journal/<run_id>.cancel  which tasks of it other processes want cancelled
 //! OXIDAG_HOME/lock                     held while journals are created, probed and recovered
 //! ```
 //!
@@ -22,6 +23,7 @@ mod journal;
 mod open;
 mod query;
 mod recover;
+mod requests;
 mod run_journal;
 mod tables;
 mod types;
@@ -38,12 +40,14 @@ pub use types::{AttemptDetails, Durations, NewRun, RunDetails, RunFilter, RunHea
 use crate::state::RunState;
 use begin::{LATEST, check_run_id};
 use home::Home;
+use recover::Unread;
 
 /// The runs of one `OXIDAG_HOME`.
 #[derive(Debug)]
 pub struct Store {
     home: Home,
     db: Arc<Mutex<Connection>>,
+    unread: Unread,
 }
 
 impl Store {
@@ -57,13 +61,13 @@ impl Store {
         home.create()?;
         let mut db = open::writable(&home)?;
         recover::recover_all(&home, &mut db)?;
-        Ok(Self::new(home, db))
+        Ok(Self::new(home, db, Unread::new()))
     }
 
     /// Opens a store for reading; `None` where there is none yet.
     ///
-    /// Runs whose owners died are recovered where the folder can be written; where it cannot, they are shown as far as
-    /// the database knows them.
+    /// Runs whose owners died are recovered where the folder can be written; where it cannot, in a copy of the database
+    /// that is gone with this store. What cannot be read even so, [`RunHead::unread`] tells.
     ///
     /// # Errors
     ///
@@ -72,13 +76,20 @@ impl Store {
         match Self::open_if_there(home) {
             Err(error) if error.is_about_writing() => {
                 let home = Home::new(home);
-                Ok(open::readable(&home)?.map(|db| Self::new(home, db)))
+                let Some(db) = open::readable(&home)? else { return Ok(None) };
+                let (db, unread) = recover::recover_aside(&home, db)?;
+                Ok(Some(Self::new(home, db, unread)))
             }
             other => other,
         }
     }
 
-    fn open_if_there(home: &Path) -> Result<Option<Self>, StoreError> {
+    /// Opens a store for writing; `None` where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub fn open_if_there(home: &Path) -> Result<Option<Self>, StoreError> {
         let database = Home::new(home).database();
         match database.try_exists() {
             Ok(true) => Self::open(home).map(Some),
@@ -87,8 +98,8 @@ impl Store {
         }
     }
 
-    fn new(home: Home, db: Connection) -> Self {
-        Self { home, db: Arc::new(Mutex::new(db)) }
+    fn new(home: Home, db: Connection, unread: Unread) -> Self {
+        Self { home, db: Arc::new(Mutex::new(db)), unread }
     }
 
     /// Runs that match, newest first.
@@ -104,8 +115,7 @@ impl Store {
                 // It may have ended between the two looks; then its last state is in the database by now.
                 let again = query::head_of(&db, &head.run_id);
                 if let Some(again) = again.map_err(|error| self.sqlite(&error))? {
-                    *head = again;
-                    head.interrupted = head.state == RunState::Running;
+                    *head = self.ended_or_interrupted(again);
                 }
             }
         }
@@ -127,19 +137,33 @@ impl Store {
             let Some(again) = read()? else {
                 return Ok(None);
             };
-            run = again;
-            run.head.interrupted = run.head.state == RunState::Running;
+            run = RunDetails { head: self.ended_or_interrupted(again.head), ..again };
         }
         Ok(Some(run))
     }
 
     /// Finds out who owns a running run; whether nobody does.
     fn is_dead(&self, head: &mut RunHead) -> Result<bool, StoreError> {
-        if head.state == RunState::Running {
-            head.owner = self.home.owner(&head.run_id)?;
-            return Ok(head.owner.is_none());
+        if head.state != RunState::Running {
+            return Ok(false);
         }
-        Ok(false)
+        match self.home.owner(&head.run_id) {
+            Ok(owner) => head.owner = owner,
+            // A journal that could not be read when the store was opened tells nothing of an owner, either.
+            Err(error) if self.unread.contains_key(&head.run_id) => {
+                head.unread = Some(error.to_string());
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(head.owner.is_none())
+    }
+
+    /// What is said of a run that nobody owns.
+    fn ended_or_interrupted(&self, mut head: RunHead) -> RunHead {
+        head.interrupted = head.state == RunState::Running;
+        head.unread = self.unread.get(&head.run_id).map(ToString::to_string);
+        head
     }
 
     /// The run that is meant by an id, the beginning of one, or `latest`.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
@@ -12,7 +13,9 @@ use super::home::Home;
 /// Marks the file as ours: "oxdg".
 const APPLICATION_ID: i64 = 0x6f78_6467;
 /// What takes the schema from each version to the next; only ever appended to.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+/// How many pages are copied at once.
+const PAGES: i32 = 4096;
 /// How long others may hold the database.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -45,6 +48,23 @@ pub(super) fn readable(home: &Home) -> Result<Option<Connection>, StoreError> {
         }
         other => other,
     }
+}
+
+/// Whether the schema is the newest.
+pub(super) fn is_up_to_date(db: &Connection, path: &Path) -> Result<bool, StoreError> {
+    Ok(version(db, path)? == newest())
+}
+
+/// A copy of a database that may only be read, brought up to date. Nobody else sees it, and it is gone with the connection.
+pub(super) fn copy(db: &Connection, path: &Path) -> Result<Connection, StoreError> {
+    // Without a name it is a temporary file, of which most is kept in memory.
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut copy = connect(Path::new(""), flags)?;
+    let copied = Backup::new(db, &mut copy).and_then(|b| b.run_to_completion(PAGES, Duration::ZERO, None));
+    copied.map_err(|error| StoreError::sqlite(path, &error))?;
+    migrate(&mut copy, path)?;
+    Ok(copy)
 }
 
 /// What has a meaning in a URI is spelled out.
@@ -96,7 +116,7 @@ fn marks(db: &Connection) -> rusqlite::Result<(i64, i64, i64)> {
     Ok((number("user_version")?, number("application_id")?, tables))
 }
 
-/// The caller holds the home lock, and another process may have been faster.
+/// The caller holds the home lock, unless nobody else sees the database; another process may have been faster.
 fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let found = version(db, path)?;
     let migrate = |db: &mut Connection| {

@@ -54,6 +54,7 @@ fn head(row: &Row<'_>) -> rusqlite::Result<RunHead> {
         interrupted: false,
         owner: None,
         error: json(row, 5)?,
+        unread: None,
     })
 }
 
@@ -84,7 +85,7 @@ pub(super) fn details(db: &mut Connection, run_id: &str) -> rusqlite::Result<Opt
 
 fn tasks(db: &Connection, run_key: i64) -> rusqlite::Result<Vec<TaskDetails>> {
     let mut statement = db.prepare_cached(
-        "SELECT task_id, engine, state, started_at, finished_at, error, result FROM tasks
+        "SELECT task_id, engine, state, started_at, finished_at, error, result, scheduled_at FROM tasks
          WHERE run_key = ?1 ORDER BY task",
     )?;
     let tasks = statement.query_map([run_key], |row| {
@@ -92,6 +93,7 @@ fn tasks(db: &Connection, run_key: i64) -> rusqlite::Result<Vec<TaskDetails>> {
             task_id: row.get(0)?,
             engine: row.get(1)?,
             state: code(row, 2, &TaskState::ALL)?,
+            scheduled_at: time(row, 7)?,
             started_at: time(row, 3)?,
             finished_at: time(row, 4)?,
             error: json(row, 5)?,
@@ -101,7 +103,9 @@ fn tasks(db: &Connection, run_key: i64) -> rusqlite::Result<Vec<TaskDetails>> {
     })?;
     let mut tasks = tasks.collect::<rusqlite::Result<Vec<_>>>()?;
     let mut statement = db.prepare_cached(
-        "SELECT task, attempt, state, started_at, finished_at, error, metrics, checkpoint FROM attempts
+        "SELECT task, attempt, state, started_at, finished_at, error, metrics, checkpoint, scheduled_at,
+             deferred_at
+         FROM attempts
          WHERE run_key = ?1 ORDER BY task, attempt",
     )?;
     let mut rows = statement.query([run_key])?;
@@ -118,7 +122,9 @@ fn attempt(row: &Row<'_>) -> rusqlite::Result<AttemptDetails> {
     Ok(AttemptDetails {
         attempt: row.get(1)?,
         state: code(row, 2, &TaskState::ALL)?,
+        scheduled_at: time(row, 8)?,
         started_at: Timestamp(row.get(3)?),
+        deferred_at: time(row, 9)?,
         finished_at: time(row, 4)?,
         error: json(row, 5)?,
         metrics: json(row, 6)?,

@@ -4,6 +4,7 @@
 //! home lock, so that nobody begins, resumes or recovers a run meanwhile. All of this may be cut short at any instant and
 //! done again.
 
+use std::collections::HashMap;
 use std::fs::File;
 
 use rusqlite::{Connection, OptionalExtension};
@@ -12,6 +13,7 @@ use super::apply::Applier;
 use super::error::StoreError;
 use super::home::{self, Adopted, Home};
 use super::journal::{self, HEADER_LEN};
+use super::open;
 
 /// Recovers one run; returns its owner where that is alive.
 pub(super) fn recover(home: &Home, db: &mut Connection, run_id: &str) -> Result<Option<u32>, StoreError> {
@@ -56,4 +58,49 @@ pub(super) fn recover_all(home: &Home, db: &mut Connection) -> Result<(), StoreE
         recover(home, db, &run_id)?;
     }
     Ok(())
+}
+
+/// Why the last events of some runs are not in the database that is read, by run.
+pub(super) type Unread = HashMap<String, StoreError>;
+
+/// For a home that cannot be written: what dead owners left goes into a copy of the database. Where they left nothing,
+/// the database itself is read.
+pub(super) fn recover_aside(home: &Home, db: Connection) -> Result<(Connection, Unread), StoreError> {
+    // Nobody takes a journal over meanwhile.
+    let _lock = home.lock_shared()?;
+    let database = home.database();
+    let (dead, mut unread) = left_behind(home)?;
+    let up_to_date = open::is_up_to_date(&db, &database)?;
+    if up_to_date && dead.is_empty() {
+        return Ok((db, unread));
+    }
+    let mut copy = match open::copy(&db, &database) {
+        Ok(copy) => copy,
+        Err(error) if up_to_date => {
+            unread.extend(dead.into_iter().map(|(run_id, _)| (run_id, error.clone())));
+            return Ok((db, unread));
+        }
+        Err(error) => return Err(error),
+    };
+    for (run_id, journal) in dead {
+        if let Err(error) = replay(home, &mut copy, &run_id, &journal) {
+            unread.insert(run_id, error);
+        }
+    }
+    // What were written here would be lost.
+    copy.pragma_update(None, "query_only", true).map_err(|error| StoreError::sqlite(&database, &error))?;
+    Ok((copy, unread))
+}
+
+/// The journals of dead owners that hold an event, and those that cannot be read.
+fn left_behind(home: &Home) -> Result<(Vec<(String, File)>, Unread), StoreError> {
+    let (mut dead, mut unread) = (Vec::new(), Unread::new());
+    for run_id in home.runs_with_journal()? {
+        match home.read_dead_journal(&run_id) {
+            Ok(Some(journal)) => dead.push((run_id, journal)),
+            Ok(None) => {}
+            Err(error) => drop(unread.insert(run_id, error)),
+        }
+    }
+    Ok((dead, unread))
 }

@@ -22,14 +22,18 @@ impl<'tx> Tables<'tx> {
             run_key,
             task: tx.prepare_cached(
                 "UPDATE tasks SET state = ?3, started_at = coalesce(started_at, ?4), finished_at = ?5,
-                     error = ?6, result = ?7
+                     error = ?6, result = ?7, scheduled_at = coalesce(?8, scheduled_at)
                  WHERE run_key = ?1 AND task = ?2",
             )?,
+            // The row of the task still says when it became ready in an earlier stretch.
             open: tx.prepare_cached(
-                "INSERT INTO attempts (run_key, task, attempt, state, finished_at, error, metrics, started_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                "INSERT INTO attempts (run_key, task, attempt, state, finished_at, error, metrics, started_at,
+                     deferred_at, scheduled_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
+                     coalesce(?10, (SELECT scheduled_at FROM tasks WHERE run_key = ?1 AND task = ?2)))
                  ON CONFLICT DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at,
-                     error = excluded.error, metrics = excluded.metrics
+                     error = excluded.error, metrics = excluded.metrics,
+                     deferred_at = coalesce(deferred_at, excluded.deferred_at)
                  WHERE finished_at IS NULL",
             )?,
             close: tx.prepare_cached(
@@ -47,7 +51,7 @@ impl<'tx> Tables<'tx> {
         // Both sorts are stable: what concerns one task, or one attempt, stays in the order in which it happened.
         changes.sort_by_key(|change| change.task);
         for of_task in changes.chunk_by_mut(|a, b| a.task == b.task) {
-            self.write_task(of_task)?;
+            let task = Task::of(of_task);
             of_task.sort_by_key(|change| change.attempt);
             for of_attempt in of_task.chunk_by(|a, b| a.attempt == b.attempt) {
                 // 0: no attempt was made yet.
@@ -55,33 +59,24 @@ impl<'tx> Tables<'tx> {
                     self.write_attempts(of_attempt)?;
                 }
             }
+            // After its attempts, which look into its row.
+            if let Some(task) = task {
+                self.write_task(of_task[0].task, &task)?;
+            }
         }
         Ok(())
     }
 
-    fn write_task(&mut self, changes: &[TaskChange<'_>]) -> rusqlite::Result<()> {
-        let mut started_at = None;
-        let mut last = None;
-        for change in changes {
-            if let What::State(state, end) = change.what {
-                if state == TaskState::Running {
-                    started_at = started_at.or(Some(change.ts));
-                }
-                last = Some((change, state, end));
-            }
-        }
-        let Some((change, state, end)) = last else {
-            return Ok(());
-        };
-        let finished_at = state.is_terminal().then_some(change.ts);
+    fn write_task(&mut self, number: u32, left: &Task<'_>) -> rusqlite::Result<()> {
         self.task.execute(params![
             self.run_key,
-            change.task,
-            state as u8,
-            started_at,
-            finished_at,
-            end.error,
-            end.result
+            number,
+            left.state as u8,
+            left.started_at,
+            left.finished_at,
+            left.end.error,
+            left.end.result,
+            left.scheduled_at,
         ])?;
         Ok(())
     }
@@ -98,8 +93,7 @@ impl<'tx> Tables<'tx> {
                         if attempt.opened_at.is_none() || attempt.finished_at.is_some() {
                             self.write_attempt(change, &std::mem::take(&mut attempt))?;
                         }
-                        attempt.opened_at = attempt.opened_at.or(Some(change.ts));
-                        attempt.state = Some(state);
+                        attempt.open(change, state);
                     }
                     TaskState::UpForRetry => attempt.close(TaskState::Failed, change.ts, end),
                     TaskState::Success | TaskState::Failed | TaskState::Skipped | TaskState::Cancelled => {
@@ -121,7 +115,19 @@ impl<'tx> Tables<'tx> {
         let state = left.state.map(|state| state as u8);
         let (at, end) = (left.finished_at, left.end);
         if let Some(opened_at) = left.opened_at {
-            let row = params![key, task, number, state, at, end.error, end.metrics, opened_at];
+            let (deferred_at, ready_at) = (left.deferred_at, left.ready_at);
+            let row = params![
+                key,
+                task,
+                number,
+                state,
+                at,
+                end.error,
+                end.metrics,
+                opened_at,
+                deferred_at,
+                ready_at
+            ];
             self.open.execute(row)?;
         } else if state.is_some() {
             let row = params![key, task, number, state, at, end.error, end.metrics];
@@ -134,10 +140,43 @@ impl<'tx> Tables<'tx> {
     }
 }
 
+/// What is left of a task.
+struct Task<'a> {
+    state: TaskState,
+    /// When it last became ready to start.
+    scheduled_at: Option<i64>,
+    started_at: Option<i64>,
+    finished_at: Option<i64>,
+    end: End<'a>,
+}
+
+impl<'a> Task<'a> {
+    /// Goes through what happened to one task, and notes with each change when the task had become ready by then.
+    fn of(changes: &mut [TaskChange<'a>]) -> Option<Self> {
+        let (mut scheduled_at, mut started_at, mut last) = (None, None, None);
+        for change in changes {
+            if let What::State(state, end) = change.what {
+                match state {
+                    TaskState::Scheduled => scheduled_at = Some(change.ts),
+                    TaskState::Running => started_at = started_at.or(Some(change.ts)),
+                    _ => {}
+                }
+                last = Some((change.ts, state, end));
+            }
+            change.ready_at = scheduled_at;
+        }
+        let (ts, state, end) = last?;
+        let finished_at = state.is_terminal().then_some(ts);
+        Some(Self { state, scheduled_at, started_at, finished_at, end })
+    }
+}
+
 /// What is left of an attempt: at most one opening, then at most one closing.
 #[derive(Default)]
 struct Attempt<'a> {
+    ready_at: Option<i64>,
     opened_at: Option<i64>,
+    deferred_at: Option<i64>,
     state: Option<TaskState>,
     finished_at: Option<i64>,
     end: End<'a>,
@@ -145,6 +184,18 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
+    /// The first opening counts: an attempt that is handed to its engine again is still the same.
+    fn open(&mut self, change: &TaskChange<'_>, state: TaskState) {
+        if self.opened_at.is_none() {
+            self.opened_at = Some(change.ts);
+            self.ready_at = change.ready_at;
+        }
+        if state == TaskState::Deferred {
+            self.deferred_at = self.deferred_at.or(Some(change.ts));
+        }
+        self.state = Some(state);
+    }
+
     /// The first closing counts: a task cancelled between two attempts leaves the one before as it ended.
     fn close(&mut self, state: TaskState, ts: i64, end: End<'a>) {
         if self.finished_at.is_none() {

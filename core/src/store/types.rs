@@ -69,6 +69,9 @@ pub struct RunHead {
     pub owner: Option<u32>,
     /// Why the run itself could not go on.
     pub error: Option<Failure>,
+    /// Why its last events are not known here: they are in its journal, which could not be brought into the database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
 }
 
 /// All there is to know about a run.
@@ -111,6 +114,9 @@ pub struct TaskDetails {
     pub engine: String,
     /// Its state.
     pub state: TaskState,
+    /// When it last became ready to start; not known of runs of older versions.
+    #[serde(serialize_with = "optional_time")]
+    pub scheduled_at: Option<Timestamp>,
     /// When its first attempt began.
     #[serde(serialize_with = "optional_time")]
     pub started_at: Option<Timestamp>,
@@ -132,9 +138,15 @@ pub struct AttemptDetails {
     pub attempt: u32,
     /// `running` or `deferred`, then how it ended; `failed` also where another attempt follows.
     pub state: TaskState,
+    /// When its task became ready to start: from then on it waited. Not known of runs of older versions.
+    #[serde(serialize_with = "optional_time")]
+    pub scheduled_at: Option<Timestamp>,
     /// When it began.
     #[serde(serialize_with = "time")]
     pub started_at: Timestamp,
+    /// When it first went on without a worker, waiting for a remote job.
+    #[serde(serialize_with = "optional_time")]
+    pub deferred_at: Option<Timestamp>,
     /// When it ended.
     #[serde(serialize_with = "optional_time")]
     pub finished_at: Option<Timestamp>,

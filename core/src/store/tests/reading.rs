@@ -69,6 +69,7 @@ fn the_json_of_a_run_is_what_the_design_says() {
           "task_id": "t0",
           "engine": "noop",
           "state": "success",
+          "scheduled_at": "1970-01-01T00:00:01.000004Z",
           "started_at": "1970-01-01T00:00:01.000002Z",
           "finished_at": "1970-01-01T00:00:01.000008Z",
           "error": null,
@@ -80,7 +81,9 @@ fn the_json_of_a_run_is_what_the_design_says() {
             {
               "attempt": 1,
               "state": "failed",
+              "scheduled_at": "1970-01-01T00:00:01.000001Z",
               "started_at": "1970-01-01T00:00:01.000002Z",
+              "deferred_at": null,
               "finished_at": "1970-01-01T00:00:01.000003Z",
               "error": {
                 "kind": "failed",
@@ -94,7 +97,9 @@ fn the_json_of_a_run_is_what_the_design_says() {
             {
               "attempt": 2,
               "state": "success",
+              "scheduled_at": "1970-01-01T00:00:01.000004Z",
               "started_at": "1970-01-01T00:00:01.000005Z",
+              "deferred_at": "1970-01-01T00:00:01.000007Z",
               "finished_at": "1970-01-01T00:00:01.000008Z",
               "error": null,
               "metrics": null,
@@ -106,6 +111,7 @@ fn the_json_of_a_run_is_what_the_design_says() {
           "task_id": "t1",
           "engine": "noop",
           "state": "none",
+          "scheduled_at": null,
           "started_at": null,
           "finished_at": null,
           "error": null,

@@ -39,6 +39,8 @@ fn state() -> impl Strategy<Value = TaskState> {
         3 => Just(TaskState::Running),
         1 => Just(TaskState::Success),
         1 => Just(TaskState::UpForRetry),
+        1 => Just(TaskState::Scheduled),
+        1 => Just(TaskState::Deferred),
         3 => prop::sample::select(TaskState::ALL.as_slice()),
     ]
 }

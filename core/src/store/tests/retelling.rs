@@ -15,6 +15,7 @@ impl Retelling {
             task_id: format!("t{task}"),
             engine: "noop".into(),
             state: TaskState::None,
+            scheduled_at: None,
             started_at: None,
             finished_at: None,
             error: None,
@@ -34,7 +35,10 @@ impl Retelling {
             EventKind::TaskState { task, attempt, state, end } => {
                 let end = end.as_deref().cloned().unwrap_or_default();
                 let task = &mut self.tasks[task.get()];
-                tell_attempt(&mut task.attempts, *attempt, *state, ts, &end);
+                if *state == TaskState::Scheduled {
+                    task.scheduled_at = Some(ts);
+                }
+                tell_attempt(task, *attempt, *state, ts, &end);
                 if *state == TaskState::Running && task.started_at.is_none() {
                     task.started_at = Some(ts);
                 }
@@ -54,20 +58,17 @@ impl Retelling {
     }
 }
 
-fn tell_attempt(
-    attempts: &mut Vec<AttemptDetails>,
-    attempt: u32,
-    state: TaskState,
-    ts: Timestamp,
-    end: &AttemptEnd,
-) {
+fn tell_attempt(task: &mut TaskDetails, attempt: u32, state: TaskState, ts: Timestamp, end: &AttemptEnd) {
     use TaskState as S;
+    let attempts = &mut task.attempts;
     let opens = matches!(state, S::Running | S::Deferred) && attempt > 0;
     if opens && attempts.iter().all(|found| found.attempt != attempt) {
         attempts.push(AttemptDetails {
             attempt,
             state,
+            scheduled_at: task.scheduled_at,
             started_at: ts,
+            deferred_at: None,
             finished_at: None,
             error: None,
             metrics: None,
@@ -78,6 +79,9 @@ fn tell_attempt(
     let mut attempts = attempts.iter_mut();
     let found = attempts.find(|found| found.attempt == attempt && found.finished_at.is_none());
     let Some(found) = found else { return };
+    if state == S::Deferred {
+        found.deferred_at = found.deferred_at.or(Some(ts));
+    }
     match state {
         S::Running | S::Deferred => found.state = state,
         S::UpForRetry | S::Success | S::Failed | S::Skipped | S::Cancelled => {
