@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use oxidag_core::spec::{Notify, NotifyOn, NotifyTarget, Span};
 use oxidag_core::state::RunState;
 use serde_json::{Map, Value};
 
-use crate::since::Since;
+use crate::since::{self, Since};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,6 +34,7 @@ Examples:
   oxidag run nightly.yaml --env prod -p day=2026-11-22 -p limit=100
   oxidag run nightly.yaml hourly.yaml --workers 8
   oxidag run --failed latest
+  oxidag run nightly.yaml --env prod --dry-run
   oxidag run nightly.yaml --format json | jq 'select(.event == \"task_state\")'
 
 The first Ctrl-C cancels what runs and waits for it; a second one ends at once.";
@@ -53,7 +56,8 @@ Examples:
   oxidag runs list --state failed
   oxidag runs show latest
   oxidag runs logs latest ingest_flights --attempt 1
-  oxidag runs gantt latest --svg run.svg";
+  oxidag runs gantt latest --svg run.svg
+  oxidag runs prune --older-than 90d --keep 20 --dry-run";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -125,6 +129,14 @@ pub(crate) struct RunArgs {
     /// What to print while it runs
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) notify: NotifyArgs,
+    /// Only say what would run, and what the engines find wrong with it
+    #[arg(long, conflicts_with_all = ["run_id", "format"])]
+    pub(crate) dry_run: bool,
+    /// Print what a dry run finds as JSON
+    #[arg(long, requires = "dry_run")]
+    pub(crate) json: bool,
 }
 
 /// Which tasks of a DAG run; the others are skipped, and count as done.
@@ -165,6 +177,8 @@ pub(crate) struct ResumeArgs {
     pub(crate) env: Option<String>,
     #[command(flatten)]
     pub(crate) workers: WorkersArgs,
+    #[command(flatten)]
+    pub(crate) notify: NotifyArgs,
     /// What to print while it runs
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
@@ -239,6 +253,8 @@ pub(crate) enum RunsCommand {
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
     },
+    /// Remove runs that have ended, with their logs
+    Prune(PruneArgs),
     /// Cancel a run of another process, or some of its tasks, and wait until that is done
     Cancel {
         /// The run: its id, the beginning of one, or `latest`
@@ -268,6 +284,29 @@ pub(crate) struct ListArgs {
     pub(crate) json: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).multiple(true).args(["keep", "older_than"])))]
+pub(crate) struct PruneArgs {
+    /// Keep the newest N runs of each DAG
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: Option<u32>,
+    /// Keep what ended less than so long ago; with --keep, a run is removed that neither keeps
+    #[arg(long, value_name = "DURATION", value_parser = since::age)]
+    pub(crate) older_than: Option<Duration>,
+    /// Only runs of this DAG
+    #[arg(long, value_name = "DAG_ID")]
+    pub(crate) dag: Option<String>,
+    /// Also runs that were interrupted, which could be resumed otherwise
+    #[arg(long)]
+    pub(crate) interrupted: bool,
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print what was removed as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum EnginesCommand {
     /// List the engines of the environment, and whether they load
@@ -289,6 +328,34 @@ pub(crate) enum EnginesCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NotifyArgs {
+    /// Tell somebody how the run went, beside those that the DAG names: a URL is called, anything else is a command for
+    /// the shell. ON is `success`, `failure`, `deadline` or several of them with commas [default: failure,deadline]
+    #[arg(long = "notify", value_name = "[ON=]TARGET", value_parser = notice)]
+    pub(crate) list: Vec<Notify>,
+}
+
+/// One `--notify [ON=]TARGET`.
+fn notice(text: &str) -> Result<Notify, String> {
+    let named = |names: &str| -> Option<Vec<NotifyOn>> {
+        let find = |name: &str| NotifyOn::NAMES.iter().find(|(known, _)| *known == name).map(|(_, on)| *on);
+        names.split(',').map(find).collect()
+    };
+    // A command may hold a `=` too: only what is made of these words is taken for them.
+    let split = text.split_once('=').and_then(|(on, target)| Some((named(on)?, target)));
+    let (on, target) = split.unwrap_or_else(|| (NotifyOn::DEFAULT.to_vec(), text));
+    if target.trim().is_empty() {
+        return Err("name a URL or a command after `=`".to_owned());
+    }
+    let is_url = target.starts_with("http://") || target.starts_with("https://");
+    let target = match is_url {
+        true => NotifyTarget::Webhook(target.to_owned()),
+        false => NotifyTarget::Command(["/bin/sh", "-c", target].map(str::to_owned).to_vec()),
+    };
+    Ok(Notify { on, target, span: Span::default() })
 }
 
 #[derive(Debug, Args)]

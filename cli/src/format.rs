@@ -45,6 +45,25 @@ pub(crate) fn count(count: usize, of: &str) -> String {
     if count == 1 { format!("1 {of}") } else { format!("{count} {of}s") }
 }
 
+/// `512 B`, `1.5 kB`, `20 MB`: two digits or three say enough.
+pub(crate) fn bytes(bytes: u64) -> String {
+    let bytes = u128::from(bytes);
+    let (mut unit, mut name) = (1, "B");
+    for greater in ["kB", "MB", "GB", "TB", "PB", "EB"] {
+        // As it is shown, after rounding.
+        if (bytes + unit / 2) / unit < 1000 {
+            break;
+        }
+        (unit, name) = (unit * 1000, greater);
+    }
+    let tenths = (bytes * 10 + unit / 2) / unit;
+    if unit > 1 && tenths < 100 {
+        format!("{}.{} {name}", tenths / 10, tenths % 10)
+    } else {
+        format!("{} {name}", (bytes + unit / 2) / unit)
+    }
+}
+
 /// Foreign text without anything that moves the cursor: escape sequences are dropped, tabs become blanks.
 pub(crate) fn printable(text: &str) -> String {
     let text = console::strip_ansi_codes(text);
@@ -95,6 +114,15 @@ mod tests {
                 "0ms", "12ms", "949ms", "1.0s", "1.0s", "1.0s", "59.9s", "1m00s", "59m59s", "1h00m",
                 "23h59m", "1d00h", "99d00h"
             ]
+        );
+    }
+
+    #[test]
+    fn sizes_are_as_exact_as_they_need_to_be() {
+        let shown = [0, 999, 1000, 1_549, 9_949, 9_950, 20_499, 999_499, 999_500, 3_456_789_012].map(bytes);
+        assert_eq!(
+            shown,
+            ["0 B", "999 B", "1.0 kB", "1.5 kB", "9.9 kB", "10 kB", "20 kB", "999 kB", "1.0 MB", "3.5 GB"]
         );
     }
 

@@ -14,6 +14,7 @@ mod exit;
 mod failure;
 mod format;
 mod graph;
+mod notice;
 mod output;
 mod phases;
 mod report;

@@ -60,8 +60,10 @@ fn a_run_is_shown_as_a_table_and_as_a_public_shape() {
     for part in [
         "run       failed-1\n",
         "tasks     1 success, 1 failed, 1 upstream_failed\n",
-        "count   shell   failed           2 ",
-        "\ncount failed: ",
+        "\ncount        shell   failed ",
+        "\n  attempt 2          failed ",
+        "\ncount attempt 1 failed: ",
+        "\ncount attempt 2 failed: ",
     ] {
         assert!(shown.contains(part), "{part:?} is not in:\n{shown}");
     }
@@ -104,7 +106,7 @@ fn a_gantt_chart_is_drawn_in_the_terminal_and_as_svg() {
     let text = runs(&sandbox, &["gantt", "latest"], 0).stdout;
     assert!(text.starts_with("good-1 of good: success, ") && text.contains('█'), "{text}");
     let svg = runs(&sandbox, &["gantt", "failed-1", "--svg", "-"], 0).stdout;
-    assert!(svg.starts_with("<svg ") && svg.contains("count, attempt 2: failed"), "{svg}");
+    assert!(svg.starts_with("<svg ") && svg.contains("count, attempt 2: running "), "{svg}");
     assert_eq!(runs(&sandbox, &["gantt", "failed-1", "--svg", "run.svg"], 0).stdout, "");
     assert_eq!(std::fs::read_to_string(sandbox.path().join("run.svg")).unwrap_or_default(), svg);
     let refused = runs(&sandbox, &["gantt", "failed-1", "--svg", "no/such/run.svg"], 2);

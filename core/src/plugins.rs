@@ -438,6 +438,19 @@ mod tests {
     }
 
     #[test]
+    fn an_overlay_adds_pools_and_changes_their_sizes() {
+        let folder = folder(&[
+            ("plugins.toml", "[pools]\nwarehouse = 4\n'api.v2' = 1"),
+            ("plugins.prod.toml", "[pools]\nwarehouse = 16\nslow = 1"),
+        ]);
+        let pools = |environment| load(&folder, environment).unwrap().pools.into_iter().collect::<Vec<_>>();
+        let named =
+            |pools: &[(&str, u32)]| pools.iter().map(|&(name, n)| (name.to_owned(), n)).collect::<Vec<_>>();
+        assert_eq!(pools(None), named(&[("api.v2", 1), ("warehouse", 4)]));
+        assert_eq!(pools(Some("prod")), named(&[("api.v2", 1), ("slow", 1), ("warehouse", 16)]));
+    }
+
+    #[test]
     fn a_connection_is_a_text_a_file_or_a_variable() {
         let folder = folder(&[
             (
@@ -465,6 +478,8 @@ mod tests {
         insta::assert_snapshot!(error("[connections.GCP]\nkey = 's3cret"), @"plugins.toml:2:14: invalid literal string, expected `'`");
         insta::assert_snapshot!(error("[engines.bq]\npath = 'x'\nmax_concurrent = 0"), @"plugins.toml:3:18: invalid value, expected a nonzero u32");
         insta::assert_snapshot!(error("[engines.bq]\npath = 'x'\nsha256 = '1'"), @"plugins.toml:3:10: sha256 must be 64 hexadecimal digits, as `sha256sum` prints them");
+        insta::assert_snapshot!(error("[pools]\n'a b' = 1"), @r"plugins.toml:2:1: a pool's name must be 1 to 250 ASCII letters, digits, `_`, `-` and `.`");
+        insta::assert_snapshot!(error("[pools]\na = 0"), @r"plugins.toml:2:5: invalid value, expected a nonzero u32");
         insta::assert_snapshot!(error("[engines.bq]"), @r#"plugins.toml: engine `bq` has no `path`; name its library, such as path = "oxidag_engine_bq""#);
         insta::assert_snapshot!(load(&folder(&[]), None).unwrap_err(), @"cannot read plugins.toml: No such file or directory (os error 2)");
         insta::assert_snapshot!(load(&folder(&[("plugins.toml", "")]), Some("prod")).unwrap_err(), @"environment `prod` has no file plugins.prod.toml; create it, or leave out --env");

@@ -341,6 +341,31 @@ impl Check<'_> {
     }
 }
 
+#[cfg(test)]
+impl Prepared {
+    /// Without engines: nothing can be run by it.
+    pub(crate) fn without_engines(dag: Dag, source: SourceFile, blocks: impl Fn(&Task) -> bool) -> Self {
+        let graph = Graph::new(&dag).unwrap();
+        let script = Arc::new(LoadedScript { name: String::new(), text: Arc::from(""), path: None });
+        let task =
+            |task: &Task| PreparedTask { engine: 0, blocking: blocks(task), script: Arc::clone(&script) };
+        let tasks = dag.tasks.iter().map(task).collect();
+        Self {
+            watched: conditions::watched(&dag, &graph, &mut Vec::new()),
+            graph: Arc::new(graph),
+            pools: pools(&dag, &Plugins::default()),
+            source,
+            engines: Vec::new(),
+            masker: Masker::default(),
+            tasks,
+            dag,
+            overrides: Map::new(),
+            connections: Connections::new(),
+            working_dir: PathBuf::new(),
+        }
+    }
+}
+
 impl Prepared {
     /// What the scheduler needs to know of every task, in the graph's order.
     #[must_use]
@@ -351,6 +376,19 @@ impl Prepared {
             .zip(&self.tasks)
             .map(|(task, prepared)| info(task, prepared.engine, prepared.blocking, &self.pools, history))
             .collect()
+    }
+
+    /// The limits of an environment that runs nothing else on so many workers.
+    #[must_use]
+    pub fn limits(&self, workers: u32) -> Limits {
+        let engines = self.engines.iter().map(|engine| engine.max_concurrent()).collect();
+        Limits { workers, engines, pools: self.pools.iter().map(|pool| pool.slots).collect() }
+    }
+
+    /// The folder of the DAG file, absolute.
+    #[must_use]
+    pub fn working_dir(&self) -> &Path {
+        &self.working_dir
     }
 
     /// What holds for a run as a whole.
@@ -480,7 +518,7 @@ impl Checked {
         dag.tasks.iter().zip(&self.tasks).map(one).collect()
     }
 
-    /// The limits of an environment that runs nothing else; an engine that is missing has none.
+    /// As [`Prepared::limits`]; an engine that is missing has none.
     #[must_use]
     pub fn limits(&self, workers: u32) -> Limits {
         let engines = self.engines.iter().map(|engine| engine.max_concurrent()).chain([None]).collect();

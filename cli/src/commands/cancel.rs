@@ -52,7 +52,9 @@ fn cancel_tasks(
         if known.iter().all(|task| task.task_id != *name) {
             match suggest::nearest(name, known.iter().map(|task| task.task_id.as_str())) {
                 Some(near) => bail!("the run {run_id} has no task `{name}`; did you mean `{near}`?"),
-                None => bail!("the run {run_id} has no task `{name}`; `oxidag runs show {run_id}` lists them"),
+                None => {
+                    bail!("the run {run_id} has no task `{name}`; `oxidag runs show {run_id}` lists them")
+                }
             }
         }
     }
@@ -64,7 +66,8 @@ fn cancel_tasks(
     for name in tasks {
         let state = ended_task(store, run_id, pid, name)?;
         all_cancelled &= state == TaskState::Cancelled;
-        output::print(&format!("task {name} is {}\n", palette.task(state, state))).context("cannot print the state")?;
+        output::print(&format!("task {name} is {}\n", palette.task(state, state)))
+            .context("cannot print the state")?;
     }
     Ok(if all_cancelled { Exit::Success } else { Exit::Failed })
 }

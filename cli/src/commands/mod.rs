@@ -2,6 +2,7 @@
 
 mod cancel;
 mod completions;
+mod dry_run;
 mod engines;
 mod gantt;
 mod graph;
@@ -9,6 +10,7 @@ mod launch;
 mod logs;
 mod part;
 mod plan;
+mod prune;
 mod resume;
 mod run;
 mod runs;
@@ -34,6 +36,7 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<Exit> {
         }
         Command::Runs(RunsCommand::Gantt { run, svg }) => gantt::gantt(&run, svg.as_deref())?,
         Command::Runs(RunsCommand::Cancel { run, tasks }) => return cancel::cancel(&run, &tasks),
+        Command::Runs(RunsCommand::Prune(args)) => prune::prune(&args)?,
         Command::Engines(EnginesCommand::List { environment, json }) => engines::list(&environment, json)?,
         Command::Engines(EnginesCommand::Inspect { engine, environment, json }) => {
             engines::inspect(&engine, &environment, json)?;

@@ -21,7 +21,11 @@ use crate::output;
 const MOST_NAMES: usize = 20;
 
 /// Where the run begins. What is left out is said first.
-pub(super) fn start(prepared: &Prepared, part: &PartArgs, repeated: Option<&RunDetails>) -> anyhow::Result<Start> {
+pub(super) fn start(
+    prepared: &Prepared,
+    part: &PartArgs,
+    repeated: Option<&RunDetails>,
+) -> anyhow::Result<Start> {
     if part.is_whole() {
         return Ok(Start::whole());
     }
@@ -44,7 +48,10 @@ pub(super) fn start(prepared: &Prepared, part: &PartArgs, repeated: Option<&RunD
         first.extend(unsuccessful(graph, run));
         results = results_of(graph, run);
         if first.is_empty() {
-            bail!("every task of the run {} succeeded or was skipped: there is nothing to repeat", run.head.run_id);
+            bail!(
+                "every task of the run {} succeeded or was skipped: there is nothing to repeat",
+                run.head.run_id
+            );
         }
     }
     add_with_what_follows(graph, first, &mut chosen);

@@ -5,17 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use oxidag_core::event::TaskIdx;
-use oxidag_core::prepare::{self, Engines, Prepared};
+use oxidag_core::prepare::{self, Engines};
 use oxidag_core::runner::{Resumed, Start};
-use oxidag_core::scheduler::Begun;
 use oxidag_core::spec::{self, Dag, SourceFile};
-use oxidag_core::state::{RunState, TaskState};
-use oxidag_core::store::{RunDetails, Store, TaskDetails};
+use oxidag_core::state::RunState;
+use oxidag_core::store::{RunDetails, Store};
 
 use super::launch::{Manner, Planned, launch};
 use super::runs;
-use crate::args::{EnvironmentArgs, Format, ResumeArgs, RunArgs};
+use crate::args::{EnvironmentArgs, Format, NotifyArgs, ResumeArgs, RunArgs};
 use crate::exit::Exit;
 use crate::{output, settings};
 
@@ -26,6 +24,7 @@ struct Request<'a> {
     format: Format,
     /// The DAG file as it is now.
     changed: bool,
+    notify: &'a NotifyArgs,
     run: &'a str,
 }
 
@@ -35,6 +34,7 @@ pub(super) fn resume(args: &ResumeArgs) -> anyhow::Result<Exit> {
         workers: args.workers.count(),
         format: args.format,
         changed: args.changed,
+        notify: &args.notify,
         run: &args.run,
     })
 }
@@ -44,14 +44,18 @@ pub(super) fn latest(run_id: &str, args: &RunArgs) -> anyhow::Result<Exit> {
     let environment =
         EnvironmentArgs { env: args.environment.env.clone(), plugins: args.environment.plugins.clone() };
     let (workers, format) = (args.workers.count(), args.format);
-    go_on(Request { environment, workers, format, changed: false, run: run_id })
+    go_on(Request { environment, workers, format, changed: false, notify: &args.notify, run: run_id })
 }
 
 fn go_on(mut request: Request<'_>) -> anyhow::Result<Exit> {
     let (_, run) = runs::find(request.run)?;
     let head = &run.head;
     if let Some(pid) = head.owner {
-        bail!("process {pid} owns the run {} and is still at it; `oxidag runs cancel {}` stops it", head.run_id, head.run_id);
+        bail!(
+            "process {pid} owns the run {} and is still at it; `oxidag runs cancel {}` stops it",
+            head.run_id,
+            head.run_id
+        );
     }
     if head.state != RunState::Running {
         return Ok(ended(&run));
@@ -61,11 +65,17 @@ fn go_on(mut request: Request<'_>) -> anyhow::Result<Exit> {
     let (dag, source) = dag(&run, request.changed)?;
     let overrides = run.params.as_object().cloned().unwrap_or_default();
     let prepared = prepare::prepare(dag, source, &plugins, &mut Engines::default(), overrides)?;
-    let start = Start::Resume(resumed(&run, &prepared)?);
+    let resumed = Resumed::new(&run, &prepared.graph)
+        .context("the stored DAG is not the run's; the store is damaged")?;
+    let start = Start::Resume(resumed);
     let store = Store::open(&settings::home())?;
     let planned = Planned { prepared: Arc::new(prepared), run_id: head.run_id.clone(), start };
     let environment = request.environment.env.as_deref();
-    launch(&store, vec![planned], &Manner { environment, workers: request.workers, format: request.format })
+    launch(
+        &store,
+        vec![planned],
+        &Manner { environment, workers: request.workers, format: request.format, notify: request.notify },
+    )
 }
 
 /// A run that has ended is not resumed.
@@ -83,9 +93,8 @@ fn ended(run: &RunDetails) -> Exit {
 fn dag(run: &RunDetails, changed: bool) -> anyhow::Result<(Dag, SourceFile)> {
     let path = Path::new(&run.dag_path);
     let then = SourceFile::new(path.to_owned(), run.dag_source.clone());
-    let is_as_it_was = std::fs::read_to_string(path).is_ok_and(|text| {
-        SourceFile::new(path.to_owned(), text).text() == run.dag_source
-    });
+    let is_as_it_was = std::fs::read_to_string(path)
+        .is_ok_and(|text| SourceFile::new(path.to_owned(), text).text() == run.dag_source);
     if changed {
         let (dag, source) = spec::load(path)?;
         return Ok((in_order(dag, run)?, source));
@@ -105,44 +114,19 @@ fn in_order(mut dag: Dag, run: &RunDetails) -> anyhow::Result<Dag> {
     let place: HashMap<&str, usize> = run.tasks.iter().map(|task| task.task_id.as_str()).zip(0..).collect();
     let named: HashMap<&str, ()> = dag.tasks.iter().map(|task| (task.task_id.as_str(), ())).collect();
     if let Some(gone) = run.tasks.iter().find(|task| !named.contains_key(task.task_id.as_str())) {
-        bail!("the changed DAG has no task `{}`, which the run {} has; begin a new run", gone.task_id, run.head.run_id);
+        bail!(
+            "the changed DAG has no task `{}`, which the run {} has; begin a new run",
+            gone.task_id,
+            run.head.run_id
+        );
     }
     if let Some(new) = dag.tasks.iter().find(|task| !place.contains_key(task.task_id.as_str())) {
-        bail!("the changed DAG has a task `{}`, which the run {} has not; begin a new run", new.task_id, run.head.run_id);
+        bail!(
+            "the changed DAG has a task `{}`, which the run {} has not; begin a new run",
+            new.task_id,
+            run.head.run_id
+        );
     }
     dag.tasks.sort_by_key(|task| place.get(task.task_id.as_str()).copied());
     Ok(dag)
-}
-
-/// Where each task had got to.
-fn resumed(run: &RunDetails, prepared: &Prepared) -> anyhow::Result<Resumed> {
-    let graph = &prepared.graph;
-    let is_same = graph.len() == run.tasks.len()
-        && graph.tasks().zip(&run.tasks).all(|(task, stored)| graph.name(task) == stored.task_id);
-    is_same.then_some(()).context("the stored DAG has other tasks than the run; the store is damaged")?;
-    let mut resumed = Resumed { started_at: run.head.started_at, ..Resumed::default() };
-    for (task, stored) in graph.tasks().zip(&run.tasks) {
-        resumed.results.extend(stored.result.clone().map(|result| (task, result)));
-        resumed.checkpoints.extend(checkpoint(task, stored));
-        resumed.tasks.push(begun(stored));
-    }
-    Ok(resumed)
-}
-
-fn begun(task: &TaskDetails) -> Begun {
-    use oxidag_core::event::FailureKind::LeftOut;
-    let left_out = task.error.as_ref().is_some_and(|error| error.kind == LeftOut);
-    let failures = task.attempts.iter().filter_map(|attempt| attempt.error.as_ref()).map(|error| error.kind);
-    Begun {
-        state: task.state,
-        attempt: task.attempts.last().map_or(0, |attempt| attempt.attempt),
-        failures: failures.collect(),
-        ended_at: task.attempts.last().and_then(|attempt| attempt.finished_at),
-        excluded: left_out && task.state == TaskState::Skipped,
-    }
-}
-
-fn checkpoint(task: TaskIdx, stored: &TaskDetails) -> Option<(TaskIdx, serde_json::Value)> {
-    let last = stored.attempts.last()?;
-    stored.state.is_in_flight().then_some((task, last.checkpoint.clone()?))
 }

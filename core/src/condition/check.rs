@@ -6,21 +6,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use cel::common::ast::{
-    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators,
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators,
 };
 use cel::{Context, ExecutionError, Value};
 
 use super::syntax::place;
-use super::{ConditionError, ENV, PARAMS, Reference, References, TASKS, TICK, caught};
+use super::{ConditionError, ENV, PARAMS, References, TASKS, TICK, caught};
 use crate::spec::{quote, suggest};
-use crate::state::TaskState;
 
 /// Evaluation takes stack for each level.
 const DEEPEST: u32 = 64;
-
-/// What a task has in a condition.
-const FIELDS: [&str; 2] = ["state", "result"];
-const STATE: &str = "state";
 
 pub(super) fn check(
     text: &str,
@@ -41,18 +36,18 @@ pub(super) fn check(
     Ok((expression, found))
 }
 
-struct Check<'t> {
-    text: &'t str,
-    places: &'t SourceInfo,
+pub(super) struct Check<'t> {
+    pub(super) text: &'t str,
+    pub(super) places: &'t SourceInfo,
     /// Variables of the loops around.
-    locals: Vec<String>,
+    pub(super) locals: Vec<String>,
     depth: u32,
-    found: References,
+    pub(super) found: References,
     /// Parameters of which the condition asks whether they are there.
-    asked: BTreeSet<String>,
+    pub(super) asked: BTreeSet<String>,
 }
 
-type Checked = Result<(), ConditionError>;
+pub(super) type Checked = Result<(), ConditionError>;
 
 impl Check<'_> {
     fn expression(&mut self, node: &mut IdedExpr) -> Checked {
@@ -72,12 +67,11 @@ impl Check<'_> {
 
     /// Takes note of a task or parameter that is looked at, or goes into the parts of anything else.
     fn looked_at(&mut self, node: &mut IdedExpr) -> Checked {
-        if let Some(reference) = self.reference(node) {
-            self.note(reference);
+        if self.note(node) {
             return Ok(());
         }
-        self.task_field(node)?;
-        self.compared_state(node)?;
+        self.check_field(node)?;
+        self.check_states(node)?;
         let at = place(self.text, self.places, node);
         match &mut node.expr {
             Expr::Literal(_) => Ok(()),
@@ -166,129 +160,14 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// `tasks["id"]`, `tasks.id`, `params.name` and their optional forms.
-    fn reference(&self, node: &IdedExpr) -> Option<Found> {
-        let (root, name, asks, key) = match &node.expr {
-            Expr::Select(SelectExpr { operand, field, test }) => (&**operand, field.as_str(), *test, None),
-            Expr::Call(CallExpr { func_name, target: None, args }) => {
-                let asks = match func_name.as_str() {
-                    operators::INDEX => false,
-                    operators::OPT_INDEX | operators::OPT_SELECT => true,
-                    _ => return None,
-                };
-                let [root, key] = &args[..] else { return None };
-                let key_of_index = (func_name != operators::OPT_SELECT).then_some(key);
-                (root, text_of(key)?, asks, key_of_index)
-            }
-            _ => return None,
-        };
-        let Expr::Ident(variable) = &root.expr else { return None };
-        let is_local = self.locals.contains(variable);
-        let variable = match variable.strip_prefix('.').unwrap_or(variable) {
-            TASKS if !is_local => Variable::Tasks,
-            PARAMS if !is_local => Variable::Params,
-            _ => return None,
-        };
-        let at = match key {
-            Some(key) => place(self.text, self.places, key),
-            None => {
-                let start = place(self.text, self.places, root);
-                let found = self.text[start.end..].find(name).map(|at| start.end + at + name.len());
-                start.start..found.unwrap_or(start.end)
-            }
-        };
-        Some(Found { variable, asks, reference: Reference { name: name.to_owned(), at } })
-    }
-
-    fn note(&mut self, found: Found) {
-        let Found { variable, asks, reference } = found;
-        match variable {
-            Variable::Tasks => self.found.tasks.push(reference),
-            Variable::Params if asks => _ = self.asked.insert(reference.name),
-            Variable::Params => self.found.params.push(reference),
-        }
-    }
-
-    /// A task's field, as `.field` or `["field"]` of a task.
-    fn field_of_task<'n>(&self, node: &'n IdedExpr) -> Option<&'n str> {
-        let (task, field) = match &node.expr {
-            Expr::Select(select) => (&*select.operand, select.field.as_str()),
-            Expr::Call(CallExpr { func_name, args, .. })
-                if matches!(
-                    func_name.as_str(),
-                    operators::INDEX | operators::OPT_INDEX | operators::OPT_SELECT
-                ) =>
-            {
-                let [task, key] = &args[..] else { return None };
-                (task, text_of(key)?)
-            }
-            _ => return None,
-        };
-        let found = self.reference(task)?;
-        (matches!(found.variable, Variable::Tasks)).then_some(field)
-    }
-
-    /// A task has two fields.
-    fn task_field(&self, node: &IdedExpr) -> Checked {
-        let Some(field) = self.field_of_task(node).filter(|field| !FIELDS.contains(field)) else {
-            return Ok(());
-        };
-        let help = suggest::or_list(field, "it has", &FIELDS);
-        self.mistake(
-            place(self.text, self.places, node),
-            format!("a task has no {} in a condition", quote(field)),
-            help,
-        )
-    }
-
-    /// A state that is compared with what is no state would make the condition false for ever.
-    fn compared_state(&self, node: &IdedExpr) -> Checked {
-        let Expr::Call(CallExpr { func_name, target: None, args }) = &node.expr else { return Ok(()) };
-        let [left, right] = &args[..] else { return Ok(()) };
-        let is_state = |node| self.field_of_task(node) == Some(STATE);
-        let compared = match (func_name.as_str(), &right.expr) {
-            (operators::EQUALS | operators::NOT_EQUALS, _) if is_state(left) => std::slice::from_ref(right),
-            (operators::EQUALS | operators::NOT_EQUALS, _) if is_state(right) => std::slice::from_ref(left),
-            (operators::IN, Expr::List(list)) if is_state(left) => &list.elements,
-            _ => return Ok(()),
-        };
-        for node in compared {
-            if let Some(word) = text_of(node).filter(|word| TaskState::from_name(word).is_none()) {
-                let names = TaskState::ALL.map(TaskState::name);
-                let help = suggest::or_list(word, "the states are", &names);
-                return self.mistake(
-                    place(self.text, self.places, node),
-                    format!("there is no state {}", quote(word)),
-                    help,
-                );
-            }
-        }
-        Ok(())
-    }
-
-    fn mistake(&self, at: Range<usize>, message: impl Into<String>, help: impl Into<String>) -> Checked {
+    pub(super) fn mistake(
+        &self,
+        at: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Checked {
         let help = Some(help.into()).filter(|help| !help.is_empty());
         Err(ConditionError { at, message: message.into(), help })
-    }
-}
-
-/// Something that a condition looks at.
-struct Found {
-    variable: Variable,
-    /// Whether it only asks if it is there.
-    asks: bool,
-    reference: Reference,
-}
-
-enum Variable {
-    Tasks,
-    Params,
-}
-
-fn text_of(node: &IdedExpr) -> Option<&str> {
-    match &node.expr {
-        Expr::Literal(LiteralValue::String(text)) => Some(text.inner()),
-        _ => None,
     }
 }
 

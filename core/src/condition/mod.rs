@@ -4,6 +4,7 @@
 //! this panic, overflow the stack or go on for ever.
 
 mod check;
+mod looks;
 mod say;
 mod syntax;
 #[cfg(test)]

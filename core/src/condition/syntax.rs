@@ -46,62 +46,62 @@ fn is_syntax(error: &ParseError) -> bool {
 
 fn translate(text: &str, error: &ParseError) -> ConditionError {
     let start = offset(text, error);
-    let found = unexpected(&error.msg);
-    let (message, length, help) = if error.msg.contains("Recursion limit") {
-        (format!("the condition is nested more than {DEEPEST} deep"), 1, None)
-    } else if error.msg.contains("recovery") {
-        ("the condition has too many mistakes".to_owned(), 1, None)
-    } else {
-        match found {
-            Some("<EOF>") => ("the condition ends too early".to_owned(), 0, None),
-            Some(token) if token.starts_with(['"', '\'']) => {
-                let help = "a text ends with the quote that it begins with; a backslash in it is `\\\\`";
-                (
-                    format!("the text {} does not end, or holds an unknown escape", quote(token)),
-                    token.len(),
-                    Some(help.to_owned()),
-                )
-            }
-            Some(token) => (
-                format!("{} is not expected here", quote(token.trim())),
-                token.trim().len(),
-                foreign(text, start, token),
-            ),
-            None => (error.msg.clone(), 1, None),
-        }
-    };
-    let end = (start..=text.len()).find(|&end| end >= start + length && text.is_char_boundary(end));
-    ConditionError { at: start..end.unwrap_or(text.len()), message, help }
+    let (length, message, help) = say(text, start, &error.msg);
+    ConditionError { at: start..text.ceil_char_boundary(start + length), message, help }
 }
 
-/// What the parser met, out of "mismatched input '…' expecting …" or "token recognition error at: '…'".
+/// What is wrong there, for how many bytes, and what to do about it.
+fn say(text: &str, start: usize, message: &str) -> (usize, String, Option<String>) {
+    if message.contains("Recursion limit") {
+        return (1, format!("the condition is nested more than {DEEPEST} deep"), None);
+    }
+    if message.contains("recovery attempt") {
+        return (1, "the condition has too many mistakes".to_owned(), None);
+    }
+    let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
+    match unexpected(message) {
+        Some("<EOF>") => (0, "the condition ends too early".to_owned(), None),
+        Some(token) if token.starts_with(['"', '\'']) => {
+            let help = "a text ends with the quote that it begins with; a backslash in it is `\\\\`";
+            let message = format!("the text {} does not end, or holds an unknown escape", quote(token));
+            (token.len(), message, Some(help.to_owned()))
+        }
+        Some(token) => {
+            let token = token.trim();
+            (token.len(), format!("{} is not expected here", quote(token)), foreign(text, start, token))
+        }
+        None => (1, message.to_owned(), None),
+    }
+}
+
+/// What the parser met, out of "mismatched input '…' expecting …", "missing … at '…'" or "token recognition
+/// error at: '…'".
 fn unexpected(message: &str) -> Option<&str> {
-    let rest = message.strip_prefix("Syntax error: ")?;
-    let quoted = match rest.split_once(" input '") {
-        Some((_, rest)) => rest.split_once("' expecting").map_or(rest, |(token, _)| token),
-        None => rest.strip_prefix("token recognition error at: '")?,
+    let found = match message.split_once(" input '") {
+        Some((_, found)) => found.split_once("' expecting").map_or(found, |(token, _)| token),
+        None => message.split_once(" at '").or(message.split_once(" at: '"))?.1,
     };
-    Some(quoted.strip_suffix('\'').unwrap_or(quoted))
+    Some(found.strip_suffix('\'').unwrap_or(found))
 }
 
 /// What to write instead, where a sign of another language stands there or just before.
 fn foreign(text: &str, start: usize, token: &str) -> Option<String> {
     let before = text.get(..start).unwrap_or_default().split_whitespace().next_back();
-    let found =
-        FOREIGN.iter().find(|(sign, _)| *sign == token.trim() || (*sign == "not" && before == Some(sign)));
+    let found = FOREIGN.iter().find(|(sign, _)| *sign == token || (*sign == "not" && before == Some(sign)));
     found.map(|(sign, ours)| format!("CEL writes `{ours}` for `{sign}`"))
 }
 
-/// The byte at which an error stands. Errors of syntax count columns in characters, others in bytes.
+/// The byte at which an error stands. Columns count characters, but those of wrong macros count bytes.
 fn offset(text: &str, error: &ParseError) -> usize {
     let line = usize::try_from(error.pos.0).unwrap_or_default().saturating_sub(1);
     let column = usize::try_from(error.pos.1).unwrap_or_default().saturating_sub(1);
     let line_start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
     let rest = &text[line_start..];
-    let within = if is_syntax(error) {
-        rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at)
-    } else {
+    let is_of_macro = ["invalid argument", "argument must"].iter().any(|start| error.msg.starts_with(start));
+    let within = if is_of_macro {
         rest.floor_char_boundary(column)
+    } else {
+        rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at)
     };
     line_start + within
 }

@@ -151,7 +151,7 @@ impl Call {
         self.end(End::Error(Error::new(ErrorKind::Invalid, message)));
     }
 
-    fn end(&self, end: End) {
+    pub(super) fn end(&self, end: End) {
         if self.ended.swap(true, Ordering::AcqRel) {
             self.write("warn", "the engine ended this attempt a second time; the first end counts");
             return;

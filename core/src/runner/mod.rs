@@ -9,8 +9,11 @@ mod call;
 mod clock;
 mod demand;
 mod message;
+#[cfg(test)]
+mod model;
 mod report;
 mod request;
+mod resumed;
 mod run;
 mod turn;
 mod workers;
@@ -29,7 +32,8 @@ pub use message::{Controller, Mailbox};
 pub use report::Reporter;
 use report::Reports;
 use request::begin;
-pub use request::{Resumed, RunEnd, RunError, RunRequest, Session, Start};
+pub use request::{RunEnd, RunError, RunRequest, Session, Start};
+pub use resumed::{OtherTasks, Resumed};
 use run::Run;
 use turn::{Line, Rest, Runs};
 use workers::{RunInfo, Workers};
@@ -133,7 +137,7 @@ enum Received {
 
 impl Loop {
     fn run(self) -> Vec<RunEnd> {
-        let mut rest = lock(&self.runs).turn_of_loop();
+        let mut rest = lock(&self.runs).turn_of_loop(true);
         while let Some(until) = rest {
             let received = self.receive(&until);
             rest = self.turn(received);
@@ -168,7 +172,7 @@ impl Loop {
             None => {}
         }
         self.messages.try_iter().take(BATCH).for_each(|message| runs.take(message));
-        runs.turn_of_loop()
+        runs.turn_of_loop(self.messages.is_empty())
     }
 }
 

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::message::Mailbox;
 use super::report::Reporter;
+use super::resumed::Resumed;
 use crate::event::{Failure, TaskIdx, Timestamp};
 use crate::prepare::Prepared;
-use crate::scheduler::Begun;
 use crate::state::RunState;
 use crate::store::{NewRun, RunJournal, Store, StoreError};
 
@@ -53,19 +53,6 @@ pub enum Start {
     },
     /// Where a scheduler that died left it.
     Resume(Resumed),
-}
-
-/// What a scheduler that died had stored of a run.
-#[derive(Debug, Default)]
-pub struct Resumed {
-    /// When the run began.
-    pub started_at: Timestamp,
-    /// Where each task had got to, in the graph's order.
-    pub tasks: Vec<Begun>,
-    /// What tasks left for conditions.
-    pub results: HashMap<TaskIdx, Value>,
-    /// What the attempts that were in flight had stored.
-    pub checkpoints: HashMap<TaskIdx, Value>,
 }
 
 impl Start {

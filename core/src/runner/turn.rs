@@ -41,14 +41,17 @@ impl Runs {
         Self { runs: Vec::new(), places, workers, post, lines, alarm: None }
     }
 
-    /// A turn of the loop, after it took what happened; `None` when all runs have ended.
-    pub(super) fn turn_of_loop(&mut self) -> Option<Rest> {
+    /// A turn of the loop, after it took what happened; `None` when all runs have ended. `caught_up`: nothing more is
+    /// known to have happened; else no alarm goes off, since what it is about may have happened in time.
+    pub(super) fn turn_of_loop(&mut self, caught_up: bool) -> Option<Rest> {
         self.take_posted();
         let without_lines = !self.runs.iter().all(Run::keeps_up);
         if !without_lines {
             self.take_lines(BATCH);
         }
-        self.runs.iter_mut().for_each(|run| run.tick(&mut self.places));
+        if caught_up {
+            self.runs.iter_mut().for_each(|run| run.tick(&mut self.places));
+        }
         self.settle();
         self.workers.send_all();
         self.alarm = self.next_tick();

@@ -53,6 +53,9 @@ pub(super) struct Workers {
     stops: Option<Sender<Arc<Call>>>,
     /// Whether an abandoned attempt keeps a thread; it is not waited for.
     lost: bool,
+    /// A test takes the jobs itself.
+    #[cfg(test)]
+    by_hand: bool,
 }
 
 /// What each thread has.
@@ -88,7 +91,18 @@ impl Workers {
             started: VecDeque::new(),
             stops: None,
             lost: false,
+            #[cfg(test)]
+            by_hand: false,
         }
+    }
+
+    /// No thread is ever started: what there is to do can be taken here.
+    #[cfg(test)]
+    pub(super) fn by_hand(post: Arc<Post>) -> (Self, [Receiver<Job>; 2], Receiver<Arc<Call>>) {
+        let (stops, stopped) = unbounded();
+        let workers = Self { by_hand: true, stops: Some(stops), ..Self::new(post, Weak::new()) };
+        let queues = [workers.blocking.queue.clone(), workers.launches.queue.clone()];
+        (workers, queues, stopped)
     }
 
     /// Starts so many threads for tasks that block, and one for others, where there are any of them.
@@ -158,6 +172,10 @@ impl Workers {
     }
 
     fn add_thread(&mut self, blocking: bool) -> io::Result<()> {
+        #[cfg(test)]
+        if self.by_hand {
+            return Ok(());
+        }
         let context = self.context.clone();
         let (lane, name) = match blocking {
             true => (&mut self.blocking, "oxidag-worker"),
@@ -255,7 +273,7 @@ fn hand_over(job: &mut Job) {
 
 /// The same for the same attempt, and different for any other one anywhere: the run's start is part of it,
 /// since run ids may be chosen by the user. Letters, digits and `-`, as remote services want job ids.
-fn idempotency_key(job: &Job) -> String {
+pub(super) fn idempotency_key(job: &Job) -> String {
     let run = &job.run;
     let task = &run.prepared.task(job.task).task_id;
     let identity =

@@ -537,7 +537,11 @@ fn cancelled_after(case: &Case, steps: usize) {
                 next.push(Input::Cancel);
             } else if let Some((task, attempt)) = running.pop() {
                 ends += 1;
-                next.push(Input::Ended { task, attempt, failure: cancelled.then_some(FailureKind::Cancelled) });
+                next.push(Input::Ended {
+                    task,
+                    attempt,
+                    failure: cancelled.then_some(FailureKind::Cancelled),
+                });
             } else if let Some(tick) = scheduler.next_tick() {
                 now = now.max(tick);
                 next.push(Input::Tick);
@@ -751,6 +755,17 @@ fn a_resumed_run_decides_what_its_scheduler_had_no_time_to_decide() {
         env.resume(&[failed, none.clone(), none]),
         "b0 upstream_failed, c0 upstream_failed, run failed"
     );
+}
+
+#[test]
+fn a_cancelled_run_still_takes_up_what_was_in_flight_to_stop_it() {
+    let mut env = env(&[("a", &[]), ("b", &[]), ("c", &["a"])], 1);
+    let running = begun(TaskState::Running, 1, &[]);
+    env.resume(&[running.clone(), running, begun(TaskState::None, 0, &[])]);
+    assert_eq!(env.step(&[Input::Cancel]), "stop a1 Cancelled, c0 cancelled");
+    let next = env.ends("a", Some(FailureKind::Cancelled));
+    assert_eq!(next, "a1 cancelled, start b1 again, stop b1 Cancelled");
+    assert_eq!(env.ends("b", Some(FailureKind::Cancelled)), "b1 cancelled, run cancelled");
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn command() -> Value {
     let word = json!({ "type": "string", "pattern": r"^[^\x00]*$" });
     json!({
         "anyOf": [
-            { "type": "string", "pattern": r"^[^\x00]*\S[^\x00]*$" },
+            { "type": "string", "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$" },
             { "type": "array", "items": word, "prefixItems": [{ "minLength": 1 }], "minItems": 1 },
         ],
     })

@@ -81,6 +81,9 @@ pub enum StoreError {
     /// No run has this id or a beginning like this.
     #[error("there is no run `{0}`; `oxidag runs list` shows those there are")]
     UnknownRun(String),
+    /// No run of this DAG is stored.
+    #[error("there is no run of the DAG `{0}`; `oxidag runs list` shows those there are")]
+    UnknownDag(String),
     /// Several runs begin like this.
     #[error("several runs begin with `{prefix}`: {candidates}; give more of the id")]
     AmbiguousRun {

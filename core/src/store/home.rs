@@ -24,6 +24,11 @@ impl Home {
         Self { root: root.to_owned() }
     }
 
+    /// The folder itself.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Makes the folders.
     pub(super) fn create(&self) -> Result<(), StoreError> {
         let journals = self.journals();
@@ -86,6 +91,11 @@ impl Home {
     /// The living process that owns the run.
     pub(super) fn owner(&self, run_id: &str) -> Result<Option<u32>, StoreError> {
         let _home = self.lock_shared()?;
+        self.owner_under_lock(run_id)
+    }
+
+    /// The same for a caller that holds the home lock.
+    pub(super) fn owner_under_lock(&self, run_id: &str) -> Result<Option<u32>, StoreError> {
         let path = self.journal(run_id);
         let Some(file) = self.open_journal(run_id)? else { return Ok(None) };
         if is_owned(&file, &path)? { journal::owner(&file, &path).map(Some) } else { Ok(None) }

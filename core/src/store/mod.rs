@@ -21,6 +21,7 @@ mod error;
 mod home;
 mod journal;
 mod open;
+mod prune;
 mod query;
 mod recover;
 mod requests;
@@ -34,6 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::Connection;
 
 pub use error::StoreError;
+pub use prune::{PruneRule, Pruned, PrunedRun};
 pub use run_journal::RunJournal;
 pub use types::{AttemptDetails, Durations, NewRun, RunDetails, RunFilter, RunHead, TaskDetails};
 

@@ -6,6 +6,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 
+use super::prune::PruneRule;
 use super::types::{AttemptDetails, Durations, RunDetails, RunFilter, RunHead, TaskDetails};
 use crate::event::Timestamp;
 use crate::state::{RunState, TaskState};
@@ -22,7 +23,15 @@ macro_rules! select_heads {
 
 /// Runs that match, newest first; who owns them is not known here.
 pub(super) fn heads(db: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec<RunHead>> {
-    // A condition that is not asked for must not be in the text: it would keep the others from their index.
+    let since = filter.since.map_or(i64::MIN, |since| since.0);
+    let state = filter.state.map(|state| state as u8);
+    let mut statement = db.prepare_cached(&select(filter))?;
+    let rows = statement.query_map(params![since, filter.dag_id, state, filter.limit], head)?;
+    rows.collect()
+}
+
+/// A condition that is not asked for must not be in the text: it would keep the others from their index.
+pub(super) fn select(filter: &RunFilter) -> String {
     let mut sql = select_heads!("WHERE started_at >= ?1").to_owned();
     if filter.dag_id.is_some() {
         sql.push_str(" AND dag_id = ?2");
@@ -31,11 +40,31 @@ pub(super) fn heads(db: &Connection, filter: &RunFilter) -> rusqlite::Result<Vec
         sql.push_str(" AND state = ?3");
     }
     sql.push_str(" ORDER BY started_at DESC, run_key DESC LIMIT ?4");
-    let since = filter.since.map_or(i64::MIN, |since| since.0);
-    let state = filter.state.map(|state| state as u8);
-    let mut statement = db.prepare_cached(&sql)?;
-    let rows = statement.query_map(params![since, filter.dag_id, state, filter.limit], head)?;
-    rows.collect()
+    sql
+}
+
+/// Runs that may be removed as far as the tables say, from the oldest.
+pub(super) fn prunable(db: &Connection, rule: &PruneRule) -> rusqlite::Result<Vec<RunHead>> {
+    let mut statement = db.prepare_cached(
+        "WITH placed AS (
+             SELECT *, row_number() OVER (PARTITION BY dag_id ORDER BY started_at DESC, run_key DESC) AS place
+             FROM runs WHERE ?1 IS NULL OR dag_id = ?1)
+         SELECT run_id, dag_id, state, started_at, finished_at, error FROM placed
+         WHERE place > ?2 AND coalesce(finished_at, started_at) < ?3 ORDER BY started_at, run_key",
+    )?;
+    let before = rule.before.map_or(i64::MAX, |before| before.0);
+    let heads = statement.query_map(params![rule.dag_id, rule.keep.unwrap_or(0), before], head)?;
+    heads.collect()
+}
+
+/// The attempts of a run, each with its task's id.
+pub(super) fn attempts(db: &Connection, run_id: &str) -> rusqlite::Result<Vec<(String, u32)>> {
+    let mut statement = db.prepare_cached(
+        "SELECT task_id, attempt FROM runs JOIN attempts USING (run_key) JOIN tasks USING (run_key, task)
+         WHERE run_id = ?1",
+    )?;
+    let attempts = statement.query_map([run_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    attempts.collect()
 }
 
 /// One run's head.

@@ -4,6 +4,7 @@ mod crash;
 mod full;
 mod owners;
 mod places;
+mod pruning;
 mod reading;
 mod replay;
 mod retelling;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::{Failure, FailureKind};
-use crate::store::RunFilter;
+use crate::store::{RunFilter, query};
 
 fn failure(kind: FailureKind, message: &str) -> Failure {
     let message = message.to_owned();
@@ -196,6 +196,25 @@ fn runs_are_listed_newest_first_and_filtered() {
     assert_eq!(list(&failed), "y-1");
     let both = RunFilter { dag_id: Some("x".into()), ..failed };
     assert_eq!(list(&both), "");
+}
+
+/// Without its index a list would read every run that was ever stored.
+#[test]
+fn every_list_is_read_from_an_index_in_its_order() {
+    let (dir, _store) = home();
+    let db = rusqlite::Connection::open(dir.path().join("oxidag.db")).unwrap();
+    for (dag_id, state) in
+        [(None, None), (Some("x"), None), (None, Some(RunState::Failed)), (Some("x"), Some(RunState::Failed))]
+    {
+        let filter = RunFilter { dag_id: dag_id.map(str::to_owned), state, ..RunFilter::default() };
+        let sql = format!("EXPLAIN QUERY PLAN {}", query::select(&filter));
+        let mut statement = db.prepare(&sql).unwrap();
+        let count = statement.parameter_count();
+        let steps =
+            statement.query_map(rusqlite::params_from_iter(vec![0; count]), |row| row.get(3)).unwrap();
+        let steps: Vec<String> = steps.map(Result::unwrap).collect();
+        assert!(steps.len() == 1 && steps[0].starts_with("SEARCH runs USING INDEX"), "{filter:?}: {steps:?}");
+    }
 }
 
 #[test]
