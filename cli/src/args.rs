@@ -335,7 +335,7 @@ pub(crate) struct NotifyArgs {
     /// Tell somebody how the run went, beside those that the DAG names: a URL is called, anything else is a command for
     /// the shell. ON is `success`, `failure`, `deadline` or several of them with commas [default: failure,deadline]
     #[arg(long = "notify", value_name = "[ON=]TARGET", value_parser = notice)]
-    pub(crate) list: Vec<Notify>,
+    pub(crate) notices: Vec<Notify>,
 }
 
 /// One `--notify [ON=]TARGET`.

@@ -49,7 +49,7 @@ pub(super) fn launch(store: &Store, runs: Vec<Planned>, manner: &Manner<'_>) -> 
         let forecast = || forecast(store, &prepared, manner.workers);
         let reporting = report::start(watched, manner.format, &in_flight, forecast);
         notify.get_or_insert(reporting.notify);
-        let told: Vec<Notify> = prepared.dag.notify.iter().chain(&manner.notify.list).cloned().collect();
+        let told: Vec<Notify> = prepared.dag.notify.iter().chain(&manner.notify.notices).cloned().collect();
         let told = Arc::new(Notices::new(&told, prepared.working_dir().to_owned()));
         notices.push(Arc::clone(&told));
         let reporter = Box::new(report::Noticing::new(reporting.reporter, told, run_id.clone()));
