@@ -32,9 +32,16 @@ Examples:
   oxidag run dags/quickstart.yaml
   oxidag run nightly.yaml --env prod -p day=2026-11-22 -p limit=100
   oxidag run nightly.yaml --env prod --dry-run
+  oxidag run nightly.yaml hourly.yaml --workers 8
+  oxidag run --failed latest
   oxidag run nightly.yaml --format json | jq 'select(.event == \"task_state\")'
 
 The first Ctrl-C cancels what runs and waits for it; a second one ends at once.";
+
+const RESUME_HELP: &str = "\
+A task that succeeded is not run again. An attempt that was under way is taken up by its engine: a remote job is waited
+for, and what is left of a local process is ended before it is started anew. A run that has ended is not resumed:
+`oxidag run --failed RUN` runs what did not succeed once more, as a new run.";
 
 const GRAPH_EXAMPLES: &str = "\
 Examples:
@@ -67,8 +74,10 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a DAG
+    /// Run a DAG, or several on one set of workers
     Run(RunArgs),
+    /// Go on with a run whose process died
+    Resume(ResumeArgs),
     /// Check DAG files without running them
     Validate(ValidateArgs),
     /// Show when each task would start, and what bounds the run
@@ -99,8 +108,14 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = RUN_EXAMPLES)]
 pub(crate) struct RunArgs {
-    /// The DAG file, JSON or YAML
-    pub(crate) dag: PathBuf,
+    /// DAG files, JSON or YAML; several share the workers [default for --failed: the file of that run]
+    #[arg(required_unless_present = "failed", value_name = "DAG")]
+    pub(crate) dags: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) part: PartArgs,
+    /// Go on with the DAG's newest run if its process died, and begin a new one otherwise
+    #[arg(long, conflicts_with_all = ["part", "run_id", "list"])]
+    pub(crate) resume: bool,
     #[command(flatten)]
     pub(crate) params: ParamArgs,
     #[command(flatten)]
@@ -114,11 +129,54 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
     /// Only say what would run, and what the engines find wrong with it
-    #[arg(long, conflicts_with_all = ["run_id", "format"])]
+    #[arg(long, conflicts_with_all = ["run_id", "format", "resume"])]
     pub(crate) dry_run: bool,
     /// Print what a dry run finds as JSON
     #[arg(long, requires = "dry_run")]
     pub(crate) json: bool,
+}
+
+/// Which tasks of a DAG run; the others are skipped, and count as done.
+#[derive(Debug, Args)]
+#[group(id = "part", multiple = true)]
+pub(crate) struct PartArgs {
+    /// Run this task alone; may be given several times
+    #[arg(long, value_name = "TASK")]
+    pub(crate) only: Vec<String>,
+    /// Run this task and all that follow from it; may be given several times
+    #[arg(long, value_name = "TASK")]
+    pub(crate) from: Vec<String>,
+    /// Run what did not succeed in that run, and what follows from it
+    #[arg(long, value_name = "RUN")]
+    pub(crate) failed: Option<String>,
+}
+
+impl PartArgs {
+    /// Whether the whole DAG is meant.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.only.is_empty() && self.from.is_empty() && self.failed.is_none()
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = RESUME_HELP)]
+pub(crate) struct ResumeArgs {
+    /// The run: its id, the beginning of one, or `latest`
+    pub(crate) run: String,
+    /// Use the DAG file as it is now, where it was changed since
+    #[arg(long)]
+    pub(crate) changed: bool,
+    /// The plugins.toml to use, as for `run`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plugins: Option<PathBuf>,
+    /// The environment [default: the run's own]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) env: Option<String>,
+    #[command(flatten)]
+    pub(crate) workers: WorkersArgs,
+    /// What to print while it runs
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -192,10 +250,13 @@ pub(crate) enum RunsCommand {
     },
     /// Remove runs that have ended, with their logs
     Prune(PruneArgs),
-    /// Cancel a run of another process, and wait until it has ended
+    /// Cancel a run of another process, or some of its tasks, and wait until that is done
     Cancel {
         /// The run: its id, the beginning of one, or `latest`
         run: String,
+        /// The tasks; without any, the whole run
+        #[arg(value_name = "TASK")]
+        tasks: Vec<String>,
     },
 }
 

@@ -1,11 +1,11 @@
-//! Signals to a run: the first asks it to stop, the second ends it at once.
+//! Signals to a run: the first asks it to stop, the second ends it at once. SIGUSR1 makes it look for requests.
 
 use std::io;
 use std::thread;
 use std::time::Duration;
 
 use oxidag_core::runner::Controller;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::exit::Exit;
@@ -22,9 +22,14 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub(crate) fn listen(controller: Controller, in_flight: InFlight, notify: Notify) -> io::Result<()> {
     // Who sends SIGINT means it, even where a script's `&` made this program ignore it.
     let hang_up = Some(SIGHUP).filter(|&signal| !is_in(ignored(), signal));
-    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hang_up))?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1].into_iter().chain(hang_up))?;
     let listen = move || {
-        let mut pending = signals.forever();
+        let mut pending = signals.forever().filter(|&signal| {
+            if signal == SIGUSR1 {
+                controller.look();
+            }
+            signal != SIGUSR1
+        });
         if let Some(signal) = pending.next() {
             notify(&cancelling(signal, in_flight.count()));
             controller.cancel();

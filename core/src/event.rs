@@ -63,6 +63,8 @@ pub enum FailureKind {
     TimedOut,
     /// The engine did not stop within its grace period; what it started may still be running.
     Abandoned,
+    /// Not a failure: the task was left out of the run on request.
+    LeftOut,
 }
 
 /// Something that happened, with its time.

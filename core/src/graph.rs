@@ -207,6 +207,7 @@ fn cycle(dag: &Dag, path: &[usize]) -> Cycle {
 pub(crate) mod tests {
     use super::*;
 
+    use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -226,8 +227,13 @@ pub(crate) mod tests {
             retries: 0,
             retry_delay: Duration::ZERO,
             retry_backoff: Backoff::Fixed,
+            max_retry_delay: None,
             timeout: None,
             trigger_rule: TriggerRule::AllSuccess,
+            when: None,
+            teardown: false,
+            on_failure_fail_dagrun: false,
+            pool: None,
             priority: 0,
             expected_duration: None,
             span: Span::default(),
@@ -241,6 +247,9 @@ pub(crate) mod tests {
             schedule_interval: None,
             start_date: None,
             processors: None,
+            timeout: None,
+            pools: BTreeMap::new(),
+            notify: Vec::new(),
             script_cache: false,
             expire_cache: None,
             params: serde_json::Map::new(),

@@ -9,11 +9,12 @@
 //!
 //! What is deliberately absent is as important as what is here:
 //!
-//! - [`graph`], [`state`] and [`scheduler`] do no I/O, read no clock, start no thread and print nothing.
+//! - [`condition`], [`graph`], [`state`] and [`scheduler`] do no I/O, read no clock, start no thread and print nothing.
 //! - Only [`runner`] has engines run tasks and emits events; every event is stored before anyone else sees it.
 //! - Only [`loader`] opens a shared library. Only [`store`] speaks SQL to the metadata database.
 //! - Nothing here prints: what people read is made in the `oxidag` command.
 
+pub mod condition;
 pub mod dry_run;
 pub mod engine;
 pub mod event;

@@ -1,6 +1,6 @@
 //! What a run would look like: the scheduler under a simulated clock.
 //!
-//! Pure: no engine is called. Every task takes its expected duration and succeeds.
+//! Pure: no engine is called. Every task takes its expected duration and succeeds, and every condition is met.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::event::{TaskIdx, Timestamp};
 use crate::graph::Graph;
-use crate::scheduler::{Action, Input, Limits, Scheduler, TaskInfo};
+use crate::scheduler::{Action, Input, Limits, Places, Scheduler, Settings, TaskInfo};
 use crate::state::IllegalTransition;
 
 /// A simulated run. Times are in seconds from its start.
@@ -43,16 +43,19 @@ pub struct PlannedTask {
 /// # Errors
 ///
 /// [`IllegalTransition`] is a bug in the scheduler.
-pub fn plan(graph: &Arc<Graph>, infos: Vec<TaskInfo>, limits: Limits) -> Result<Plan, IllegalTransition> {
+pub fn plan(
+    graph: &Arc<Graph>,
+    infos: Vec<TaskInfo>,
+    limits: Limits,
+    processors: Option<u32>,
+) -> Result<Plan, IllegalTransition> {
     let expected: Vec<f64> = infos.iter().map(|info| info.expected).collect();
     let blocking: f64 = infos.iter().filter(|info| info.blocking).map(|info| info.expected).sum();
     let work_bound = blocking / f64::from(limits.workers.max(1));
-    // A deadline stops a task that never ends; a simulated one always does.
-    let infos = infos.into_iter().map(|info| TaskInfo { timeout: None, ..info }).collect();
-    let mut scheduler = Scheduler::new(Arc::clone(graph), infos, limits, Duration::ZERO);
+    let mut scheduler = scheduler(graph, infos, processors);
     let critical = graph.critical_path(scheduler.b_levels());
     let path_bound: f64 = critical.iter().map(|task| expected[task.get()]).sum();
-    let tasks = simulate(graph, &mut scheduler, &expected)?;
+    let tasks = simulate(graph, &mut scheduler, &mut Places::new(limits), &expected, &[])?;
     Ok(Plan {
         critical_path: critical.into_iter().map(|task| graph.name(task).to_owned()).collect(),
         lower_bound: path_bound.max(work_bound),
@@ -61,19 +64,50 @@ pub fn plan(graph: &Arc<Graph>, infos: Vec<TaskInfo>, limits: Limits) -> Result<
     })
 }
 
+/// The tasks in the order in which they would start if some are left out; without those that run only where others do
+/// not succeed.
+///
+/// # Errors
+///
+/// As [`plan`].
+pub fn order(
+    graph: &Arc<Graph>,
+    infos: Vec<TaskInfo>,
+    limits: Limits,
+    processors: Option<u32>,
+    left_out: &[TaskIdx],
+) -> Result<Vec<String>, IllegalTransition> {
+    let expected: Vec<f64> = infos.iter().map(|info| info.expected).collect();
+    let mut scheduler = scheduler(graph, infos, processors);
+    let tasks = simulate(graph, &mut scheduler, &mut Places::new(limits), &expected, left_out)?;
+    Ok(tasks.into_iter().map(|task| task.task_id).collect())
+}
+
+/// A scheduler of tasks that always end: a deadline stops one that never does.
+fn scheduler(graph: &Arc<Graph>, infos: Vec<TaskInfo>, processors: Option<u32>) -> Scheduler {
+    let infos = infos.into_iter().map(|info| TaskInfo { timeout: None, ..info }).collect();
+    Scheduler::new(Arc::clone(graph), infos, Settings { processors, ..Settings::default() })
+}
+
 /// Sums of seconds, kept exact enough by counting microseconds as the run itself does.
 fn simulate(
     graph: &Graph,
     scheduler: &mut Scheduler,
+    places: &mut Places,
     expected: &[f64],
+    left_out: &[TaskIdx],
 ) -> Result<Vec<PlannedTask>, IllegalTransition> {
     let mut running: BinaryHeap<Reverse<(Timestamp, TaskIdx, u32)>> = BinaryHeap::new();
     let (mut now, mut out, mut tasks) = (Timestamp(0), Vec::new(), Vec::new());
-    scheduler.start(&mut out)?;
+    scheduler.start(left_out, now, &mut out)?;
     loop {
-        scheduler.dispatch(now, &mut out)?;
+        scheduler.dispatch(now, places, &mut out)?;
+        let mut conditions = Vec::new();
         for action in out.drain(..) {
-            let Action::Start { task, attempt } = action else { continue };
+            if let Action::Evaluate { task } = action {
+                conditions.push(Input::Condition { task, met: Some(true) });
+            }
+            let Action::Start { task, attempt, .. } = action else { continue };
             let finish = now.after(Duration::from_secs_f64(expected[task.get()]));
             running.push(Reverse((finish, task, attempt)));
             tasks.push(PlannedTask {
@@ -82,9 +116,13 @@ fn simulate(
                 finish: seconds(finish),
             });
         }
+        if !conditions.is_empty() {
+            conditions.into_iter().try_for_each(|met| scheduler.handle(met, now, places, &mut out))?;
+            continue;
+        }
         let Some(Reverse((finish, task, attempt))) = running.pop() else { return Ok(tasks) };
         now = finish;
-        scheduler.handle(Input::Ended { task, attempt, failure: None }, now, &mut out)?;
+        scheduler.handle(Input::Ended { task, attempt, failure: None }, now, places, &mut out)?;
     }
 }
 
@@ -111,12 +149,17 @@ mod tests {
             retries: 0,
             retry_delay: Duration::ZERO,
             backoff: Backoff::Fixed,
+            max_retry_delay: Duration::ZERO,
             timeout: None,
             engine: 0,
+            pool: None,
             blocking: true,
+            conditional: false,
+            teardown: false,
+            fails_run: true,
         });
-        let limits = Limits { workers, processors: None, engines: vec![None] };
-        plan(&graph, infos.collect(), limits).unwrap()
+        let limits = Limits { workers, engines: vec![None], pools: Vec::new() };
+        plan(&graph, infos.collect(), limits, None).unwrap()
     }
 
     #[test]

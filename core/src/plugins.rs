@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::spec;
+
 /// The engines of an environment without a `plugins.toml`: those that come with oxidag.
 const DEFAULT_ENGINES: [&str; 3] = ["shell", "sql", "noop"];
 
@@ -18,6 +20,8 @@ const DEFAULT_ENGINES: [&str; 3] = ["shell", "sql", "noop"];
 pub struct Plugins {
     /// The engines by name.
     pub engines: BTreeMap<String, EngineConfig>,
+    /// Pools by name with their slots; they win over those of a DAG.
+    pub pools: BTreeMap<String, u32>,
     connections: BTreeMap<String, BTreeMap<String, Secret>>,
     local_root: Option<PathBuf>,
 }
@@ -123,6 +127,8 @@ struct File {
     #[serde(default)]
     engines: BTreeMap<String, EngineSection>,
     #[serde(default)]
+    pools: BTreeMap<PoolName, std::num::NonZeroU32>,
+    #[serde(default)]
     connections: BTreeMap<String, BTreeMap<String, Secret>>,
     #[serde(default)]
     locations: Locations,
@@ -154,6 +160,23 @@ impl TryFrom<String> for Sha256 {
             Ok(Self(text.to_ascii_lowercase()))
         } else {
             Err("sha256 must be 64 hexadecimal digits, as `sha256sum` prints them")
+        }
+    }
+}
+
+/// A name that a DAG file can give as well.
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(try_from = "String")]
+struct PoolName(String);
+
+impl TryFrom<String> for PoolName {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if spec::is_id(&text) {
+            Ok(Self(text))
+        } else {
+            Err("a pool's name must be 1 to 250 ASCII letters, digits, `_`, `-` and `.`")
         }
     }
 }
@@ -299,6 +322,7 @@ impl File {
         for (name, section) in over.connections {
             self.connections.entry(name).or_default().extend(section);
         }
+        self.pools.extend(over.pools);
         self.locations.local = over.locations.local.or(self.locations.local.take());
     }
 
@@ -311,7 +335,8 @@ impl File {
             engines.insert(name, config);
         }
         let local_root = self.locations.local.map(|local| local.root);
-        Ok(Plugins { engines, connections: self.connections, local_root })
+        let pools = self.pools.into_iter().map(|(name, slots)| (name.0, slots.get())).collect();
+        Ok(Plugins { engines, pools, connections: self.connections, local_root })
     }
 }
 
@@ -413,6 +438,19 @@ mod tests {
     }
 
     #[test]
+    fn an_overlay_adds_pools_and_changes_their_sizes() {
+        let folder = folder(&[
+            ("plugins.toml", "[pools]\nwarehouse = 4\n'api.v2' = 1"),
+            ("plugins.prod.toml", "[pools]\nwarehouse = 16\nslow = 1"),
+        ]);
+        let pools = |environment| load(&folder, environment).unwrap().pools.into_iter().collect::<Vec<_>>();
+        let named =
+            |pools: &[(&str, u32)]| pools.iter().map(|&(name, n)| (name.to_owned(), n)).collect::<Vec<_>>();
+        assert_eq!(pools(None), named(&[("api.v2", 1), ("warehouse", 4)]));
+        assert_eq!(pools(Some("prod")), named(&[("api.v2", 1), ("slow", 1), ("warehouse", 16)]));
+    }
+
+    #[test]
     fn a_connection_is_a_text_a_file_or_a_variable() {
         let folder = folder(&[
             (
@@ -440,6 +478,8 @@ mod tests {
         insta::assert_snapshot!(error("[connections.GCP]\nkey = 's3cret"), @"plugins.toml:2:14: invalid literal string, expected `'`");
         insta::assert_snapshot!(error("[engines.bq]\npath = 'x'\nmax_concurrent = 0"), @"plugins.toml:3:18: invalid value, expected a nonzero u32");
         insta::assert_snapshot!(error("[engines.bq]\npath = 'x'\nsha256 = '1'"), @"plugins.toml:3:10: sha256 must be 64 hexadecimal digits, as `sha256sum` prints them");
+        insta::assert_snapshot!(error("[pools]\n'a b' = 1"), @r"plugins.toml:2:1: a pool's name must be 1 to 250 ASCII letters, digits, `_`, `-` and `.`");
+        insta::assert_snapshot!(error("[pools]\na = 0"), @r"plugins.toml:2:5: invalid value, expected a nonzero u32");
         insta::assert_snapshot!(error("[engines.bq]"), @r#"plugins.toml: engine `bq` has no `path`; name its library, such as path = "oxidag_engine_bq""#);
         insta::assert_snapshot!(load(&folder(&[]), None).unwrap_err(), @"cannot read plugins.toml: No such file or directory (os error 2)");
         insta::assert_snapshot!(load(&folder(&[("plugins.toml", "")]), Some("prod")).unwrap_err(), @"environment `prod` has no file plugins.prod.toml; create it, or leave out --env");

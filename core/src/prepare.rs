@@ -4,22 +4,32 @@
 //! All mistakes are told at once. What is right but not to be had in this environment (an engine without a
 //! library, a connection) is told apart from them: it refuses a run, but a DAG with it is still valid.
 
+mod conditions;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::condition::{Condition, Scope, TaskView};
 use crate::engine::Engine;
 use crate::event::TaskIdx;
 use crate::graph::{Cycle, Graph};
 use crate::params::{self, ConnectionKey, Connections};
 use crate::plugins::Plugins;
-use crate::scheduler::{Limits, TaskInfo};
+use crate::scheduler::{Limits, MAX_RETRY_DELAY, Settings, TaskInfo};
 use crate::scripts::{LoadedScript, ScriptError, Scripts};
 use crate::secrets::Masker;
+use crate::spec::suggest;
 use crate::spec::{Dag, Diagnostic, Diagnostics, Location, ScriptSource, SourceFile, Task};
+use crate::state::TaskState;
 use crate::store::Durations;
+
+use conditions::Watched;
 
 /// Engines that DAG files may name whether or not this environment has them: those that the design knows.
 pub const KNOWN_ENGINES: [&str; 8] =
@@ -38,11 +48,29 @@ pub struct Prepared {
     pub engines: Vec<Arc<Engine>>,
     /// Hides the values of its connections.
     pub masker: Masker,
+    /// The pools that its tasks name; [`TaskInfo::pool`] is an index into this.
+    pub pools: Vec<Pool>,
     tasks: Vec<PreparedTask>,
+    watched: Watched,
     overrides: Map<String, Value>,
     connections: Connections,
     working_dir: PathBuf,
 }
+
+/// A pool: so many slots for the tasks that name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How many of its tasks may be in flight.
+    pub slots: u32,
+    /// It belongs to the environment, and all DAGs that run together share it.
+    pub shared: bool,
+}
+
+/// The engines that were loaded, by name: several DAGs that run together share them.
+#[derive(Debug, Default)]
+pub struct Engines(HashMap<Arc<str>, Result<Arc<Engine>, String>>);
 
 /// What a task needs besides its entry in the DAG file.
 #[derive(Debug, Clone)]
@@ -65,7 +93,9 @@ pub struct Checked {
     /// What this environment lacks.
     pub missing: Vec<Diagnostic>,
     engines: Vec<Arc<Engine>>,
+    pools: Vec<Pool>,
     tasks: Vec<Option<PreparedTask>>,
+    watched: Watched,
     connections: Connections,
 }
 
@@ -78,9 +108,10 @@ pub fn prepare(
     dag: Dag,
     source: SourceFile,
     plugins: &Plugins,
+    loaded: &mut Engines,
     overrides: Map<String, Value>,
 ) -> Result<Prepared, Diagnostics> {
-    let checked = match check(&dag, source.path(), plugins, &overrides) {
+    let checked = match check(&dag, source.path(), plugins, loaded, &overrides) {
         Ok(checked) => checked,
         Err(cycles) => return Err(Diagnostics::new(source, cycles)),
     };
@@ -92,7 +123,9 @@ pub fn prepare(
             working_dir: working_dir(source.path()),
             connections: checked.connections,
             engines: checked.engines,
+            pools: checked.pools,
             graph: checked.graph,
+            watched: checked.watched,
             dag,
             source,
             tasks,
@@ -111,6 +144,7 @@ pub fn check(
     dag: &Dag,
     path: &Path,
     plugins: &Plugins,
+    loaded: &mut Engines,
     overrides: &Map<String, Value>,
 ) -> Result<Checked, Vec<Diagnostic>> {
     let graph = Graph::new(dag).map_err(|cycles| cycles.iter().map(Cycle::diagnostic).collect::<Vec<_>>())?;
@@ -120,6 +154,7 @@ pub fn check(
         plugins,
         overrides,
         scripts: Scripts::new(root),
+        loaded,
         engines: Vec::new(),
         by_name: HashMap::new(),
         connections: Connections::new(),
@@ -128,8 +163,18 @@ pub fn check(
         missing: Vec::new(),
     };
     let tasks = dag.tasks.iter().map(|task| check.task(task)).collect();
-    let Check { engines, connections, mistakes, missing, .. } = check;
-    Ok(Checked { graph: Arc::new(graph), mistakes, missing, engines, tasks, connections })
+    let Check { engines, connections, mut mistakes, missing, .. } = check;
+    let watched = conditions::watched(dag, &graph, &mut mistakes);
+    Ok(Checked {
+        graph: Arc::new(graph),
+        mistakes,
+        missing,
+        engines,
+        pools: pools(dag, plugins),
+        tasks,
+        watched,
+        connections,
+    })
 }
 
 /// The folder of the DAG file, absolute.
@@ -144,6 +189,7 @@ struct Check<'a> {
     plugins: &'a Plugins,
     overrides: &'a Map<String, Value>,
     scripts: Scripts,
+    loaded: &'a mut Engines,
     engines: Vec<Arc<Engine>>,
     /// Each engine that was looked for, and its place in `engines` if it was found.
     by_name: HashMap<Arc<str>, Option<u32>>,
@@ -156,6 +202,8 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn task(&mut self, task: &Task) -> Option<PreparedTask> {
+        self.check_pool(task);
+        conditions::params(self.dag, task, self.overrides, &mut self.mistakes);
         let connected = self.connections_of(task);
         let engine = self.engine_of(task);
         if let ScriptSource::Stored { location, .. } = task.script.source
@@ -183,15 +231,37 @@ impl Check<'_> {
         Some(PreparedTask { engine: engine_place, blocking: engine.blocks(&params), script })
     }
 
+    fn check_pool(&mut self, task: &Task) {
+        let Some(pool) = &task.pool else { return };
+        let (dag, environment) = (&self.dag.pools, &self.plugins.pools);
+        if dag.contains_key(pool) || environment.contains_key(&**pool) {
+            return;
+        }
+        let known = dag.keys().map(|name| &**name).chain(environment.keys().map(String::as_str));
+        let help = match suggest::nearest(pool, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!(
+                "add `{pool}: SLOTS` to `pools` of the DAG, or `{pool} = SLOTS` below [pools] in plugins.toml"
+            ),
+        };
+        let message = format!("task `{}`: there is no pool `{pool}`", task.task_id);
+        self.mistakes.push(Diagnostic::new(task.span, message).with_help(help));
+    }
+
     /// Loads the task's engine, once for all tasks that name it.
     fn engine_of(&mut self, task: &Task) -> Option<u32> {
         let name = &task.script.engine;
         if let Some(&place) = self.by_name.get(name) {
             return place;
         }
-        let place = match self.plugins.engines.get(&**name).map(|config| Engine::load(name, config)) {
+        let config = self.plugins.engines.get(&**name);
+        let engine = config.map(|config| {
+            let load = || Engine::load(name, config).map(Arc::new).map_err(|error| error.to_string());
+            self.loaded.0.entry(Arc::clone(name)).or_insert_with(load).clone()
+        });
+        let place = match engine {
             Some(Ok(engine)) => {
-                self.engines.push(Arc::new(engine));
+                self.engines.push(engine);
                 u32::try_from(self.engines.len() - 1).ok()
             }
             Some(Err(error)) => {
@@ -271,6 +341,31 @@ impl Check<'_> {
     }
 }
 
+#[cfg(test)]
+impl Prepared {
+    /// Without engines: nothing can be run by it.
+    pub(crate) fn without_engines(dag: Dag, source: SourceFile, blocks: impl Fn(&Task) -> bool) -> Self {
+        let graph = Graph::new(&dag).unwrap();
+        let script = Arc::new(LoadedScript { name: String::new(), text: Arc::from(""), path: None });
+        let task =
+            |task: &Task| PreparedTask { engine: 0, blocking: blocks(task), script: Arc::clone(&script) };
+        let tasks = dag.tasks.iter().map(task).collect();
+        Self {
+            watched: conditions::watched(&dag, &graph, &mut Vec::new()),
+            graph: Arc::new(graph),
+            pools: pools(&dag, &Plugins::default()),
+            source,
+            engines: Vec::new(),
+            masker: Masker::default(),
+            tasks,
+            dag,
+            overrides: Map::new(),
+            connections: Connections::new(),
+            working_dir: PathBuf::new(),
+        }
+    }
+}
+
 impl Prepared {
     /// What the scheduler needs to know of every task, in the graph's order.
     #[must_use]
@@ -279,15 +374,20 @@ impl Prepared {
             .tasks
             .iter()
             .zip(&self.tasks)
-            .map(|(task, prepared)| info(task, prepared.engine, prepared.blocking, history))
+            .map(|(task, prepared)| info(task, prepared.engine, prepared.blocking, &self.pools, history))
             .collect()
     }
 
-    /// The limits of this DAG on so many workers.
+    /// What holds for a run as a whole.
     #[must_use]
-    pub fn limits(&self, workers: u32) -> Limits {
-        let engines = self.engines.iter().map(|engine| engine.max_concurrent()).collect();
-        Limits { workers, processors: self.dag.processors, engines }
+    pub fn settings(&self, grace: Duration, seed: u64) -> Settings {
+        Settings { processors: self.dag.processors, timeout: self.dag.timeout, grace, seed }
+    }
+
+    /// Whether a task has a condition.
+    #[must_use]
+    pub fn has_conditions(&self) -> bool {
+        self.dag.tasks.iter().any(|task| task.when.is_some())
     }
 
     /// A task's engine.
@@ -306,6 +406,43 @@ impl Prepared {
     #[must_use]
     pub fn blocks(&self, task: TaskIdx) -> bool {
         self.tasks[task.get()].blocking
+    }
+
+    /// A task's condition, where it has one.
+    #[must_use]
+    pub fn condition(&self, task: TaskIdx) -> Option<&Arc<Condition>> {
+        self.task(task).when.as_ref().map(|when| &when.condition)
+    }
+
+    /// Whether a task's condition holds, and why that cannot be told where it cannot; `None` where it has
+    /// none. `states` gives what the condition looks at: the states and results of upstream tasks.
+    pub fn evaluate(
+        &self,
+        task: TaskIdx,
+        states: impl Fn(TaskIdx) -> (TaskState, Option<Value>),
+    ) -> Option<Result<bool, String>> {
+        let condition = self.condition(task)?;
+        let upstream;
+        let watched = match self.watched.get(&task) {
+            Some(named) => named,
+            None => {
+                upstream = conditions::upstream(&self.graph, task);
+                &upstream
+            }
+        };
+        let view = |&task: &TaskIdx| {
+            let (state, result) = states(task);
+            TaskView { task_id: self.graph.name(task), state, result }
+        };
+        // Without connections: a secret could get out by a message, or by what runs and what does not.
+        let params = params::effective(
+            &self.dag.params,
+            &self.task(task).params,
+            &self.overrides,
+            &Connections::new(),
+        );
+        let scope = Scope { tasks: watched.iter().map(view).collect(), params: &params };
+        Some(condition.evaluate(&scope).map_err(|message| self.masker.mask(&message).into_owned()))
     }
 
     /// The run's parameters of the command line.
@@ -351,6 +488,7 @@ impl Prepared {
             params,
             working_dir: self.working_dir.clone(),
             checkpoint: None,
+            resumed: false,
         })
     }
 }
@@ -362,22 +500,35 @@ impl Checked {
         let spare = u32::try_from(self.engines.len()).unwrap_or(u32::MAX);
         let one = |(task, prepared): (&Task, &Option<PreparedTask>)| {
             let (engine, blocking) = prepared.as_ref().map_or((spare, true), |p| (p.engine, p.blocking));
-            info(task, engine, blocking, history)
+            info(task, engine, blocking, &self.pools, history)
         };
         dag.tasks.iter().zip(&self.tasks).map(one).collect()
     }
 
-    /// As [`Prepared::limits`]; an engine that is missing has no limit.
+    /// The limits of an environment that runs nothing else; an engine that is missing has none.
     #[must_use]
-    pub fn limits(&self, dag: &Dag, workers: u32) -> Limits {
+    pub fn limits(&self, workers: u32) -> Limits {
         let engines = self.engines.iter().map(|engine| engine.max_concurrent()).chain([None]).collect();
-        Limits { workers, processors: dag.processors, engines }
+        Limits { workers, engines, pools: self.pools.iter().map(|pool| pool.slots).collect() }
     }
+}
+
+/// The pools that tasks name and that there are; the environment's win over the DAG's.
+fn pools(dag: &Dag, plugins: &Plugins) -> Vec<Pool> {
+    let mut names: Vec<&Arc<str>> = dag.tasks.iter().filter_map(|task| task.pool.as_ref()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let pool = |name: &Arc<str>| {
+        let shared = plugins.pools.get(&**name);
+        let slots = *shared.or_else(|| dag.pools.get(name))?;
+        Some(Pool { name: Arc::clone(name), slots, shared: shared.is_some() })
+    };
+    names.into_iter().filter_map(pool).collect()
 }
 
 /// The expected duration is the median of the task's past successful attempts, else what its author says,
 /// else the median of its engine, else one second.
-fn info(task: &Task, engine: u32, blocking: bool, history: &Durations) -> TaskInfo {
+fn info(task: &Task, engine: u32, blocking: bool, pools: &[Pool], history: &Durations) -> TaskInfo {
     let expected = history
         .by_task
         .get(&task.task_id)
@@ -392,8 +543,17 @@ fn info(task: &Task, engine: u32, blocking: bool, history: &Durations) -> TaskIn
         retries: task.retries,
         retry_delay: task.retry_delay,
         backoff: task.retry_backoff,
+        max_retry_delay: task.max_retry_delay.unwrap_or(MAX_RETRY_DELAY),
         timeout: task.timeout,
         engine,
+        pool: task
+            .pool
+            .as_ref()
+            .and_then(|pool| pools.iter().zip(0..).find(|(p, _)| p.name == *pool))
+            .map(|(_, n)| n),
         blocking,
+        conditional: task.when.is_some(),
+        teardown: task.teardown,
+        fails_run: !task.teardown || task.on_failure_fail_dagrun,
     }
 }

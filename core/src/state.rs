@@ -103,7 +103,9 @@ impl TaskState {
     pub fn transition(self, next: TaskState) -> Result<TaskState, IllegalTransition> {
         use TaskState as S;
         let allowed = match self {
-            S::None => matches!(next, S::Scheduled | S::Skipped | S::UpstreamFailed | S::Cancelled),
+            S::None => {
+                matches!(next, S::Scheduled | S::Skipped | S::Failed | S::UpstreamFailed | S::Cancelled)
+            }
             S::Scheduled => matches!(next, S::Waiting | S::Running | S::Cancelled),
             S::Waiting => matches!(next, S::Running | S::Cancelled),
             S::Running => matches!(next, S::Deferred | S::UpForRetry | S::Success | S::Failed | S::Cancelled),

@@ -30,6 +30,9 @@ pub struct Task {
     /// What an earlier call for this attempt stored before the scheduler stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
+    /// The attempt was begun before, by a scheduler that died: what it had started may still be there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
 }
 
 /// A script's text, with its placeholders filled in.
@@ -165,4 +168,25 @@ pub enum Severity {
     Warning,
     /// Good to know: estimated bytes, …
     Info,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_attempt_is_resumed_only_where_the_host_says_so() {
+        let mut json = json!({
+            "dag_id": "d", "run_id": "r", "task_id": "t", "attempt": 1, "idempotency_key": "k",
+            "script": {"text": "", "name": "inline"}, "params": {}, "working_dir": "/",
+        });
+        let task: Task = serde_json::from_value(json.clone()).unwrap();
+        assert!(!task.resumed);
+        assert_eq!(serde_json::to_value(&task).unwrap(), json, "older engines are told nothing new");
+        json["resumed"] = true.into();
+        let task: Task = serde_json::from_value(json.clone()).unwrap();
+        assert!(task.resumed);
+        assert_eq!(serde_json::to_value(&task).unwrap(), json);
+    }
 }

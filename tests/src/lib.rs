@@ -2,6 +2,9 @@
 //!
 //! It links nothing of oxidag: what is tested is what a user has.
 
+pub mod ledger;
+pub mod running;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -1,17 +1,21 @@
 //! `oxidag run --dry-run`: what would run, and what the engines find about it. Nothing runs and nothing is stored.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use oxidag_core::dry_run::{Examined, Finding, Severity};
 use oxidag_core::event::TaskIdx;
-use oxidag_core::plan;
 use oxidag_core::prepare::Prepared;
-use oxidag_core::store::Durations;
+use oxidag_core::runner::Start;
+use oxidag_core::store::{Durations, RunDetails};
 use serde::Serialize;
 
+use super::part;
+use crate::args::RunArgs;
 use crate::exit::Exit;
 use crate::format::{count, one_line};
 use crate::style::{Painted, Palette};
@@ -21,43 +25,58 @@ use crate::{output, settings};
 /// Fewer tasks are looked at without a word.
 const MANY: usize = 10;
 
-pub(super) fn dry_run(prepared: &Prepared, workers: u32, json: bool) -> anyhow::Result<Exit> {
-    let answer = Answer::new(prepared, order(prepared, workers)?, &examine_all(prepared, workers)?);
-    if json {
-        output::print_json(&answer).context("cannot print the answer")?;
-    } else {
-        tell(&answer)?;
+pub(super) fn dry_run(
+    prepared: &[Arc<Prepared>],
+    args: &RunArgs,
+    repeated: Option<&RunDetails>,
+) -> anyhow::Result<Exit> {
+    let workers = args.workers.count();
+    let mut answers = Vec::with_capacity(prepared.len());
+    for prepared in prepared {
+        let left_out = match part::start(prepared, &args.part, repeated)? {
+            Start::New { left_out, .. } => left_out,
+            Start::Resume(_) => Vec::new(),
+        };
+        let order = order(prepared, workers, &left_out)?;
+        let examined = examine_all(prepared, workers, &left_out)?;
+        answers.push(Answer::new(prepared, order, examined));
     }
-    Ok(if answer.errors == 0 { Exit::Success } else { Exit::Refused })
+    if args.json {
+        output::print_json(&answers).context("cannot print the answer")?;
+    } else {
+        tell(&answers)?;
+    }
+    let is_right = answers.iter().all(|answer| answer.errors == 0);
+    Ok(if is_right { Exit::Success } else { Exit::Refused })
 }
 
 /// The tasks in the order in which they would start, if each takes as long as is expected and succeeds.
-fn order(prepared: &Prepared, workers: u32) -> anyhow::Result<Vec<String>> {
+fn order(prepared: &Prepared, workers: u32, left_out: &[TaskIdx]) -> anyhow::Result<Vec<String>> {
     let history = match settings::existing_store()? {
         Some(store) => store.durations(&prepared.dag.dag_id)?,
         None => Durations::default(),
     };
-    let plan = plan::plan(&prepared.graph, prepared.infos(&history), prepared.limits(workers))
-        .context("a bug in the scheduler")?;
-    Ok(plan.tasks.into_iter().map(|task| task.task_id).collect())
+    prepared.order(&history, workers, left_out).context("a bug in the scheduler")
 }
 
-/// Has every task looked at, as many at once as there are workers; in the order of the DAG file.
-fn examine_all(prepared: &Prepared, workers: u32) -> anyhow::Result<Vec<Examined>> {
-    let tasks = prepared.dag.tasks.len();
-    let (next, bar) = (AtomicU32::new(0), progress(tasks));
+/// Has tasks looked at, as many at once as there are workers; in the order of the DAG file.
+fn examine_all(
+    prepared: &Prepared,
+    workers: u32,
+    left_out: &[TaskIdx],
+) -> anyhow::Result<Vec<(TaskIdx, Examined)>> {
+    let left_out: HashSet<TaskIdx> = left_out.iter().copied().collect();
+    let tasks: Vec<TaskIdx> = prepared.graph.tasks().filter(|task| !left_out.contains(task)).collect();
+    let (next, bar) = (AtomicUsize::new(0), progress(tasks.len()));
     let work = || {
         let mut examined = Vec::new();
-        loop {
-            let task = TaskIdx(next.fetch_add(1, Ordering::Relaxed));
-            if task.get() >= tasks {
-                return examined;
-            }
+        while let Some(&task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
             examined.push((task, prepared.dry_run(task)));
             bar.inc(1);
         }
+        examined
     };
-    let threads = (workers as usize).min(tasks);
+    let threads = (workers as usize).min(tasks.len());
     let examined = thread::scope(|scope| {
         let start = |_| thread::Builder::new().name("oxidag-dry-run".to_owned()).spawn_scoped(scope, work);
         let started = (0..threads).map(start).collect::<Result<Vec<_>, _>>()?;
@@ -68,7 +87,7 @@ fn examine_all(prepared: &Prepared, workers: u32) -> anyhow::Result<Vec<Examined
     let examined = examined.context("cannot start a thread")?.context("a task could not be looked at")?;
     let mut examined: Vec<(TaskIdx, Examined)> = examined.into_iter().flatten().collect();
     examined.sort_by_key(|(task, _)| *task);
-    Ok(examined.into_iter().map(|(_, examined)| examined).collect())
+    Ok(examined)
 }
 
 /// How many tasks have been looked at; nothing is drawn where standard error is no terminal.
@@ -83,7 +102,7 @@ fn progress(tasks: usize) -> ProgressBar {
     }
 }
 
-/// What `--json` prints.
+/// What `--json` prints of a DAG.
 #[derive(Debug, Serialize)]
 struct Answer {
     dag_id: String,
@@ -91,9 +110,9 @@ struct Answer {
     errors: usize,
     /// And warnings.
     warnings: usize,
-    /// The tasks as they would start.
+    /// The tasks as they would start; without those that run only where others do not succeed.
     order: Vec<String>,
-    /// The tasks as they stand in the DAG file.
+    /// The tasks as they stand in the DAG file, without those that are left out.
     tasks: Vec<Task>,
 }
 
@@ -106,14 +125,14 @@ struct Task {
 }
 
 impl Answer {
-    fn new(prepared: &Prepared, order: Vec<String>, examined: &[Examined]) -> Self {
-        let task = |(task, examined): (&oxidag_core::spec::Task, &Examined)| Task {
-            task_id: task.task_id.clone(),
-            engine: task.script.engine.to_string(),
-            script: examined.script.clone(),
-            findings: examined.findings.clone(),
+    fn new(prepared: &Prepared, order: Vec<String>, examined: Vec<(TaskIdx, Examined)>) -> Self {
+        let task = |(task, examined): (TaskIdx, Examined)| Task {
+            task_id: prepared.task(task).task_id.clone(),
+            engine: prepared.task(task).script.engine.to_string(),
+            script: examined.script,
+            findings: examined.findings,
         };
-        let tasks: Vec<Task> = prepared.dag.tasks.iter().zip(examined).map(task).collect();
+        let tasks: Vec<Task> = examined.into_iter().map(task).collect();
         let number = |severity| {
             tasks.iter().flat_map(|task| &task.findings).filter(|found| found.severity == severity).count()
         };
@@ -128,18 +147,22 @@ impl Answer {
 }
 
 /// Findings to standard error; what would run to standard output, unless something is wrong.
-fn tell(answer: &Answer) -> anyhow::Result<()> {
+fn tell(answers: &[Answer]) -> anyhow::Result<()> {
     let palette = Palette::stderr();
-    for task in &answer.tasks {
+    for task in answers.iter().flat_map(|answer| &answer.tasks) {
         task.findings.iter().for_each(|finding| output::remark(line(task, finding, palette)));
     }
-    if answer.errors > 0 {
+    let wrong: Vec<&Answer> = answers.iter().filter(|answer| answer.errors > 0).collect();
+    for answer in &wrong {
         let errors = count(answer.errors, "error");
         output::remark(format_args!("{}: {errors}; nothing ran", answer.dag_id));
+    }
+    if !wrong.is_empty() {
         return Ok(());
     }
-    let text = text(answer, output::terminal_width(), Palette::stdout());
-    output::print(&text).context("cannot print the answer")
+    let width = output::terminal_width();
+    let texts: Vec<String> = answers.iter().map(|answer| text(answer, width, Palette::stdout())).collect();
+    output::print(&texts.join("\n")).context("cannot print the answer")
 }
 
 /// `PLACE: SEVERITY: MESSAGE (task ID)`, as mistakes in files are told.
@@ -156,8 +179,7 @@ fn line(task: &Task, finding: &Finding, palette: Palette) -> String {
 }
 
 fn text(answer: &Answer, width: Option<usize>, palette: Palette) -> String {
-    let by_id: std::collections::HashMap<&str, &Task> =
-        answer.tasks.iter().map(|task| (task.task_id.as_str(), task)).collect();
+    let by_id: HashMap<&str, &Task> = answer.tasks.iter().map(|task| (task.task_id.as_str(), task)).collect();
     let mut table = Table::new(["", "TASK", "ENGINE", "SCRIPT"], 3);
     for (number, task) in answer.order.iter().filter_map(|id| by_id.get(id.as_str())).enumerate() {
         table.row([
@@ -167,16 +189,20 @@ fn text(answer: &Answer, width: Option<usize>, palette: Palette) -> String {
             Painted::plain(&task.script),
         ]);
     }
+    let table = table.render(palette, width);
+    let tasks = count(answer.order.len(), "task");
+    let mut text = format!("{} would run {tasks} in this order:\n{table}", palette.strong(&answer.dag_id));
+    let listed: HashSet<&str> = answer.order.iter().map(String::as_str).collect();
+    let others: Vec<&str> =
+        answer.tasks.iter().map(|task| task.task_id.as_str()).filter(|id| !listed.contains(id)).collect();
+    if !others.is_empty() {
+        text += &format!("only where others do not succeed: {}\n", others.join(", "));
+    }
     let found = match answer.warnings {
         0 => "no mistake was found".to_owned(),
         warnings => count(warnings, "warning"),
     };
-    let tasks = count(answer.tasks.len(), "task");
-    let table = table.render(palette, width);
-    format!(
-        "{} would run {tasks} in this order:\n{table}{found}; nothing ran\n",
-        palette.strong(&answer.dag_id)
-    )
+    text + &format!("{found}; nothing ran\n")
 }
 
 #[cfg(test)]
@@ -226,6 +252,19 @@ mod tests {
         scripts/a.sql:3:5: error: no such table; t (task `a`)
         scripts/a.sql:7: warning: slow (task `a`)
         inline: info: reads 3 GB (task `b`)
+        ");
+    }
+
+    #[test]
+    fn a_task_that_success_keeps_from_running_is_named_apart() {
+        let mut answer = answer();
+        answer.order.truncate(1);
+        insta::assert_snapshot!(text(&answer, None, Palette::PLAIN), @"
+        nightly would run 1 task in this order:
+           TASK  ENGINE  SCRIPT
+        1  b     sql     inline
+        only where others do not succeed: a
+        1 warning; nothing ran
         ");
     }
 

@@ -6,9 +6,12 @@ mod dry_run;
 mod engines;
 mod gantt;
 mod graph;
+mod launch;
 mod logs;
+mod part;
 mod plan;
 mod prune;
+mod resume;
 mod run;
 mod runs;
 mod schema;
@@ -21,7 +24,8 @@ use crate::exit::Exit;
 /// Does what was asked for. An error means that the request was refused.
 pub(crate) fn execute(command: Command) -> anyhow::Result<Exit> {
     match command {
-        Command::Run(args) => return run::run(args),
+        Command::Run(args) => return run::run(&args),
+        Command::Resume(args) => return resume::resume(&args),
         Command::Validate(args) => return validate::validate(&args),
         Command::Plan(args) => plan::plan(&args)?,
         Command::Graph(args) => graph::graph(&args)?,
@@ -32,7 +36,7 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<Exit> {
         }
         Command::Runs(RunsCommand::Gantt { run, svg }) => gantt::gantt(&run, svg.as_deref())?,
         Command::Runs(RunsCommand::Prune(args)) => prune::prune(&args)?,
-        Command::Runs(RunsCommand::Cancel { run }) => return cancel::cancel(&run),
+        Command::Runs(RunsCommand::Cancel { run, tasks }) => return cancel::cancel(&run, &tasks),
         Command::Engines(EnginesCommand::List { environment, json }) => engines::list(&environment, json)?,
         Command::Engines(EnginesCommand::Inspect { engine, environment, json }) => {
             engines::inspect(&engine, &environment, json)?;

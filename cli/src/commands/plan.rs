@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use oxidag_core::plan::{self, Plan};
-use oxidag_core::prepare;
+use oxidag_core::prepare::{self, Engines};
 use oxidag_core::spec::{self, Dag, Diagnostics};
 use oxidag_core::store::Durations;
 
@@ -15,18 +15,20 @@ use crate::{output, settings};
 pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<()> {
     let plugins = settings::plugins(&args.environment, Some(&args.dag))?;
     let (dag, source) = spec::load(&args.dag)?;
-    let checked = match prepare::check(&dag, source.path(), &plugins, &args.params.map()) {
-        Ok(checked) if checked.mistakes.is_empty() => checked,
-        Ok(checked) => return Err(Diagnostics::new(source, checked.mistakes).into()),
-        Err(cycles) => return Err(Diagnostics::new(source, cycles).into()),
-    };
+    let checked =
+        match prepare::check(&dag, source.path(), &plugins, &mut Engines::default(), &args.params.map()) {
+            Ok(checked) if checked.mistakes.is_empty() => checked,
+            Ok(checked) => return Err(Diagnostics::new(source, checked.mistakes).into()),
+            Err(cycles) => return Err(Diagnostics::new(source, cycles).into()),
+        };
     let history = match settings::existing_store()? {
         Some(store) => store.durations(&dag.dag_id)?,
         None => Durations::default(),
     };
     let workers = args.workers.count();
-    let plan = plan::plan(&checked.graph, checked.infos(&dag, &history), checked.limits(&dag, workers))
-        .context("a bug in the scheduler")?;
+    let plan =
+        plan::plan(&checked.graph, checked.infos(&dag, &history), checked.limits(workers), dag.processors)
+            .context("a bug in the scheduler")?;
     let printed = if args.json {
         output::print_json(&plan)
     } else {

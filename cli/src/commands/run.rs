@@ -1,59 +1,88 @@
 //! `oxidag run`.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use anyhow::Context as _;
-use oxidag_core::prepare::{self, Prepared};
-use oxidag_core::runner::{self, Mailbox, RunRequest};
+use anyhow::{bail, ensure};
+use oxidag_core::prepare::{self, Engines};
 use oxidag_core::spec;
-use oxidag_core::store::Store;
+use oxidag_core::store::{RunDetails, RunFilter, Store};
 
-use super::dry_run;
+use super::launch::{Manner, Planned, launch};
+use super::{dry_run, part, resume, runs};
 use crate::args::RunArgs;
 use crate::exit::Exit;
-use crate::report::{self, Forecast, Watched};
-use crate::{settings, signals};
+use crate::settings;
 
-pub(super) fn run(args: RunArgs) -> anyhow::Result<Exit> {
-    let plugins = settings::plugins(&args.environment, Some(&args.dag))?;
-    let (dag, source) = spec::load(&args.dag)?;
-    let prepared = Arc::new(prepare::prepare(dag, source, &plugins, args.params.map())?);
-    if args.dry_run {
-        return dry_run::dry_run(&prepared, args.workers.count(), args.json);
+pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+    let repeated = args.part.failed.as_deref().map(runs::find).transpose()?.map(|(_, run)| run);
+    let dags = dags(args, repeated.as_ref())?;
+    let plugins = settings::plugins(&args.environment, dags.first().map(PathBuf::as_path))?;
+    let mut engines = Engines::default();
+    let mut overrides = args.params.map();
+    if let Some(run) = &repeated {
+        for (name, value) in run.params.as_object().into_iter().flatten() {
+            overrides.entry(name.clone()).or_insert_with(|| value.clone());
+        }
     }
-    let home = settings::home();
-    let store = Store::open(&home)?;
-    let run = Watched {
-        run_id: args.run_id.unwrap_or_else(|| new_run_id(SystemTime::now())),
-        dag_id: prepared.dag.dag_id.clone(),
-        graph: Arc::clone(&prepared.graph),
-        home,
+    let mut prepared = Vec::new();
+    for path in &dags {
+        let (dag, source) = spec::load(path)?;
+        prepared.push(Arc::new(prepare::prepare(dag, source, &plugins, &mut engines, overrides.clone())?));
+    }
+    if args.dry_run {
+        return dry_run::dry_run(&prepared, args, repeated.as_ref());
+    }
+    let store = Store::open(&settings::home())?;
+    let mut planned = Vec::new();
+    for prepared in prepared {
+        if args.resume
+            && let Some(run_id) = interrupted(&store, &prepared.dag.dag_id)?
+        {
+            drop(store);
+            return resume::latest(&run_id, args);
+        }
+        let start = part::start(&prepared, &args.part, repeated.as_ref())?;
+        let run_id = args.run_id.clone().unwrap_or_else(|| new_run_id(SystemTime::now()));
+        planned.push(Planned { prepared, run_id, start });
+    }
+    let manner = Manner {
+        environment: args.environment.env.as_deref(),
         workers: args.workers.count(),
+        format: args.format,
     };
-    let mailbox = Mailbox::new();
-    let reporting = report::start(run.clone(), args.format, || forecast(&store, &prepared, run.workers));
-    signals::listen(mailbox.controller(), reporting.in_flight, reporting.notify)
-        .context("cannot listen to signals")?;
-    let end = runner::run(
-        prepared,
-        RunRequest {
-            store: &store,
-            home: run.home,
-            run_id: run.run_id,
-            environment: args.environment.env.as_deref(),
-            workers: run.workers,
-            mailbox,
-            reporter: reporting.reporter,
-        },
-    )?;
-    Ok(end.state.into())
+    launch(&store, planned, &manner)
 }
 
-/// What past runs took. Where that cannot be read, there is no forecast; the run itself says why.
-fn forecast(store: &Store, prepared: &Prepared, workers: u32) -> Option<Forecast> {
-    let history = store.durations(&prepared.dag.dag_id).ok()?;
-    Forecast::new(prepared, &history, workers)
+/// The DAG files that are meant.
+fn dags(args: &RunArgs, repeated: Option<&RunDetails>) -> anyhow::Result<Vec<PathBuf>> {
+    if args.dags.len() > 1 {
+        ensure!(args.part.is_whole(), "--only, --from and --failed are for one DAG; name one");
+        ensure!(args.run_id.is_none(), "--run-id is for one DAG; name one");
+        ensure!(!args.resume, "--resume is for one DAG; name one");
+    }
+    match repeated {
+        Some(run) if args.dags.is_empty() => {
+            let path = Path::new(&run.dag_path);
+            if !path.exists() {
+                bail!(
+                    "the DAG file of the run {}, {}, is not there any more; name one",
+                    run.head.run_id,
+                    path.display()
+                );
+            }
+            Ok(vec![path.to_owned()])
+        }
+        _ => Ok(args.dags.clone()),
+    }
+}
+
+/// The DAG's newest run, if its process died before it had ended.
+fn interrupted(store: &Store, dag_id: &str) -> anyhow::Result<Option<String>> {
+    let newest = RunFilter { dag_id: Some(dag_id.to_owned()), limit: 1, ..RunFilter::default() };
+    let newest = store.list_runs(&newest)?.into_iter().next();
+    Ok(newest.filter(|head| head.interrupted).map(|head| head.run_id))
 }
 
 /// The time and four random characters: sorts as time does, and can be read aloud.

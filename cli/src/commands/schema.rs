@@ -48,6 +48,7 @@ mod tests {
             format!("[engines.a]\npath = 'x'\nsha256 = '{hash}'"),
             "[connections.A]\nb = 'text'\nc = {file = 'f'}\nd = {env = 'E'}".to_owned(),
             "[locations.local]\nroot = 'scripts'".to_owned(),
+            "[pools]\nwarehouse = 4\n'a.b-c' = 4294967295".to_owned(),
         ];
         for text in right {
             assert_eq!(accepted(&text), (true, true), "{text}");
@@ -64,6 +65,10 @@ mod tests {
             "[connections.A]\nb = 1",
             "[connections.A]\nb = {url = 'x'}",
             "[locations.local]",
+            "[pools]\na = 0",
+            "[pools]\na = 'many'",
+            "[pools]\n'a b' = 1",
+            "[pools]\n'..' = 1",
             "[locations.moon]\nroot = 'x'",
         ];
         for text in wrong {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use oxidag_core::plugins::Plugins;
-use oxidag_core::prepare;
+use oxidag_core::prepare::{self, Engines};
 use oxidag_core::spec::{self, Dag, Diagnostic, Diagnostics, SourceFile, SpecError};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -48,7 +48,7 @@ struct Valid {
 
 fn check(path: &Path, plugins: &Plugins, params: &Map<String, Value>) -> Result<Valid, SpecError> {
     let (dag, source) = spec::load(path)?;
-    match prepare::check(&dag, source.path(), plugins, params) {
+    match prepare::check(&dag, source.path(), plugins, &mut Engines::default(), params) {
         Ok(checked) if checked.mistakes.is_empty() => Ok(Valid { dag, source, missing: checked.missing }),
         Ok(checked) => Err(Diagnostics::new(source, checked.mistakes).into()),
         Err(cycles) => Err(Diagnostics::new(source, cycles).into()),

@@ -10,7 +10,7 @@ use oxidag_core::runner::Reporter;
 
 use crate::output;
 
-/// How many tasks engines have.
+/// How many tasks engines have, of all runs together.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InFlight(Arc<AtomicUsize>);
 
@@ -51,10 +51,10 @@ impl Reporter for Counting {
 
     fn event(&mut self, event: &Event) -> io::Result<()> {
         if let EventKind::TaskState { task, state, .. } = event.kind {
-            let changed =
-                if state.is_in_flight() { self.tasks.insert(task) } else { self.tasks.remove(&task) };
-            if changed {
-                self.count.0.store(self.tasks.len(), Ordering::Relaxed);
+            if state.is_in_flight() {
+                self.count.0.fetch_add(usize::from(self.tasks.insert(task)), Ordering::Relaxed);
+            } else {
+                self.count.0.fetch_sub(usize::from(self.tasks.remove(&task)), Ordering::Relaxed);
             }
         }
         self.tell(|inner| inner.event(event));

@@ -88,7 +88,7 @@ pub(super) mod tests {
     #[test]
     fn the_longest_way_counts_where_there_are_workers_enough() {
         let mut forecast = forecast([1.0, 2.0, 8.0, 1.0], 4);
-        let mut record = Record::new(4);
+        let mut record = Record::new(&[TaskState::None; 4]);
         assert!((remaining(&mut forecast, &record, 0) - 10.0).abs() < 1e-9);
         let events = [
             run(0, RunState::Running),
@@ -106,6 +106,6 @@ pub(super) mod tests {
     #[test]
     fn the_work_counts_where_there_are_few_workers() {
         let mut forecast = forecast([1.0, 2.0, 8.0, 1.0], 1);
-        assert!((remaining(&mut forecast, &Record::new(4), 0) - 12.0).abs() < 1e-9);
+        assert!((remaining(&mut forecast, &Record::new(&[TaskState::None; 4]), 0) - 12.0).abs() < 1e-9);
     }
 }

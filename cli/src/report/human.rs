@@ -22,7 +22,7 @@ pub(super) struct Human<W> {
 
 impl<W: Write> Human<W> {
     pub(super) fn new(run: Watched, out: W, palette: Palette) -> Self {
-        let record = Record::new(run.graph.len());
+        let record = Record::new(&run.begun);
         Self { run, record, out, palette }
     }
 
@@ -34,7 +34,7 @@ impl<W: Write> Human<W> {
         detail: impl Display,
     ) -> io::Result<()> {
         let at = duration(between(self.record.started_at, now));
-        let (name, palette) = (self.run.name(task), self.palette);
+        let (name, palette) = (self.run.full_name(task), self.palette);
         writeln!(self.out, "{:>7}  {:<15}  {name}{detail}", palette.faint(at), palette.task(state, state))
     }
 }

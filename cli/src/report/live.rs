@@ -65,7 +65,7 @@ impl Live {
         if let Ok(style) = ProgressStyle::with_template("{msg}") {
             bar.set_style(style);
         }
-        let record = Arc::new(Mutex::new(Record::new(run.graph.len())));
+        let record = Arc::new(Mutex::new(Record::new(&run.begun)));
         let mut frame = Frame { run: run.clone(), forecast, palette };
         let ticker = Ticker::start({
             let (bar, record) = (bar.clone(), Arc::clone(&record));
@@ -244,7 +244,7 @@ mod tests {
     use oxidag_core::state::RunState;
 
     fn record(events: &[Event]) -> Record {
-        let mut record = Record::new(4);
+        let mut record = Record::new(&[TaskState::None; 4]);
         events.iter().for_each(|event| drop(record.note(event)));
         record
     }

@@ -12,20 +12,21 @@ mod record;
 mod screen;
 mod summary;
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use oxidag_core::event::TaskIdx;
 use oxidag_core::graph::Graph;
 use oxidag_core::runner::Reporter;
+use oxidag_core::state::TaskState;
 
 use counting::Counting;
 pub(crate) use counting::InFlight;
 pub(crate) use eta::Forecast;
 
 use crate::args::Format;
-use crate::output;
+use crate::output::{self, WholeLines};
 use crate::signals::Notify;
 use crate::style::Palette;
 
@@ -38,42 +39,53 @@ pub(crate) struct Watched {
     /// `OXIDAG_HOME`, where the logs are.
     pub(crate) home: PathBuf,
     pub(crate) workers: u32,
+    /// Each task's state at the beginning, which is another than `none` where a run goes on.
+    pub(crate) begun: Vec<TaskState>,
+    /// Whether other runs are told of beside it.
+    pub(crate) among_others: bool,
 }
 
 impl Watched {
     fn name(&self, task: TaskIdx) -> &str {
         self.graph.name(task)
     }
+
+    /// The task's name, with the DAG's where others run beside it.
+    fn full_name(&self, task: TaskIdx) -> String {
+        let dag = if self.among_others { format!("{}/", self.dag_id) } else { String::new() };
+        dag + self.name(task)
+    }
 }
 
-/// A reporter, and what signals need from it.
+/// A reporter, and how it is told something that is no event.
 pub(crate) struct Reporting {
     pub(crate) reporter: Box<dyn Reporter>,
-    pub(crate) in_flight: InFlight,
     pub(crate) notify: Notify,
 }
 
 /// The reporter for a format. `forecast` is asked for where somebody sees it.
-pub(crate) fn start(run: Watched, format: Format, forecast: impl FnOnce() -> Option<Forecast>) -> Reporting {
+pub(crate) fn start(
+    run: Watched,
+    format: Format,
+    in_flight: &InFlight,
+    forecast: impl FnOnce() -> Option<Forecast>,
+) -> Reporting {
     let to_stderr: Notify = Box::new(|text| output::remark(text));
     let (reporter, notify): (Box<dyn Reporter>, Notify) = match format {
-        Format::Human if on_terminal() => {
+        // A screen has room for one run.
+        Format::Human if on_terminal() && !run.among_others => {
             let screen = live::Live::start(run, forecast());
             let notify = screen.notify();
             (Box::new(screen), notify)
         }
-        Format::Human => (Box::new(human::Human::new(run, buffered(), Palette::stdout())), to_stderr),
-        Format::Json => (Box::new(json::Json::new(run, buffered())), to_stderr),
+        Format::Human => {
+            (Box::new(human::Human::new(run, WholeLines::stdout(), Palette::stdout())), to_stderr)
+        }
+        Format::Json => (Box::new(json::Json::new(run, WholeLines::stdout())), to_stderr),
         Format::Quiet => (Box::new(quiet::Quiet::new(run, io::stderr())), to_stderr),
     };
-    let in_flight = InFlight::default();
     let reporter = Box::new(Counting::new(reporter, in_flight.clone()));
-    Reporting { reporter, in_flight, notify }
-}
-
-/// Standard output, written in large pieces: whoever writes to it flushes it when nothing more is known.
-fn buffered() -> impl Write + Send {
-    io::BufWriter::with_capacity(64 * 1024, io::stdout())
+    Reporting { reporter, notify }
 }
 
 /// Whether there are terminals that can redraw.

@@ -29,9 +29,13 @@ impl<W: Write + Send> Reporter for Quiet<W> {
                 let error = end.as_ref().and_then(|end| end.error.as_ref());
                 let why =
                     error.map_or_else(|| "no reason was given".to_owned(), |error| one_line(&error.message));
-                writeln!(self.out, "error: task {} failed in attempt {attempt}: {why}", self.run.name(*task))
+                writeln!(
+                    self.out,
+                    "error: task {} failed in attempt {attempt}: {why}",
+                    self.run.full_name(*task)
+                )
             }
-            EventKind::RunState { error: Some(error), .. } => {
+            EventKind::RunState { state: RunState::Failed, error: Some(error) } => {
                 writeln!(self.out, "error: the run {run_id} could not go on: {}", one_line(&error.message))
             }
             EventKind::RunState { state: RunState::Cancelled, .. } => {

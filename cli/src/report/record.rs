@@ -62,12 +62,12 @@ pub(super) enum News {
 }
 
 impl Record {
-    /// Nothing has happened yet to so many tasks.
-    pub(super) fn new(tasks: usize) -> Self {
+    /// These states are what the run begins with.
+    pub(super) fn new(states: &[TaskState]) -> Self {
         let mut counts = [0; TaskState::ALL.len()];
-        counts[TaskState::None as usize] = tasks;
+        states.iter().for_each(|&state| counts[state as usize] += 1);
         Self {
-            states: vec![TaskState::None; tasks],
+            states: states.to_vec(),
             in_flight: BTreeMap::new(),
             failures: Vec::new(),
             started_at: Timestamp::default(),
@@ -88,7 +88,9 @@ impl Record {
     /// Takes note of an event; what people should hear of it.
     pub(super) fn note(&mut self, event: &Event) -> Option<News> {
         match &event.kind {
-            EventKind::RunState { state: RunState::Running, .. } => {
+            // It goes on until everything has stopped; its end says why.
+            EventKind::RunState { state: RunState::Running, error: Some(_) } => None,
+            EventKind::RunState { state: RunState::Running, error: None } => {
                 self.started_at = event.ts;
                 Some(News::Began)
             }
@@ -174,6 +176,8 @@ pub(super) mod tests {
             dag_id: dag.dag_id,
             home: "home".into(),
             workers: 2,
+            begun: vec![TaskState::None; 4],
+            among_others: false,
         }
     }
 
@@ -244,7 +248,7 @@ pub(super) mod tests {
 
     #[test]
     fn counts_follow_the_tasks() {
-        let mut record = Record::new(4);
+        let mut record = Record::new(&[TaskState::None; 4]);
         let events = events();
         let (before, after) = events.split_at(14);
         before.iter().for_each(|event| drop(record.note(event)));
@@ -260,7 +264,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_failed_task_is_kept_with_its_last_attempt() {
-        let mut record = Record::new(4);
+        let mut record = Record::new(&[TaskState::None; 4]);
         events().iter().for_each(|event| drop(record.note(event)));
         let [failed] = record.failures.as_slice() else { panic!("{:?}", record.failures) };
         assert_eq!((failed.task, failed.attempt, failed.took), (TaskIdx(2), 2, Duration::from_millis(250)));

@@ -114,7 +114,7 @@ mod tests {
 
     fn summary(home: &Path) -> String {
         let run = Watched { home: home.to_owned(), ..watched() };
-        let mut record = Record::new(4);
+        let mut record = Record::new(&[TaskState::None; 4]);
         events().iter().for_each(|event| drop(record.note(event)));
         let mut out = Vec::new();
         write(&mut out, &run, &record, (RunState::Failed, None), at(4000), Palette::PLAIN).unwrap();

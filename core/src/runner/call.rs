@@ -15,36 +15,30 @@ use serde_json::Value;
 
 use super::clock::Clock;
 use super::message::Message;
+use super::turn::Line;
 use super::{lock, workers};
 use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx};
 use crate::logs::LogFile;
 use crate::secrets::Masker;
 
-/// What all calls of a run share.
+/// How the turns are told what happened.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct Post {
     messages: Sender<Message>,
     /// What workers tell before they take a turn themselves: nobody needs to be woken for it.
-    pub(super) posted: (Sender<Message>, Receiver<Message>),
-    /// For log lines, where somebody wants to see them.
-    lines: Option<Sender<Event>>,
-    pub(super) masker: Masker,
-    pub(super) clock: Clock,
+    posted: (Sender<Message>, Receiver<Message>),
+    /// For log lines.
+    lines: Sender<Line>,
 }
 
-impl Shared {
-    pub(super) fn new(
-        messages: Sender<Message>,
-        lines: Option<Sender<Event>>,
-        masker: Masker,
-        clock: Clock,
-    ) -> Self {
-        Self { messages, posted: unbounded(), lines, masker, clock }
+impl Post {
+    pub(super) fn new(messages: Sender<Message>, lines: Sender<Line>) -> Self {
+        Self { messages, posted: unbounded(), lines }
     }
 
     /// Tells the loop.
     pub(super) fn send(&self, message: Message) {
-        // It is gone once the run has ended; then nobody waits for an abandoned attempt.
+        // It is gone once the runs have ended; then nobody waits for an abandoned attempt.
         let _ = self.messages.send(message);
     }
 
@@ -53,6 +47,22 @@ impl Shared {
         // Its receiver is here.
         let _ = self.posted.0.send(message);
     }
+
+    /// What was posted since.
+    pub(super) fn posted(&self) -> impl Iterator<Item = Message> {
+        self.posted.1.try_iter()
+    }
+}
+
+/// What all calls of a run share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) run: u32,
+    pub(super) post: Arc<Post>,
+    /// Whether somebody wants to see the lines of logs.
+    pub(super) shows_lines: bool,
+    pub(super) masker: Masker,
+    pub(super) clock: Clock,
 }
 
 /// One attempt of one task in its engine.
@@ -141,7 +151,7 @@ impl Call {
         self.end(End::Error(Error::new(ErrorKind::Invalid, message)));
     }
 
-    fn end(&self, end: End) {
+    pub(super) fn end(&self, end: End) {
         if self.ended.swap(true, Ordering::AcqRel) {
             self.write("warn", "the engine ended this attempt a second time; the first end counts");
             return;
@@ -152,8 +162,10 @@ impl Call {
         if let Some(failure) = &end.error {
             self.write("error", &failure.message);
         }
-        let message = Message::Ended { task: self.task, attempt: self.attempt, end: Arc::new(end) };
-        if workers::takes_next_turn(self) { self.shared.post(message) } else { self.shared.send(message) }
+        let (run, task, attempt) = (self.shared.run, self.task, self.attempt);
+        let message = Message::Ended { run, task, attempt, end: Arc::new(end) };
+        let post = &self.shared.post;
+        if workers::takes_next_turn(self) { post.post(message) } else { post.send(message) }
     }
 
     fn attempt_end(&self, end: End) -> AttemptEnd {
@@ -196,18 +208,22 @@ impl Call {
 
     fn log(&self, level: &'static str, text: &str) {
         self.write(level, text);
-        let Some(lines) = &self.shared.lines else { return };
+        if !self.shared.shows_lines {
+            return;
+        }
         for line in self.shared.masker.mask(text).lines() {
             let kind = EventKind::Log { task: self.task, attempt: self.attempt, level, line: line.into() };
             // Waits where the terminal is slower than the engine. A run that has ended looks at no line.
-            let _ = lines.send(Event { ts: self.shared.clock.now(), kind });
+            let event = Event { ts: self.shared.clock.now(), kind };
+            let _ = self.shared.post.lines.send((self.shared.run, event));
         }
     }
 
     fn write(&self, level: &str, text: &str) {
         let now = self.shared.clock.now();
         if let Err(error) = lock(&self.log).write(now, level, text, &self.shared.masker) {
-            self.shared.send(Message::LogFailed(error.to_string()));
+            let (run, message) = (self.shared.run, error.to_string());
+            self.shared.post.send(Message::LogFailed { run, message });
         }
     }
 
@@ -229,7 +245,8 @@ impl Call {
             serde_json::from_str(text).map_err(|e| format!("the checkpoint is not JSON: {e}"))?;
         self.shared.masker.mask_json(&mut checkpoint);
         let (stored, answer) = bounded(1);
-        self.shared.send(Message::Checkpoint { task: self.task, attempt: self.attempt, checkpoint, stored });
+        let (run, task, attempt) = (self.shared.run, self.task, self.attempt);
+        self.shared.post.send(Message::Checkpoint { run, task, attempt, checkpoint, stored });
         answer.recv().unwrap_or_else(|_| Err("the run has ended".to_owned()))
     }
 
@@ -239,7 +256,7 @@ impl Call {
         let kind = EventKind::Progress { task: self.task, attempt: self.attempt, fraction, message };
         // However often an engine tells it, at most one message is under way.
         if lock(&self.progress).replace(kind).is_none() {
-            self.shared.send(Message::Progress(self.task));
+            self.shared.post.send(Message::Progress { run: self.shared.run, task: self.task });
         }
     }
 }

@@ -6,19 +6,26 @@ use crate::event::Timestamp;
 
 /// Tells the time; never goes back, whatever happens to the system's clock.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
-    start: Timestamp,
-    started: Instant,
+pub(super) enum Clock {
+    /// The system's.
+    System { start: Timestamp, started: Instant },
+    /// A test's.
+    #[cfg(test)]
+    Manual(&'static std::sync::atomic::AtomicI64),
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { start: Timestamp(0).after(since_epoch), started: Instant::now() }
+        Self::System { start: Timestamp(0).after(since_epoch), started: Instant::now() }
     }
 
     pub(super) fn now(&self) -> Timestamp {
-        self.start.after(self.started.elapsed())
+        match self {
+            Self::System { start, started } => start.after(started.elapsed()),
+            #[cfg(test)]
+            Self::Manual(now) => Timestamp(now.load(std::sync::atomic::Ordering::Relaxed)),
+        }
     }
 
     /// How long it is until then.

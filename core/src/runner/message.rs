@@ -11,41 +11,65 @@ use crate::event::{AttemptEnd, TaskIdx};
 #[derive(Debug)]
 pub(super) enum Message {
     /// An attempt ended.
-    Ended { task: TaskIdx, attempt: u32, end: Arc<AttemptEnd> },
+    Ended { run: u32, task: TaskIdx, attempt: u32, end: Arc<AttemptEnd> },
     /// An attempt goes on without a thread of the host.
-    Deferred { task: TaskIdx, attempt: u32 },
+    Deferred { run: u32, task: TaskIdx, attempt: u32 },
     /// An engine waits until this is stored.
-    Checkpoint { task: TaskIdx, attempt: u32, checkpoint: Value, stored: Sender<Result<(), String>> },
+    Checkpoint {
+        run: u32,
+        task: TaskIdx,
+        attempt: u32,
+        checkpoint: Value,
+        stored: Sender<Result<(), String>>,
+    },
     /// A task's call has progress to tell.
-    Progress(TaskIdx),
-    /// Nothing but that the loop is to take a turn: the run has ended, or something is due earlier than it knows.
-    Wake,
+    Progress { run: u32, task: TaskIdx },
     /// A task's log cannot be written: the run cannot go on.
-    LogFailed(String),
-    /// The run is to stop.
-    Cancel,
-    /// The run is to stop now, whatever is still running.
-    Kill,
+    LogFailed { run: u32, message: String },
+    /// What every run is to take.
+    All(Request),
+    /// Nothing but that the loop is to take a turn: all runs have ended, or something is due earlier than it knows.
+    Wake,
 }
 
-/// Asks a run to stop, from any thread.
+/// What a run can be asked for from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Request {
+    /// To stop.
+    Cancel,
+    /// To stop now, whatever is still running.
+    Kill,
+    /// To look what other processes have left in the store.
+    Look,
+}
+
+/// Asks all runs of a process to stop, from any thread.
 #[derive(Debug, Clone)]
 pub struct Controller(Sender<Message>);
 
 impl Controller {
     /// Asks everything that runs to stop, and waits for it.
     pub fn cancel(&self) {
-        // A run that has ended has nothing left to stop.
-        let _ = self.0.send(Message::Cancel);
+        self.ask(Request::Cancel);
     }
 
-    /// Ends the run at once: what still runs is abandoned.
+    /// Ends the runs at once: what still runs is abandoned.
     pub fn kill(&self) {
-        let _ = self.0.send(Message::Kill);
+        self.ask(Request::Kill);
+    }
+
+    /// Looks what other processes ask for: see [`crate::store::Store::ask_to_cancel`].
+    pub fn look(&self) {
+        self.ask(Request::Look);
+    }
+
+    fn ask(&self, request: Request) {
+        // A run that has ended has nothing left to stop.
+        let _ = self.0.send(Message::All(request));
     }
 }
 
-/// Where the messages for one run arrive.
+/// Where the messages for the runs of one process arrive.
 #[derive(Debug)]
 pub struct Mailbox {
     pub(super) sender: Sender<Message>,
@@ -60,7 +84,7 @@ impl Mailbox {
         Self { sender, receiver }
     }
 
-    /// A handle for whoever may stop the run.
+    /// A handle for whoever may stop the runs.
     #[must_use]
     pub fn controller(&self) -> Controller {
         Controller(self.sender.clone())

@@ -1,4 +1,4 @@
-//! The runner: one turn at a time owns the run. Only a turn starts and stops attempts, and only a turn emits
+//! The runner: one turn at a time owns the runs. Only a turn starts and stops attempts, and only a turn emits
 //! events, each of which is stored before anyone else sees it.
 //!
 //! What to do is decided by [`crate::scheduler`]; here it is carried out. A worker that has ended an attempt
@@ -7,32 +7,40 @@
 
 mod call;
 mod clock;
+mod demand;
 mod message;
+#[cfg(test)]
+mod model;
 mod report;
 mod request;
+mod resumed;
+mod run;
 mod turn;
 mod workers;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded, never, select};
+use crossbeam_channel::{Receiver, bounded, select};
+use sha2::{Digest, Sha256};
 
-use call::Shared;
+use call::{Post, Shared};
 use clock::Clock;
+use demand::Demand;
 use message::Message;
 pub use message::{Controller, Mailbox};
 pub use report::Reporter;
 use report::Reports;
 use request::begin;
-pub use request::{RunEnd, RunError, RunRequest};
-use turn::{Rest, Run};
+pub use request::{RunEnd, RunError, RunRequest, Session, Start};
+pub use resumed::{OtherTasks, Resumed};
+use run::Run;
+use turn::{Line, Rest, Runs};
 use workers::{RunInfo, Workers};
 
-use crate::event::Event;
-use crate::logs::{LogFile, RunLogs};
+use crate::logs::RunLogs;
 use crate::prepare::Prepared;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Places, Scheduler};
 
 /// How long an attempt that is asked to stop has for it; longer than engines give their own processes.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -46,71 +54,106 @@ const BEHIND: Duration = Duration::from_millis(10);
 /// Messages that one turn takes at most, so that what they start does not wait for them all.
 const BATCH: usize = 512;
 
-/// Runs a DAG to its end.
+/// Runs DAGs to their ends, all on the same workers; tells how each ended, in the order of the requests.
 ///
 /// # Errors
 ///
-/// When the run could not begin. Once it has, whatever happens is its [`RunEnd`].
-pub fn run(prepared: Arc<Prepared>, request: RunRequest<'_>) -> Result<RunEnd, RunError> {
+/// When a run could not begin. Once all have, whatever happens is in their [`RunEnd`]s.
+pub fn run(session: Session<'_>, requests: Vec<RunRequest>) -> Result<Vec<RunEnd>, RunError> {
     let clock = Clock::new();
-    let started_at = clock.now();
-    let history = request.store.durations(&prepared.dag.dag_id)?;
     let (lines_in, lines) = bounded(LINES);
-    let wants_logs = request.reporter.wants_logs();
-    let lines = if wants_logs { lines } else { never() };
-    let messages = request.mailbox.receiver.clone();
-    let sender = request.mailbox.sender.clone();
-    let shared = Shared::new(sender, wants_logs.then_some(lines_in), prepared.masker.clone(), clock);
-    let shared = Arc::new(shared);
-    let info = RunInfo { prepared: Arc::clone(&prepared), run_id: request.run_id.clone(), started_at };
-    let logs = RunLogs::new(&request.home, &prepared.dag.dag_id, &request.run_id);
-    let limits = prepared.limits(request.workers);
-    let scheduler = Scheduler::new(Arc::clone(&prepared.graph), prepared.infos(&history), limits, GRACE);
-    let run = Arc::new_cyclic(|run: &Weak<Mutex<Run>>| {
-        let workers = Workers::new(info, Arc::clone(&shared), Weak::clone(run));
-        let run_log = LogFile::new(logs.run());
-        Mutex::new(Run::new(Arc::clone(&prepared), scheduler, workers, shared, lines.clone(), logs, run_log))
+    let messages = session.mailbox.receiver.clone();
+    let post = Arc::new(Post::new(session.mailbox.sender.clone(), lines_in));
+    let prepared: Vec<&Prepared> = requests.iter().map(|request| &*request.prepared).collect();
+    let demand = Demand::new(&prepared, session.workers);
+    let runs = Arc::new_cyclic(|runs: &Weak<Mutex<Runs>>| {
+        let workers = Workers::new(Arc::clone(&post), Weak::clone(runs));
+        let places = Places::new(demand.limits.clone());
+        Mutex::new(Runs::new(places, workers, Arc::clone(&post), lines.clone()))
     });
-    lock(&run).workers.start(request.workers).map_err(RunError::Thread)?;
-    lock(&run).journal = Some(begin(&prepared, &request, started_at)?);
-    lock(&run).reports = Some(Reports::start(request.reporter));
-    Ok(Loop { run, messages, lines, clock }.run(&request.run_id))
+    lock(&runs).workers.start(session.workers, &prepared).map_err(RunError::Thread)?;
+    let mut begun = Vec::new();
+    for (request, index) in requests.into_iter().zip(0..) {
+        begun.push(one(&session, request, &demand, index, &post, clock)?);
+    }
+    for (run, start) in begun {
+        let mut runs = lock(&runs);
+        runs.runs.push(run);
+        if let Some(run) = runs.runs.last_mut() {
+            run.begin(start);
+        }
+    }
+    Ok(Loop { runs, messages, lines, clock }.run())
+}
+
+/// One run, which has not begun yet.
+fn one(
+    session: &Session<'_>,
+    request: RunRequest,
+    demand: &Demand,
+    index: u32,
+    post: &Arc<Post>,
+    clock: Clock,
+) -> Result<(Run, Start), RunError> {
+    let prepared = &request.prepared;
+    let started_at = request.start.started_at(clock.now());
+    let history = session.store.durations(&prepared.dag.dag_id)?;
+    let shared = Arc::new(Shared {
+        run: index,
+        post: Arc::clone(post),
+        shows_lines: request.reporter.wants_logs(),
+        masker: prepared.masker.clone(),
+        clock,
+    });
+    let infos = demand.infos(index as usize, prepared.infos(&history));
+    let settings = prepared.settings(GRACE, seed(&request.run_id));
+    let scheduler = Scheduler::new(Arc::clone(&prepared.graph), infos, settings);
+    let logs = RunLogs::new(&session.home, &prepared.dag.dag_id, &request.run_id);
+    let journal = begin(session, &request, started_at)?;
+    let RunRequest { prepared, run_id, reporter, start } = request;
+    let info = Arc::new(RunInfo { index, prepared, run_id, started_at });
+    Ok((Run::new(info, scheduler, journal, Reports::start(reporter), shared, logs), start))
+}
+
+/// Differs from run to run.
+fn seed(run_id: &str) -> u64 {
+    let digest = Sha256::digest(run_id.as_bytes());
+    digest.iter().take(8).fold(0, |seed, &byte| seed << 8 | u64::from(byte))
 }
 
 /// Takes the turns that no worker takes.
 struct Loop {
-    run: Arc<Mutex<Run>>,
+    runs: Arc<Mutex<Runs>>,
     messages: Receiver<Message>,
-    lines: Receiver<Event>,
+    lines: Receiver<Line>,
     clock: Clock,
 }
 
 /// What the loop waits for.
 enum Received {
     Message(Message),
-    Line(Event),
+    Line(Line),
 }
 
 impl Loop {
-    fn run(self, run_id: &str) -> RunEnd {
-        let mut rest = lock(&self.run).begin(run_id);
+    fn run(self) -> Vec<RunEnd> {
+        let mut rest = lock(&self.runs).turn_of_loop(true);
         while let Some(until) = rest {
             let received = self.receive(&until);
             rest = self.turn(received);
         }
-        let Self { run, lines, .. } = self;
-        // From here on no engine waits for somebody to read its lines.
+        let Self { runs, lines, .. } = self;
         drop(lines);
-        let (workers, end) = lock(&run).finish();
-        workers.join();
-        end
+        let (threads, ends) = lock(&runs).finish();
+        threads.join();
+        ends
     }
 
     /// The next message, or `None` when an alarm is due.
     fn receive(&self, rest: &Rest) -> Option<Received> {
         let timeout = rest.alarm.map_or(Duration::from_secs(3600), |alarm| self.clock.until(alarm));
         if rest.without_lines {
-            // Lines wait, and so do the engines that log them, until the reporter has caught up.
+            // Lines wait, and so do the engines that log them, until the reporters have caught up.
             return self.messages.recv_timeout(timeout.min(BEHIND)).ok().map(Received::Message);
         }
         select! {
@@ -120,16 +163,16 @@ impl Loop {
         }
     }
 
-    /// Takes what was received, with what else has happened meanwhile; `None` when the run has ended.
+    /// Takes what was received, with what else has happened meanwhile; `None` when all runs have ended.
     fn turn(&self, received: Option<Received>) -> Option<Rest> {
-        let mut run = lock(&self.run);
+        let mut runs = lock(&self.runs);
         match received {
-            Some(Received::Message(message)) => run.take(message),
-            Some(Received::Line(line)) => run.take_line(line),
+            Some(Received::Message(message)) => runs.take(message),
+            Some(Received::Line(line)) => runs.take_line(line),
             None => {}
         }
-        self.messages.try_iter().take(BATCH).for_each(|message| run.take(message));
-        run.turn_of_loop()
+        self.messages.try_iter().take(BATCH).for_each(|message| runs.take(message));
+        runs.turn_of_loop(self.messages.is_empty())
     }
 }
 

@@ -1,33 +1,81 @@
 //! What a run is asked for, and what comes of it.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::message::Mailbox;
 use super::report::Reporter;
-use crate::event::{Failure, FailureKind, Timestamp};
+use super::resumed::Resumed;
+use crate::event::{Failure, TaskIdx, Timestamp};
 use crate::prepare::Prepared;
 use crate::state::RunState;
 use crate::store::{NewRun, RunJournal, Store, StoreError};
 
-/// What a run needs besides the prepared DAG.
-pub struct RunRequest<'a> {
-    /// Where the run is stored.
+/// What the runs of one process share.
+pub struct Session<'a> {
+    /// Where they are stored.
     pub store: &'a Store,
     /// `OXIDAG_HOME`, for the logs.
     pub home: PathBuf,
-    /// The run's id.
-    pub run_id: String,
     /// The environment's name, if one was chosen.
     pub environment: Option<&'a str>,
     /// How many blocking tasks run at once.
     pub workers: u32,
-    /// Where the run is told to stop.
+    /// Where the runs are told to stop.
     pub mailbox: Mailbox,
+}
+
+/// One run.
+pub struct RunRequest {
+    /// What runs.
+    pub prepared: Arc<Prepared>,
+    /// The run's id.
+    pub run_id: String,
     /// Who looks at it.
     pub reporter: Box<dyn Reporter>,
+    /// Where it begins.
+    pub start: Start,
+}
+
+/// Where a run begins.
+#[derive(Debug)]
+pub enum Start {
+    /// At its beginning.
+    New {
+        /// Tasks that are skipped, and count as successes for what depends on them.
+        left_out: Vec<TaskIdx>,
+        /// What these had left in an earlier run.
+        results: HashMap<TaskIdx, Value>,
+    },
+    /// Where a scheduler that died left it.
+    Resume(Resumed),
+}
+
+impl Start {
+    /// A run of all tasks.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self::New { left_out: Vec::new(), results: HashMap::new() }
+    }
+
+    pub(super) fn verb(&self) -> &'static str {
+        match self {
+            Self::New { .. } => "begins",
+            Self::Resume(_) => "goes on",
+        }
+    }
+
+    /// When the run began; the time is now unless it began earlier.
+    pub(super) fn started_at(&self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::New { .. } => now,
+            Self::Resume(resumed) => resumed.started_at,
+        }
+    }
 }
 
 /// How a run ended.
@@ -35,8 +83,10 @@ pub struct RunRequest<'a> {
 pub struct RunEnd {
     /// The run's final state.
     pub state: RunState,
-    /// Why the run itself could not go on.
+    /// Why the run itself could not go on, or was stopped.
     pub error: Option<Failure>,
+    /// Something else that the user should know.
+    pub remark: Option<String>,
 }
 
 /// Why a run could not begin. Nothing ran.
@@ -50,27 +100,23 @@ pub enum RunError {
     Thread(io::Error),
 }
 
-impl RunEnd {
-    /// The run could not be brought to its end as it should; the first reason is kept.
-    pub(super) fn fail(&mut self, message: String) {
-        self.state = RunState::Failed;
-        self.error.get_or_insert(Failure { kind: FailureKind::Failed, message });
-    }
-}
-
 /// The run's entry in the store, and the right to write to it.
 pub(super) fn begin(
-    prepared: &Prepared,
-    request: &RunRequest<'_>,
+    session: &Session<'_>,
+    request: &RunRequest,
     started_at: Timestamp,
 ) -> Result<RunJournal, StoreError> {
+    if let Start::Resume(_) = request.start {
+        return session.store.resume_run(&request.run_id);
+    }
+    let prepared = &request.prepared;
     let params = Value::Object(prepared.overrides().clone());
     let dag = &prepared.dag;
-    request.store.begin_run(NewRun {
+    session.store.begin_run(NewRun {
         run_id: &request.run_id,
         dag_id: &dag.dag_id,
         started_at,
-        environment: request.environment,
+        environment: session.environment,
         dag_path: &prepared.source.path().display().to_string(),
         dag_source: prepared.source.text(),
         params: &params,

@@ -7,26 +7,34 @@ use std::thread::{self, JoinHandle};
 use std::{io, ptr};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::call::{Call, Shared};
+use super::call::{Call, Post};
 use super::lock;
 use super::message::Message;
-use super::turn::Run;
+use super::turn::Runs;
 use crate::event::{TaskIdx, Timestamp};
 use crate::prepare::Prepared;
 
 /// An attempt for a worker or the launcher.
 #[derive(Debug)]
 pub(super) struct Job {
+    pub(super) run: Arc<RunInfo>,
     pub(super) task: TaskIdx,
     pub(super) attempt: u32,
+    /// A scheduler that died had begun it,
+    pub(super) again: bool,
+    /// and had stored this.
+    pub(super) checkpoint: Option<Value>,
     pub(super) call: Arc<Call>,
 }
 
-/// What the threads need to know of the run.
+/// What the threads need to know of a run.
 #[derive(Debug)]
 pub(super) struct RunInfo {
+    /// Its place among the runs of this process.
+    pub(super) index: u32,
     pub(super) prepared: Arc<Prepared>,
     pub(super) run_id: String,
     pub(super) started_at: Timestamp,
@@ -45,14 +53,16 @@ pub(super) struct Workers {
     stops: Option<Sender<Arc<Call>>>,
     /// Whether an abandoned attempt keeps a thread; it is not waited for.
     lost: bool,
+    /// A test takes the jobs itself.
+    #[cfg(test)]
+    by_hand: bool,
 }
 
 /// What each thread has.
 #[derive(Clone)]
 struct Context {
-    info: Arc<RunInfo>,
-    shared: Arc<Shared>,
-    run: Weak<Mutex<Run>>,
+    post: Arc<Post>,
+    runs: Weak<Mutex<Runs>>,
 }
 
 struct Lane {
@@ -73,23 +83,37 @@ impl Threads {
 }
 
 impl Workers {
-    pub(super) fn new(info: RunInfo, shared: Arc<Shared>, run: Weak<Mutex<Run>>) -> Self {
+    pub(super) fn new(post: Arc<Post>, runs: Weak<Mutex<Runs>>) -> Self {
         Self {
-            context: Context { info: Arc::new(info), shared, run },
+            context: Context { post, runs },
             blocking: Lane::new(),
             launches: Lane::new(),
             started: VecDeque::new(),
             stops: None,
             lost: false,
+            #[cfg(test)]
+            by_hand: false,
         }
     }
 
-    pub(super) fn start(&mut self, workers: u32) -> io::Result<()> {
-        let prepared = Arc::clone(&self.context.info.prepared);
-        if prepared.graph.tasks().any(|task| prepared.blocks(task)) {
+    /// No thread is ever started: what there is to do can be taken here.
+    #[cfg(test)]
+    pub(super) fn by_hand(post: Arc<Post>) -> (Self, [Receiver<Job>; 2], Receiver<Arc<Call>>) {
+        let (stops, stopped) = unbounded();
+        let workers = Self { by_hand: true, stops: Some(stops), ..Self::new(post, Weak::new()) };
+        let queues = [workers.blocking.queue.clone(), workers.launches.queue.clone()];
+        (workers, queues, stopped)
+    }
+
+    /// Starts so many threads for tasks that block, and one for others, where there are any of them.
+    pub(super) fn start(&mut self, workers: u32, prepared: &[&Prepared]) -> io::Result<()> {
+        let any = |blocks: bool| {
+            prepared.iter().any(|dag| dag.graph.tasks().any(|task| dag.blocks(task) == blocks))
+        };
+        if any(true) {
             (0..workers).try_for_each(|_| self.add_thread(true))?;
         }
-        if prepared.graph.tasks().any(|task| !prepared.blocks(task)) {
+        if any(false) {
             self.add_thread(false)?;
         }
         Ok(())
@@ -97,7 +121,7 @@ impl Workers {
 
     /// Hands an attempt to its engine, at the end of this turn.
     pub(super) fn queue(&mut self, job: Job) {
-        if self.context.info.prepared.blocks(job.task) {
+        if job.run.prepared.blocks(job.task) {
             self.started.push_back(job);
         } else {
             self.launches.send(job);
@@ -126,12 +150,12 @@ impl Workers {
     }
 
     /// The attempt is not waited for any longer; a thread that it keeps is replaced.
-    pub(super) fn abandon(&mut self, task: TaskIdx, call: &Call) -> io::Result<()> {
+    pub(super) fn abandon(&mut self, run: &RunInfo, task: TaskIdx, call: &Call) -> io::Result<()> {
         if !call.abandon() {
             return Ok(());
         }
         self.lost = true;
-        self.add_thread(self.context.info.prepared.blocks(task))
+        self.add_thread(run.prepared.blocks(task))
     }
 
     /// Lets the threads end; gives those that can be waited for.
@@ -148,6 +172,10 @@ impl Workers {
     }
 
     fn add_thread(&mut self, blocking: bool) -> io::Result<()> {
+        #[cfg(test)]
+        if self.by_hand {
+            return Ok(());
+        }
         let context = self.context.clone();
         let (lane, name) = match blocking {
             true => (&mut self.blocking, "oxidag-worker"),
@@ -194,52 +222,59 @@ impl Context {
     /// A worker: runs attempts and takes a turn after each.
     fn work(&self, queue: &Receiver<Job>) {
         let mut next = None;
-        while let Some(job) = next.take().or_else(|| queue.recv().ok()) {
+        while let Some(mut job) = next.take().or_else(|| queue.recv().ok()) {
             IN_CALL.set(Arc::as_ptr(&job.call));
-            hand_over(&self.info, &job);
+            hand_over(&mut job);
             IN_CALL.set(ptr::null());
             if !job.call.returned() {
                 // Another thread has taken this one's place.
                 return;
             }
             if !job.call.has_ended() {
-                job.call.defer();
-                self.shared.post(Message::Deferred { task: job.task, attempt: job.attempt });
+                self.post.post(job.deferred());
             }
-            next = self.run.upgrade().and_then(|run| lock(&run).turn_of_worker());
+            next = self.runs.upgrade().and_then(|runs| lock(&runs).turn_of_worker());
         }
     }
 
     /// The launcher: hands over attempts that go on without a thread. The loop takes a turn for many of them.
     fn launch(&self, queue: &Receiver<Job>) {
-        for job in queue {
-            hand_over(&self.info, &job);
+        for mut job in queue {
+            hand_over(&mut job);
             if !job.call.returned() {
                 return;
             }
             if !job.call.has_ended() {
-                job.call.defer();
-                self.shared.send(Message::Deferred { task: job.task, attempt: job.attempt });
+                self.post.send(job.deferred());
             }
         }
     }
 }
 
-fn hand_over(run: &RunInfo, job: &Job) {
-    let key = idempotency_key(run, job);
-    let task = match run.prepared.call(job.task, &run.run_id, job.attempt, key) {
-        Ok(task) => task,
+impl Job {
+    /// The engine has returned, and the attempt goes on.
+    fn deferred(&self) -> Message {
+        self.call.defer();
+        Message::Deferred { run: self.run.index, task: self.task, attempt: self.attempt }
+    }
+}
+
+fn hand_over(job: &mut Job) {
+    let (checkpoint, prepared) = (job.checkpoint.take(), &job.run.prepared);
+    let task = match prepared.call(job.task, &job.run.run_id, job.attempt, idempotency_key(job)) {
+        Ok(task) => oxidag_plugin_api::Task { checkpoint, resumed: job.again, ..task },
         Err(message) => return job.call.refuse(message),
     };
     match serde_json::to_string(&task) {
-        Ok(json) => run.prepared.engine(job.task).run(&json, job.call.handle()),
+        Ok(json) => prepared.engine(job.task).run(&json, job.call.handle()),
         Err(error) => job.call.refuse(format!("the task cannot be written as JSON: {error}")),
     }
 }
 
 /// The same for the same attempt, and different for any other one anywhere: the run's start is part of it,
 /// since run ids may be chosen by the user. Letters, digits and `-`, as remote services want job ids.
-fn idempotency_key(run: &RunInfo, job: &Job) -> String {
+pub(super) fn idempotency_key(job: &Job) -> String {
+    let run = &job.run;
     let task = &run.prepared.task(job.task).task_id;
     let identity =
         format!("{}\0{}\0{}\0{task}\0{}", run.prepared.dag.dag_id, run.run_id, run.started_at.0, job.attempt);

@@ -3,9 +3,13 @@
 //! Pure: no I/O, no clock (time is an argument), no thread. A test drives it without a sleep. It decides
 //! what starts, what is stopped and when the run has ended; [`crate::runner`] carries it out.
 
+mod fleet;
 mod limits;
 mod ready;
+mod resume;
+mod retry;
 mod rule;
+mod teardown;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -13,10 +17,15 @@ mod timers;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use limits::Limits;
-use limits::Usage;
+pub use fleet::next_to_start;
+use limits::Place;
+pub use limits::{Limits, Places};
 use ready::{Rank, ReadyQueue};
+pub use resume::Begun;
+pub use retry::{MAX_RETRY_DELAY, TRANSIENT_DELAY, TRANSIENT_RETRIES};
 use rule::{Counts, Decision};
+use teardown::Teardowns;
+pub use teardown::scopes;
 use timers::{Alarm, Timers};
 
 use crate::event::{FailureKind, TaskIdx, Timestamp};
@@ -39,12 +48,41 @@ pub struct TaskInfo {
     pub retry_delay: Duration,
     /// How that wait grows.
     pub backoff: Backoff,
+    /// No wait before a retry is longer.
+    pub max_retry_delay: Duration,
     /// How long an attempt may take.
     pub timeout: Option<Duration>,
     /// Its engine: an index into [`Limits::engines`].
     pub engine: u32,
+    /// Its pool: an index into [`Limits::pools`].
+    pub pool: Option<u32>,
     /// Whether an attempt needs a worker.
     pub blocking: bool,
+    /// Whether a condition decides, after the rule.
+    pub conditional: bool,
+    /// Whether it undoes what its dependencies, its setups, have done.
+    pub teardown: bool,
+    /// Whether the run fails with it: true of all but teardowns.
+    pub fails_run: bool,
+}
+
+impl TaskInfo {
+    fn place(&self) -> Place {
+        Place { engine: self.engine, blocking: self.blocking, pool: self.pool }
+    }
+}
+
+/// What holds for a run as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// At most so many of its tasks in flight, deferred ones included.
+    pub processors: Option<u32>,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+    /// How long an attempt that is asked to stop has for it.
+    pub grace: Duration,
+    /// Makes the waits before retries differ from those of other runs.
+    pub seed: u64,
 }
 
 /// Something that the scheduler has to know.
@@ -66,8 +104,19 @@ pub enum Input {
         /// Which attempt.
         attempt: u32,
     },
-    /// The run is to stop.
+    /// Whether a task's condition is met; `None` where it could not be evaluated.
+    Condition {
+        /// Which task.
+        task: TaskIdx,
+        /// What came of it.
+        met: Option<bool>,
+    },
+    /// The run is to stop; teardowns whose setups ran still run.
     Cancel,
+    /// The run is to stop at once, and nothing is waited for.
+    Kill,
+    /// One task is to stop.
+    CancelTask(TaskIdx),
     /// Time has passed.
     Tick,
 }
@@ -90,6 +139,13 @@ pub enum Action {
         task: TaskIdx,
         /// Which attempt.
         attempt: u32,
+        /// A scheduler that died had begun it.
+        again: bool,
+    },
+    /// Evaluate the task's condition and answer with [`Input::Condition`].
+    Evaluate {
+        /// Which task.
+        task: TaskIdx,
     },
     /// Ask the engine to stop the attempt.
     Stop {
@@ -107,6 +163,8 @@ pub enum Action {
         /// Which attempt.
         attempt: u32,
     },
+    /// The run took longer than its timeout, and is stopped.
+    RunDeadline,
     /// Every task has ended.
     RunEnded(RunState),
 }
@@ -118,14 +176,9 @@ pub enum StopReason {
     Cancelled,
     /// The attempt took longer than its timeout.
     Deadline,
+    /// The run took longer than its timeout.
+    RunDeadline,
 }
-
-/// How often an attempt that failed for the service's fault is repeated, beside the task's own retries.
-pub const TRANSIENT_RETRIES: u32 = 5;
-/// The wait before the first of those; it doubles.
-pub const TRANSIENT_DELAY: Duration = Duration::from_secs(1);
-/// No wait before a retry grows beyond this.
-pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(3600);
 
 /// What changes about a task while it runs.
 #[derive(Debug, Clone, Default)]
@@ -137,6 +190,12 @@ struct Progress {
     upstream: Counts,
     holds_worker: bool,
     stop: Option<StopReason>,
+    /// Its next attempt was begun by a scheduler that died.
+    again: bool,
+    /// Its condition was asked for.
+    asked: bool,
+    /// It is left out of this run: what depends on it takes it for a success.
+    excluded: bool,
 }
 
 /// One run's scheduler.
@@ -144,17 +203,21 @@ struct Progress {
 pub struct Scheduler {
     graph: Arc<Graph>,
     infos: Vec<TaskInfo>,
+    settings: Settings,
     levels: Vec<f64>,
     tasks: Vec<Progress>,
+    teardowns: Teardowns,
     ready: ReadyQueue,
-    usage: Usage,
+    in_flight: u32,
+    workers_held: u32,
     timers: Timers,
-    /// How long an attempt that is asked to stop has for it.
-    grace: Duration,
+    /// When the run has taken too long.
+    deadline: Option<Timestamp>,
     /// Tasks that became ready since the last dispatch.
     fresh: Vec<TaskIdx>,
     unended: usize,
     failed: bool,
+    late: bool,
     cancelling: bool,
     ended: bool,
 }
@@ -162,9 +225,9 @@ pub struct Scheduler {
 type Result<T = ()> = std::result::Result<T, IllegalTransition>;
 
 impl Scheduler {
-    /// The scheduler of a new run; `infos` by [`TaskIdx`].
+    /// The scheduler of a run; `infos` by [`TaskIdx`].
     #[must_use]
-    pub fn new(graph: Arc<Graph>, infos: Vec<TaskInfo>, limits: Limits, grace: Duration) -> Self {
+    pub fn new(graph: Arc<Graph>, infos: Vec<TaskInfo>, settings: Settings) -> Self {
         let expected: Vec<f64> = infos.iter().map(|info| info.expected).collect();
         let mut tasks = vec![Progress::default(); graph.len()];
         for task in graph.tasks() {
@@ -174,34 +237,42 @@ impl Scheduler {
         }
         Self {
             levels: graph.b_levels(&expected),
+            teardowns: Teardowns::new(&graph, &infos),
             unended: graph.len(),
             ready: ReadyQueue::default(),
-            usage: Usage::new(limits),
+            in_flight: 0,
+            workers_held: 0,
             timers: Timers::default(),
+            deadline: None,
             fresh: Vec::new(),
             failed: false,
+            late: false,
             cancelling: false,
             ended: false,
             graph,
             infos,
+            settings,
             tasks,
-            grace,
         }
     }
 
     /// Makes every task ready that waits for nothing. Call it once, then [`dispatch`](Self::dispatch).
     ///
+    /// Tasks that are `excluded` are skipped, and what depends on them takes them for successes.
+    ///
     /// # Errors
     ///
     /// [`IllegalTransition`] here and below is a bug in the scheduler; the run cannot go on.
-    pub fn start(&mut self, out: &mut Vec<Action>) -> Result {
-        for task in self.graph.tasks() {
-            let upstream = self.tasks[task.get()].upstream;
-            if upstream.is_empty() || self.infos[task.get()].rule == TriggerRule::Always {
-                self.schedule(task, out)?;
-            }
+    pub fn start(&mut self, excluded: &[TaskIdx], now: Timestamp, out: &mut Vec<Action>) -> Result {
+        self.deadline = self.settings.timeout.map(|timeout| now.after(timeout));
+        for &task in excluded {
+            self.tasks[task.get()].excluded = true;
+            self.close(task, TaskState::Skipped, out)?;
         }
-        Ok(())
+        for &task in excluded {
+            self.count_downstream(task);
+        }
+        self.reconsider_all(out)
     }
 
     /// Takes one input. What can start now is told by the next [`dispatch`](Self::dispatch).
@@ -211,15 +282,26 @@ impl Scheduler {
     /// # Errors
     ///
     /// See [`start`](Self::start).
-    pub fn handle(&mut self, input: Input, now: Timestamp, out: &mut Vec<Action>) -> Result {
+    pub fn handle(
+        &mut self,
+        input: Input,
+        now: Timestamp,
+        places: &mut Places,
+        out: &mut Vec<Action>,
+    ) -> Result {
         match input {
             Input::Ended { task, attempt, failure } if self.is_current(task, attempt) => {
-                self.attempt_ended(task, failure, now, out)
+                self.attempt_ended(task, failure, now, places, out)
             }
-            Input::Deferred { task, attempt } if self.is_current(task, attempt) => self.deferred(task, out),
+            Input::Deferred { task, attempt } if self.is_current(task, attempt) => {
+                self.deferred(task, places, out)
+            }
             Input::Ended { .. } | Input::Deferred { .. } => Ok(()),
-            Input::Cancel => self.cancel(now, out),
-            Input::Tick => self.tick(now, out),
+            Input::Condition { task, met } => self.condition(task, met, out),
+            Input::Cancel => self.cancel(StopReason::Cancelled, now, out),
+            Input::Kill => self.kill(now, places, out),
+            Input::CancelTask(task) => self.cancel_task(task, now, out),
+            Input::Tick => self.tick(now, places, out),
         }
     }
 
@@ -228,13 +310,39 @@ impl Scheduler {
     /// # Errors
     ///
     /// See [`start`](Self::start).
-    pub fn dispatch(&mut self, now: Timestamp, out: &mut Vec<Action>) -> Result {
-        while let Some(task) = self.ready.pop(&self.usage) {
-            if self.tasks[task.get()].state.is_terminal() {
-                continue;
-            }
-            self.begin(task, now, out)?;
+    pub fn dispatch(&mut self, now: Timestamp, places: &mut Places, out: &mut Vec<Action>) -> Result {
+        while self.can_start(places) {
+            self.start_next(now, places, out)?;
         }
+        self.settle(out)
+    }
+
+    /// Whether a ready task has a place.
+    #[must_use]
+    pub fn can_start(&self, places: &Places) -> bool {
+        self.settings.processors.is_none_or(|limit| self.in_flight < limit) && self.ready.has_place(places)
+    }
+
+    /// Starts the most urgent of the tasks that have a place.
+    ///
+    /// # Errors
+    ///
+    /// See [`start`](Self::start).
+    pub fn start_next(&mut self, now: Timestamp, places: &mut Places, out: &mut Vec<Action>) -> Result {
+        match self.ready.pop(places) {
+            // What was cancelled while it waited is still in the queue.
+            Some(task) if self.tasks[task.get()].state.is_terminal() => Ok(()),
+            Some(task) => self.begin(task, now, places, out),
+            None => Ok(()),
+        }
+    }
+
+    /// After the last [`start_next`](Self::start_next): tells what waits now, and when the run has ended.
+    ///
+    /// # Errors
+    ///
+    /// See [`start`](Self::start).
+    pub fn settle(&mut self, out: &mut Vec<Action>) -> Result {
         for task in std::mem::take(&mut self.fresh) {
             if self.tasks[task.get()].state == TaskState::Scheduled {
                 self.set(task, TaskState::Waiting, out)?;
@@ -250,12 +358,19 @@ impl Scheduler {
     /// When [`Input::Tick`] is due, if ever.
     #[must_use]
     pub fn next_tick(&self) -> Option<Timestamp> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.deadline.filter(|_| !self.ended)).min()
     }
 
-    #[cfg(test)]
-    fn state(&self, task: TaskIdx) -> TaskState {
+    /// A task's state.
+    #[must_use]
+    pub fn state(&self, task: TaskIdx) -> TaskState {
         self.tasks[task.get()].state
+    }
+
+    /// Whether the task is left out of this run.
+    #[must_use]
+    pub fn is_excluded(&self, task: TaskIdx) -> bool {
+        self.tasks[task.get()].excluded
     }
 
     /// Why the task's attempt was asked to stop, if it was.
@@ -271,7 +386,9 @@ impl Scheduler {
     }
 
     fn run_state(&self) -> RunState {
-        if self.cancelling && self.tasks.iter().any(|t| t.state == TaskState::Cancelled) {
+        if self.late {
+            RunState::Failed
+        } else if self.cancelling && self.tasks.iter().any(|t| t.state == TaskState::Cancelled) {
             RunState::Cancelled
         } else if self.failed {
             RunState::Failed
@@ -293,38 +410,89 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Decides about every task that waits for its dependencies.
+    fn reconsider_all(&mut self, out: &mut Vec<Action>) -> Result {
+        let graph = Arc::clone(&self.graph);
+        for &task in graph.topological_order() {
+            let progress = &self.tasks[task.get()];
+            if progress.state != TaskState::None || self.infos[task.get()].teardown {
+                continue;
+            }
+            if progress.upstream.is_empty() {
+                self.admit(task, out)?;
+            } else {
+                self.reconsider(task, out)?;
+            }
+        }
+        self.tear_down(out)
+    }
+
+    /// Decides about a task that has dependencies and waits for them.
+    fn reconsider(&mut self, task: TaskIdx, out: &mut Vec<Action>) -> Result {
+        match rule::decide(self.infos[task.get()].rule, self.tasks[task.get()].upstream) {
+            Decision::Wait => Ok(()),
+            Decision::Run => self.admit(task, out),
+            Decision::End(state) => self.end(task, state, out),
+        }
+    }
+
+    /// The task's dependencies let it start; its condition has the last word.
+    fn admit(&mut self, task: TaskIdx, out: &mut Vec<Action>) -> Result {
+        if !self.infos[task.get()].conditional {
+            return self.schedule(task, out);
+        }
+        if !std::mem::replace(&mut self.tasks[task.get()].asked, true) {
+            out.push(Action::Evaluate { task });
+        }
+        Ok(())
+    }
+
+    fn condition(&mut self, task: TaskIdx, met: Option<bool>, out: &mut Vec<Action>) -> Result {
+        match met {
+            _ if self.tasks[task.get()].state != TaskState::None => Ok(()),
+            Some(true) => self.schedule(task, out),
+            Some(false) => self.end(task, TaskState::Skipped, out),
+            None => self.end(task, TaskState::Failed, out),
+        }
+    }
+
     /// The task waits for nothing but a free place.
     fn schedule(&mut self, task: TaskIdx, out: &mut Vec<Action>) -> Result {
         self.set(task, TaskState::Scheduled, out)?;
         let info = &self.infos[task.get()];
         let successors = self.graph.downstream(task).count();
-        let rank = Rank::new(info.priority, self.levels[task.get()], successors, task);
-        self.ready.push(info.engine, info.blocking, rank);
+        let again = self.tasks[task.get()].again;
+        let rank = Rank::new(again, info.priority, self.levels[task.get()], successors, task);
+        self.ready.push(info.place(), rank);
         self.fresh.push(task);
         Ok(())
     }
 
-    /// A new attempt begins.
-    fn begin(&mut self, task: TaskIdx, now: Timestamp, out: &mut Vec<Action>) -> Result {
+    /// A new attempt begins, or one that a scheduler had begun that died.
+    fn begin(&mut self, task: TaskIdx, now: Timestamp, places: &mut Places, out: &mut Vec<Action>) -> Result {
         let info = &self.infos[task.get()];
-        self.usage.take(info.engine, info.blocking);
+        places.take(info.place());
+        self.in_flight += 1;
+        self.workers_held += u32::from(info.blocking);
         let progress = &mut self.tasks[task.get()];
         progress.attempt += 1;
         progress.holds_worker = info.blocking;
         progress.stop = None;
         let attempt = progress.attempt;
+        let again = std::mem::take(&mut progress.again);
         if let Some(timeout) = info.timeout {
             self.timers.set(now.after(timeout), task, attempt, Alarm::Deadline);
         }
         self.set(task, TaskState::Running, out)?;
-        out.push(Action::Start { task, attempt });
+        out.push(Action::Start { task, attempt, again });
         Ok(())
     }
 
-    fn deferred(&mut self, task: TaskIdx, out: &mut Vec<Action>) -> Result {
+    fn deferred(&mut self, task: TaskIdx, places: &mut Places, out: &mut Vec<Action>) -> Result {
         let progress = &mut self.tasks[task.get()];
         if std::mem::take(&mut progress.holds_worker) {
-            self.usage.release_worker();
+            places.release_worker();
+            self.workers_held -= 1;
         }
         if progress.state == TaskState::Running { self.set(task, TaskState::Deferred, out) } else { Ok(()) }
     }
@@ -334,72 +502,57 @@ impl Scheduler {
         task: TaskIdx,
         failure: Option<FailureKind>,
         now: Timestamp,
+        places: &mut Places,
         out: &mut Vec<Action>,
     ) -> Result {
+        let info = &self.infos[task.get()];
         let progress = &mut self.tasks[task.get()];
         let holds_worker = std::mem::take(&mut progress.holds_worker);
-        let stop = progress.stop;
-        self.usage.release(self.infos[task.get()].engine, holds_worker);
+        places.release(Place { blocking: holds_worker, ..info.place() });
+        self.in_flight -= 1;
+        self.workers_held -= u32::from(holds_worker);
+        let may_retry = !self.cancelling || info.teardown;
         match failure {
             None => self.end(task, TaskState::Success, out),
-            Some(_) if stop == Some(StopReason::Cancelled) => self.end(task, TaskState::Cancelled, out),
-            Some(kind) => match self.retry_delay(task, kind) {
-                Some(delay) if !self.cancelling => self.retry_after(task, delay, now, out),
+            Some(_) if matches!(progress.stop, Some(StopReason::Cancelled | StopReason::RunDeadline)) => {
+                self.end(task, TaskState::Cancelled, out)
+            }
+            Some(kind) => match retry::delay(info, progress, kind, task, self.settings.seed) {
+                Some(delay) if may_retry => self.retry_at(task, now.after(delay), out),
                 _ => self.end(task, TaskState::Failed, out),
             },
         }
     }
 
-    /// How long to wait before the next attempt, if there is one; counts the failure.
-    fn retry_delay(&mut self, task: TaskIdx, kind: FailureKind) -> Option<Duration> {
-        let (info, progress) = (&self.infos[task.get()], &mut self.tasks[task.get()]);
-        match kind {
-            FailureKind::Invalid | FailureKind::Abandoned => None,
-            FailureKind::Transient if progress.transient_failures < TRANSIENT_RETRIES => {
-                progress.transient_failures += 1;
-                Some(grown(TRANSIENT_DELAY, Backoff::Exponential, progress.transient_failures))
-            }
-            FailureKind::Transient
-            | FailureKind::Failed
-            | FailureKind::Panicked
-            | FailureKind::Cancelled
-            | FailureKind::TimedOut => {
-                progress.failures += 1;
-                (progress.failures <= info.retries)
-                    .then(|| grown(info.retry_delay, info.backoff, progress.failures))
-            }
-        }
-    }
-
-    fn retry_after(
-        &mut self,
-        task: TaskIdx,
-        delay: Duration,
-        now: Timestamp,
-        out: &mut Vec<Action>,
-    ) -> Result {
+    fn retry_at(&mut self, task: TaskIdx, due: Timestamp, out: &mut Vec<Action>) -> Result {
         self.set(task, TaskState::UpForRetry, out)?;
         let attempt = self.tasks[task.get()].attempt;
-        self.timers.set(now.after(delay), task, attempt, Alarm::Retry);
+        self.timers.set(due, task, attempt, Alarm::Retry);
         Ok(())
     }
 
-    /// The task has ended; what follows from it is decided at once, without recursion.
+    /// The task has ended; what follows from it is decided at once.
     fn end(&mut self, task: TaskIdx, state: TaskState, out: &mut Vec<Action>) -> Result {
+        self.end_with_dependents(task, state, out)?;
+        self.tear_down(out)
+    }
+
+    /// Without recursion: a chain may be long.
+    fn end_with_dependents(&mut self, task: TaskIdx, state: TaskState, out: &mut Vec<Action>) -> Result {
         self.close(task, state, out)?;
-        let graph = Arc::clone(&self.graph);
         let mut closed = vec![task];
+        let graph = Arc::clone(&self.graph);
         while let Some(task) = closed.pop() {
-            let state = self.tasks[task.get()].state;
+            self.count_downstream(task);
             for downstream in graph.downstream(task) {
-                let progress = &mut self.tasks[downstream.get()];
-                progress.upstream.count(state);
-                if progress.state != TaskState::None {
+                let progress = &self.tasks[downstream.get()];
+                let info = &self.infos[downstream.get()];
+                if progress.state != TaskState::None || info.teardown {
                     continue;
                 }
-                match rule::decide(self.infos[downstream.get()].rule, progress.upstream) {
+                match rule::decide(info.rule, progress.upstream) {
                     Decision::Wait => {}
-                    Decision::Run => self.schedule(downstream, out)?,
+                    Decision::Run => self.admit(downstream, out)?,
                     Decision::End(state) => {
                         self.close(downstream, state, out)?;
                         closed.push(downstream);
@@ -410,66 +563,135 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Tells the task's dependents how it ended.
+    fn count_downstream(&mut self, task: TaskIdx) {
+        let progress = &self.tasks[task.get()];
+        let state = if progress.excluded { TaskState::Success } else { progress.state };
+        for downstream in self.graph.downstream(task) {
+            self.tasks[downstream.get()].upstream.count(state);
+        }
+    }
+
     /// The task takes a state that no other follows.
     fn close(&mut self, task: TaskIdx, state: TaskState, out: &mut Vec<Action>) -> Result {
         self.set(task, state, out)?;
-        self.unended -= 1;
-        self.failed |= matches!(state, TaskState::Failed | TaskState::UpstreamFailed);
+        self.note_closed(task);
         Ok(())
     }
 
-    fn cancel(&mut self, now: Timestamp, out: &mut Vec<Action>) -> Result {
-        if std::mem::replace(&mut self.cancelling, true) {
-            return Ok(());
-        }
-        for task in self.graph.tasks() {
-            match self.tasks[task.get()].state {
-                TaskState::None | TaskState::Scheduled | TaskState::Waiting | TaskState::UpForRetry => {
-                    self.close(task, TaskState::Cancelled, out)?;
-                }
-                TaskState::Running | TaskState::Deferred => {
-                    self.stop(task, StopReason::Cancelled, now, out);
-                }
-                _ => {}
+    fn note_closed(&mut self, task: TaskIdx) {
+        let state = self.tasks[task.get()].state;
+        self.unended -= 1;
+        let bad = matches!(state, TaskState::Failed | TaskState::UpstreamFailed | TaskState::Cancelled);
+        self.failed |= bad && self.infos[task.get()].fails_run;
+        self.teardowns.note_closed(task);
+    }
+
+    /// Starts the teardowns for which nothing has to be waited any longer.
+    fn tear_down(&mut self, out: &mut Vec<Action>) -> Result {
+        while let Some(task) = self.teardowns.next_due() {
+            if self.tasks[task.get()].state != TaskState::None {
+                continue;
+            }
+            let ran = |setup: TaskIdx| {
+                let setup = &self.tasks[setup.get()];
+                setup.attempt > 0 && !setup.excluded
+            };
+            if self.graph.upstream(task).any(ran) {
+                self.schedule(task, out)?;
+            } else {
+                self.end_with_dependents(task, TaskState::Skipped, out)?;
             }
         }
         Ok(())
+    }
+
+    fn cancel(&mut self, reason: StopReason, now: Timestamp, out: &mut Vec<Action>) -> Result {
+        if std::mem::replace(&mut self.cancelling, true) {
+            return Ok(());
+        }
+        for task in self.graph.tasks().filter(|task| !self.infos[task.get()].teardown).collect::<Vec<_>>() {
+            self.stop_or_close(task, reason, now, out)?;
+        }
+        self.tear_down(out)
+    }
+
+    fn cancel_task(&mut self, task: TaskIdx, now: Timestamp, out: &mut Vec<Action>) -> Result {
+        match self.tasks[task.get()].state {
+            state if state.is_in_flight() => self.stop(task, StopReason::Cancelled, now, out),
+            state if state.is_terminal() => {}
+            _ => self.end(task, TaskState::Cancelled, out)?,
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self, now: Timestamp, places: &mut Places, out: &mut Vec<Action>) -> Result {
+        self.cancelling = true;
+        for task in self.graph.tasks() {
+            self.stop_or_close(task, StopReason::Cancelled, now, out)?;
+        }
+        for task in self.graph.tasks() {
+            let progress = &self.tasks[task.get()];
+            if progress.state.is_in_flight() {
+                out.push(Action::Abandon { task, attempt: progress.attempt });
+                self.attempt_ended(task, Some(FailureKind::Abandoned), now, places, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stop_or_close(
+        &mut self,
+        task: TaskIdx,
+        reason: StopReason,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) -> Result {
+        match self.tasks[task.get()].state {
+            state if state.is_in_flight() => {
+                self.stop(task, reason, now, out);
+                Ok(())
+            }
+            state if state.is_terminal() => Ok(()),
+            _ => self.close(task, TaskState::Cancelled, out),
+        }
     }
 
     fn stop(&mut self, task: TaskIdx, reason: StopReason, now: Timestamp, out: &mut Vec<Action>) {
         let progress = &mut self.tasks[task.get()];
         let attempt = progress.attempt;
         if progress.stop.replace(reason).is_none() {
-            self.timers.set(now.after(self.grace), task, attempt, Alarm::Grace);
+            self.timers.set(now.after(self.settings.grace), task, attempt, Alarm::Grace);
             out.push(Action::Stop { task, attempt, reason });
         }
     }
 
-    fn tick(&mut self, now: Timestamp, out: &mut Vec<Action>) -> Result {
+    fn tick(&mut self, now: Timestamp, places: &mut Places, out: &mut Vec<Action>) -> Result {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.deadline = None;
+            self.late = !self.cancelling;
+        }
+        if self.late && !self.cancelling {
+            out.push(Action::RunDeadline);
+            self.cancel(StopReason::RunDeadline, now, out)?;
+        }
         while let Some((task, attempt, alarm)) = self.timers.due(now) {
             let progress = &self.tasks[task.get()];
             let current = self.is_current(task, attempt);
             match alarm {
-                Alarm::Retry if progress.state == TaskState::UpForRetry => self.schedule(task, out)?,
+                Alarm::Retry if progress.state == TaskState::UpForRetry && progress.attempt == attempt => {
+                    self.schedule(task, out)?;
+                }
                 Alarm::Deadline if current && progress.stop.is_none() => {
                     self.stop(task, StopReason::Deadline, now, out);
                 }
                 Alarm::Grace if current => {
                     out.push(Action::Abandon { task, attempt });
-                    self.attempt_ended(task, Some(FailureKind::Abandoned), now, out)?;
+                    self.attempt_ended(task, Some(FailureKind::Abandoned), now, places, out)?;
                 }
                 Alarm::Retry | Alarm::Deadline | Alarm::Grace => {}
             }
         }
         Ok(())
     }
-}
-
-/// The wait before the `n`th retry, from 1.
-fn grown(delay: Duration, backoff: Backoff, n: u32) -> Duration {
-    let factor = match backoff {
-        Backoff::Fixed => 1,
-        Backoff::Exponential => 2_u32.saturating_pow(n.saturating_sub(1)),
-    };
-    delay.saturating_mul(factor).min(MAX_RETRY_DELAY.max(delay))
 }

@@ -4,12 +4,13 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::limits::Usage;
+use super::limits::{Place, Places};
 use crate::event::TaskIdx;
 
-/// Which of two ready tasks starts first: by priority, b-level, number of successors, and the file's order.
+/// Which of two ready tasks starts first: one that was begun before, then by priority, b-level, number of successors, and the file's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
+    again: bool,
     priority: i32,
     level: u64,
     successors: u32,
@@ -17,8 +18,9 @@ pub(super) struct Rank {
 }
 
 impl Rank {
-    pub(super) fn new(priority: i32, level: f64, successors: usize, task: TaskIdx) -> Self {
+    pub(super) fn new(again: bool, priority: i32, level: f64, successors: usize, task: TaskIdx) -> Self {
         Self {
+            again,
             priority,
             // The bits of floats that are not negative are ordered as the floats are.
             level: level.max(0.0).to_bits(),
@@ -31,8 +33,7 @@ impl Rank {
 /// Ready tasks that need the same kind of place.
 #[derive(Debug)]
 struct Class {
-    engine: u32,
-    blocking: bool,
+    place: Place,
     heap: BinaryHeap<Rank>,
 }
 
@@ -43,22 +44,24 @@ pub(super) struct ReadyQueue {
 }
 
 impl ReadyQueue {
-    pub(super) fn push(&mut self, engine: u32, blocking: bool, rank: Rank) {
-        let same = |class: &Class| class.engine == engine && class.blocking == blocking;
-        let place = self.classes.iter().position(same).unwrap_or_else(|| {
-            self.classes.push(Class { engine, blocking, heap: BinaryHeap::new() });
+    pub(super) fn push(&mut self, place: Place, rank: Rank) {
+        let known = self.classes.iter().position(|class| class.place == place);
+        let class = known.unwrap_or_else(|| {
+            self.classes.push(Class { place, heap: BinaryHeap::new() });
             self.classes.len() - 1
         });
-        self.classes[place].heap.push(rank);
+        self.classes[class].heap.push(rank);
+    }
+
+    /// Whether there is a task for which there is a place.
+    pub(super) fn has_place(&self, places: &Places) -> bool {
+        self.classes.iter().any(|class| !class.heap.is_empty() && places.has(class.place))
     }
 
     /// The most urgent task for which there is a place.
-    pub(super) fn pop(&mut self, usage: &Usage) -> Option<TaskIdx> {
-        let first = self
-            .classes
-            .iter_mut()
-            .filter(|class| usage.has_place(class.engine, class.blocking))
-            .max_by_key(|class| class.heap.peek().copied())?;
+    pub(super) fn pop(&mut self, places: &Places) -> Option<TaskIdx> {
+        let able = self.classes.iter_mut().filter(|class| places.has(class.place));
+        let first = able.max_by_key(|class| class.heap.peek().copied())?;
         first.heap.pop().map(|rank| rank.task.0)
     }
 }

@@ -18,45 +18,64 @@ fn info() -> TaskInfo {
         retries: 0,
         retry_delay: Duration::from_secs(1),
         backoff: Backoff::Fixed,
+        max_retry_delay: MAX_RETRY_DELAY,
         timeout: None,
         engine: 0,
+        pool: None,
         blocking: true,
+        conditional: false,
+        teardown: false,
+        fails_run: true,
     }
 }
 
 fn limits(workers: u32) -> Limits {
-    Limits { workers, processors: None, engines: vec![None] }
+    Limits { workers, engines: vec![None], pools: vec![1] }
 }
+
+const SETTINGS: Settings = Settings { processors: None, timeout: None, grace: GRACE, seed: 7 };
 
 /// A scheduler whose actions are read as text, and whose clock a test moves.
 struct Env {
     scheduler: Scheduler,
+    places: Places,
     graph: Arc<Graph>,
     now: Timestamp,
 }
 
 impl Env {
     fn new(tasks: &[(&str, &[&str])], limits: Limits, change: impl Fn(&str, &mut TaskInfo)) -> Self {
+        Self::with(tasks, limits, SETTINGS, change)
+    }
+
+    fn with(
+        tasks: &[(&str, &[&str])],
+        limits: Limits,
+        settings: Settings,
+        change: impl Fn(&str, &mut TaskInfo),
+    ) -> Self {
         let graph = Arc::new(Graph::new(&dag(tasks)).unwrap());
         let infos = graph.tasks().map(|task| {
             let mut info = info();
             change(graph.name(task), &mut info);
             info
         });
-        let scheduler = Scheduler::new(Arc::clone(&graph), infos.collect(), limits, GRACE);
-        Self { scheduler, graph, now: Timestamp(0) }
+        let scheduler = Scheduler::new(Arc::clone(&graph), infos.collect(), settings);
+        Self { scheduler, places: Places::new(limits), graph, now: Timestamp(0) }
     }
 
     /// All actions that follow, `start a1` or `a1 success` each; states before `running` are left out.
     fn step(&mut self, inputs: &[Input]) -> String {
         let mut out = Vec::new();
-        if inputs.is_empty() {
-            self.scheduler.start(&mut out).unwrap();
-        }
         for &input in inputs {
-            self.scheduler.handle(input, self.now, &mut out).unwrap();
+            self.scheduler.handle(input, self.now, &mut self.places, &mut out).unwrap();
         }
-        self.scheduler.dispatch(self.now, &mut out).unwrap();
+        self.shown(out)
+    }
+
+    /// These actions and what the scheduler then starts.
+    fn shown(&mut self, mut out: Vec<Action>) -> String {
+        self.scheduler.dispatch(self.now, &mut self.places, &mut out).unwrap();
         out.iter().filter_map(|action| self.show(*action)).collect::<Vec<_>>().join(", ")
     }
 
@@ -67,7 +86,11 @@ impl Env {
                 state: TaskState::Scheduled | TaskState::Waiting | TaskState::Running, ..
             } => return None,
             Action::State { task, attempt, state } => format!("{}{attempt} {state}", name(task)),
-            Action::Start { task, attempt } => format!("start {}{attempt}", name(task)),
+            Action::Start { task, attempt, again } => {
+                format!("start {}{attempt}{}", name(task), if again { " again" } else { "" })
+            }
+            Action::Evaluate { task } => format!("evaluate {}", name(task)),
+            Action::RunDeadline => "too late".to_owned(),
             Action::Stop { task, attempt, reason } => format!("stop {}{attempt} {reason:?}", name(task)),
             Action::Abandon { task, attempt } => format!("abandon {}{attempt}", name(task)),
             Action::RunEnded(state) => format!("run {state}"),
@@ -75,7 +98,29 @@ impl Env {
     }
 
     fn start(&mut self) -> String {
-        self.step(&[])
+        self.start_without(&[])
+    }
+
+    fn start_without(&mut self, left_out: &[&str]) -> String {
+        let left_out: Vec<TaskIdx> = left_out.iter().map(|name| self.task(name)).collect();
+        let mut out = Vec::new();
+        self.scheduler.start(&left_out, self.now, &mut out).unwrap();
+        self.shown(out)
+    }
+
+    fn resume(&mut self, begun: &[Begun]) -> String {
+        let mut out = Vec::new();
+        self.scheduler.resume(begun, self.now, &mut out).unwrap();
+        self.shown(out)
+    }
+
+    fn task(&self, name: &str) -> TaskIdx {
+        self.graph.find(name).unwrap()
+    }
+
+    fn finds(&mut self, name: &str, met: Option<bool>) -> String {
+        let task = self.task(name);
+        self.step(&[Input::Condition { task, met }])
     }
 
     fn ends(&mut self, name: &str, failure: Option<FailureKind>) -> String {
@@ -148,7 +193,7 @@ fn priority_comes_before_the_longest_path() {
 
 #[test]
 fn a_reached_engine_limit_holds_back_only_that_engine() {
-    let two = Limits { workers: 3, processors: None, engines: vec![Some(1), None] };
+    let two = Limits { workers: 3, engines: vec![Some(1), None], pools: vec![] };
     let engines = |name: &str, info: &mut TaskInfo| info.engine = u32::from(name.starts_with('b'));
     let mut env = Env::new(&[("a1", &[]), ("a2", &[]), ("b1", &[]), ("b2", &[])], two, engines);
     assert_eq!(env.start(), "start a11, start b11, start b21");
@@ -161,8 +206,8 @@ fn a_deferred_task_holds_no_worker_but_counts_for_the_dag() {
     let mut env = env(&[("a", &[]), ("b", &[]), ("c", &[])], 1);
     assert_eq!(env.start(), "start a1");
     assert_eq!(env.defers("a"), "a1 deferred, start b1");
-    let limits = Limits { workers: 1, processors: Some(1), engines: vec![None] };
-    let mut env = Env::new(&[("a", &[]), ("b", &[])], limits, |_, _| {});
+    let one = Settings { processors: Some(1), ..SETTINGS };
+    let mut env = Env::with(&[("a", &[]), ("b", &[])], limits(1), one, |_, _| {});
     env.start();
     assert_eq!(env.defers("a"), "a1 deferred");
     assert_eq!(env.succeeds("a"), "a1 success, start b1");
@@ -185,10 +230,10 @@ fn retries_wait_and_then_give_up() {
     env.start();
     assert_eq!(env.fails("a"), "a1 up_for_retry");
     assert_eq!(env.after(Duration::from_millis(999)), "");
-    assert_eq!(env.after(Duration::from_millis(1)), "start a2");
+    assert_eq!(env.after(Duration::from_millis(101)), "start a2", "a tenth more at most");
     assert_eq!(env.fails("a"), "a2 up_for_retry");
     assert_eq!(env.after(Duration::from_millis(1999)), "");
-    assert_eq!(env.after(Duration::from_millis(1)), "start a3");
+    assert_eq!(env.after(Duration::from_millis(201)), "start a3");
     assert_eq!(env.fails("a"), "a3 failed, b0 upstream_failed, run failed");
 }
 
@@ -208,7 +253,7 @@ fn a_transient_failure_leaves_the_retries_untouched() {
         assert_eq!(env.after(Duration::from_secs(60)), format!("start a{}", n + 1));
     }
     assert_eq!(env.fails("a"), "a6 up_for_retry");
-    env.after(Duration::from_secs(1));
+    env.after(Duration::from_secs(2));
     assert_eq!(env.fails("a"), "a7 failed, run failed");
 }
 
@@ -279,6 +324,7 @@ struct Case {
     durations: Vec<u64>,
     failing: Vec<bool>,
     limits: Limits,
+    settings: Settings,
 }
 
 impl Case {
@@ -289,7 +335,7 @@ impl Case {
         let tasks: Vec<(&str, &[&str])> =
             names.iter().map(String::as_str).zip(upstream.iter().map(Vec::as_slice)).collect();
         let graph = Arc::new(Graph::new(&dag(&tasks)).unwrap());
-        let scheduler = Scheduler::new(Arc::clone(&graph), self.infos.clone(), self.limits.clone(), GRACE);
+        let scheduler = Scheduler::new(Arc::clone(&graph), self.infos.clone(), self.settings);
         (graph, scheduler)
     }
 }
@@ -300,9 +346,11 @@ fn case() -> impl Strategy<Value = Case> {
         0..TriggerRule::NAMES.len(),
         (0..3_u32, 0..2_u32, any::<bool>(), -1..2_i32),
         (1..50_u64, proptest::bool::weighted(0.2)),
+        (proptest::option::of(Just(0_u32)), any::<bool>(), proptest::bool::weighted(0.2)),
     );
-    let limits = (1..5_u32, proptest::option::of(1..6_u32), proptest::option::of(1..3_u32));
-    (proptest::collection::vec(task, 1..40), limits).prop_map(|(tasks, (workers, processors, engine))| Case {
+    let limits = (1..5_u32, proptest::option::of(1..6_u32), proptest::option::of(1..3_u32), 1..3_u32);
+    let tasks = proptest::collection::vec(task, 1..40);
+    (tasks, limits).prop_map(|(tasks, (workers, processors, engine, pool))| Case {
         upstream: tasks
             .iter()
             .enumerate()
@@ -316,18 +364,23 @@ fn case() -> impl Strategy<Value = Case> {
             .collect(),
         infos: tasks
             .iter()
-            .map(|task| TaskInfo {
+            .enumerate()
+            .map(|(i, task)| TaskInfo {
                 rule: TriggerRule::NAMES[task.1].1,
                 retries: task.2.0,
                 engine: task.2.1,
                 blocking: task.2.2,
                 priority: task.2.3,
+                pool: task.4.0,
+                conditional: task.4.1,
+                teardown: task.4.2 && i > 0 && !task.0.is_empty(),
                 ..info()
             })
             .collect(),
         durations: tasks.iter().map(|task| task.3.0).collect(),
         failing: tasks.iter().map(|task| task.3.1).collect(),
-        limits: Limits { workers, processors, engines: vec![engine, None] },
+        limits: Limits { workers, engines: vec![engine, None], pools: vec![pool] },
+        settings: Settings { processors, ..SETTINGS },
     })
 }
 
@@ -338,12 +391,18 @@ fn simulate(case: &Case) -> Vec<TaskState> {
     let mut now = Timestamp(0);
     let mut out = Vec::new();
     let mut ended = false;
-    scheduler.start(&mut out).unwrap();
+    let mut places = Places::new(case.limits.clone());
+    scheduler.start(&[], now, &mut out).unwrap();
     loop {
-        scheduler.dispatch(now, &mut out).unwrap();
+        scheduler.dispatch(now, &mut places, &mut out).unwrap();
+        let mut conditions = Vec::new();
         for action in out.drain(..) {
             match action {
-                Action::Start { task, attempt } => {
+                Action::Evaluate { task } => {
+                    // Every third condition is not met.
+                    conditions.push(Input::Condition { task, met: Some(!task.0.is_multiple_of(3)) });
+                }
+                Action::Start { task, attempt, .. } => {
                     check_start(case, &graph, &scheduler, task);
                     let millis = Duration::from_millis(case.durations[task.get()]);
                     running.push(Reverse((now.after(millis), task, attempt)));
@@ -352,6 +411,12 @@ fn simulate(case: &Case) -> Vec<TaskState> {
                 _ => {}
             }
         }
+        if !conditions.is_empty() {
+            for met in conditions {
+                scheduler.handle(met, now, &mut places, &mut out).unwrap();
+            }
+            continue;
+        }
         check_limits(case, &running, &scheduler);
         let done = running.peek().map(|Reverse((at, ..))| *at);
         match (done, scheduler.next_tick()) {
@@ -359,11 +424,13 @@ fn simulate(case: &Case) -> Vec<TaskState> {
                 let Some(Reverse((at, task, attempt))) = running.pop() else { unreachable!() };
                 now = at;
                 let failure = case.failing[task.get()].then_some(FailureKind::Failed);
-                scheduler.handle(Input::Ended { task, attempt, failure }, now, &mut out).unwrap();
+                scheduler
+                    .handle(Input::Ended { task, attempt, failure }, now, &mut places, &mut out)
+                    .unwrap();
             }
             (_, Some(tick)) => {
                 now = tick;
-                scheduler.handle(Input::Tick, now, &mut out).unwrap();
+                scheduler.handle(Input::Tick, now, &mut places, &mut out).unwrap();
             }
             (_, None) => break,
         }
@@ -373,6 +440,13 @@ fn simulate(case: &Case) -> Vec<TaskState> {
 }
 
 fn check_start(case: &Case, graph: &Graph, scheduler: &Scheduler, task: TaskIdx) {
+    if case.infos[task.get()].teardown {
+        let of_it = scopes(graph, |task| case.infos[task.get()].teardown);
+        let scope = of_it.into_iter().find(|(teardown, _)| *teardown == task).unwrap().1;
+        assert!(scope.iter().all(|&t| scheduler.state(t).is_terminal()), "torn down too early");
+        assert!(graph.upstream(task).any(|t| scheduler.tasks[t.get()].attempt > 0), "nothing to tear down");
+        return;
+    }
     let early = match case.infos[task.get()].rule {
         TriggerRule::Always => true,
         TriggerRule::OneSuccess => graph.upstream(task).any(|t| scheduler.state(t) == TaskState::Success),
@@ -394,18 +468,21 @@ fn check_limits(
     };
     let workers = count(&|info| info.blocking);
     let engine = count(&|info| info.engine == 0);
+    let pool = count(&|info| info.pool.is_some());
     let all = running.len() as u32;
     let limits = &case.limits;
     assert!(workers <= limits.workers);
-    assert!(limits.processors.is_none_or(|limit| all <= limit));
+    assert!(case.settings.processors.is_none_or(|limit| all <= limit));
+    assert!(pool <= limits.pools[0]);
     assert!(limits.engines[0].is_none_or(|limit| engine <= limit));
     // It finds work whenever there is some: whoever waits is held back by a limit that is reached.
-    let full = limits.processors == Some(all);
+    let full = case.settings.processors == Some(all);
     for (task, info) in case.infos.iter().enumerate() {
         if scheduler.tasks[task].state == TaskState::Waiting {
             let held = full
                 || (info.blocking && workers == limits.workers)
-                || (info.engine == 0 && limits.engines[0] == Some(engine));
+                || (info.engine == 0 && limits.engines[0] == Some(engine))
+                || (info.pool.is_some() && limits.pools[0] == pool);
             assert!(held, "task {task} waits while there is a place for it");
         }
     }
@@ -420,7 +497,8 @@ proptest! {
 
     #[test]
     fn how_a_task_ends_does_not_depend_on_the_limits(case in case()) {
-        let wide = Case { limits: Limits { workers: 1000, processors: None, engines: vec![None, None] }, ..case.clone() };
+        let limits = Limits { workers: 1000, engines: vec![None, None], pools: vec![1000] };
+        let wide = Case { limits, settings: SETTINGS, ..case.clone() };
         prop_assert_eq!(simulate(&case), simulate(&wide));
     }
 
@@ -431,33 +509,296 @@ proptest! {
 }
 
 fn started(action: Action) -> Option<(TaskIdx, u32)> {
-    if let Action::Start { task, attempt } = action { Some((task, attempt)) } else { None }
+    if let Action::Start { task, attempt, .. } = action { Some((task, attempt)) } else { None }
 }
 
 /// Cancels after so many ends of attempts; every attempt then ends as cancelled, and the run with them.
 fn cancelled_after(case: &Case, steps: usize) {
     let (graph, mut scheduler) = case.scheduler();
-    let (mut out, now) = (Vec::new(), Timestamp(0));
-    scheduler.start(&mut out).unwrap();
-    scheduler.dispatch(now, &mut out).unwrap();
-    let mut running = Vec::new();
-    for _ in 0..steps {
-        running.extend(out.drain(..).filter_map(started));
-        let Some((task, attempt)) = running.pop() else { break };
-        scheduler.handle(Input::Ended { task, attempt, failure: None }, now, &mut out).unwrap();
-        scheduler.dispatch(now, &mut out).unwrap();
+    let mut places = Places::new(case.limits.clone());
+    let (mut out, mut now) = (Vec::new(), Timestamp(0));
+    let (mut running, mut ends, mut cancelled) = (Vec::new(), 0, false);
+    scheduler.start(&[], now, &mut out).unwrap();
+    loop {
+        scheduler.dispatch(now, &mut places, &mut out).unwrap();
+        let mut next = Vec::new();
+        for action in out.drain(..) {
+            if let Action::Evaluate { task } = action {
+                next.push(Input::Condition { task, met: Some(true) });
+            }
+            if let Some((task, attempt)) = started(action) {
+                assert!(!cancelled || case.infos[task.get()].teardown, "started after the cancellation");
+                running.push((task, attempt));
+            }
+        }
+        if next.is_empty() {
+            if !cancelled && (ends == steps || running.is_empty()) {
+                cancelled = true;
+                next.push(Input::Cancel);
+            } else if let Some((task, attempt)) = running.pop() {
+                ends += 1;
+                next.push(Input::Ended {
+                    task,
+                    attempt,
+                    failure: cancelled.then_some(FailureKind::Cancelled),
+                });
+            } else if let Some(tick) = scheduler.next_tick() {
+                now = now.max(tick);
+                next.push(Input::Tick);
+            } else {
+                break;
+            }
+        }
+        for input in next {
+            scheduler.handle(input, now, &mut places, &mut out).unwrap();
+        }
     }
-    scheduler.handle(Input::Cancel, now, &mut out).unwrap();
-    scheduler.dispatch(now, &mut out).unwrap();
-    running.extend(out.drain(..).filter_map(started));
-    for (task, attempt) in running {
-        let failure = Some(FailureKind::Cancelled);
-        scheduler.handle(Input::Ended { task, attempt, failure }, now, &mut out).unwrap();
-        scheduler.dispatch(now, &mut out).unwrap();
-    }
-    assert!(
-        !out.iter().any(|action| matches!(action, Action::Start { .. })),
-        "started after the cancellation"
-    );
     assert!(graph.tasks().all(|task| scheduler.state(task).is_terminal()));
+}
+
+#[test]
+fn a_pool_has_so_many_slots_whatever_the_engine() {
+    let pooled = |name: &str, info: &mut TaskInfo| info.pool = (name != "free").then_some(0);
+    let mut env = Env::new(&[("a", &[]), ("b", &[]), ("free", &[])], limits(3), pooled);
+    assert_eq!(env.start(), "start a1, start free1");
+    assert_eq!(env.defers("a"), "a1 deferred", "a remote job keeps its slot");
+    assert_eq!(env.succeeds("a"), "a1 success, start b1");
+}
+
+#[test]
+fn a_condition_is_evaluated_after_the_rule_and_its_skip_travels() {
+    let change = |name: &str, info: &mut TaskInfo| {
+        info.conditional = name == "left" || name == "right";
+        if name == "join" {
+            info.rule = TriggerRule::NoneFailedMinOneSuccess;
+        }
+    };
+    let tasks: [(&str, &[&str]); 5] = [
+        ("decide", &[]),
+        ("left", &["decide"]),
+        ("right", &["decide"]),
+        ("after_right", &["right"]),
+        ("join", &["left", "after_right"]),
+    ];
+    let mut env = Env::new(&tasks, limits(2), change);
+    env.start();
+    assert_eq!(env.succeeds("decide"), "decide1 success, evaluate right, evaluate left");
+    assert_eq!(env.finds("left", Some(true)), "start left1");
+    assert_eq!(env.finds("right", Some(false)), "right0 skipped, after_right0 skipped");
+    assert_eq!(env.succeeds("left"), "left1 success, start join1");
+    assert_eq!(env.succeeds("join"), "join1 success, run success");
+}
+
+#[test]
+fn a_condition_that_cannot_be_evaluated_fails_its_task() {
+    let change = |name: &str, info: &mut TaskInfo| info.conditional = name == "a";
+    let mut env = Env::new(&[("a", &[]), ("b", &["a"])], limits(1), change);
+    assert_eq!(env.start(), "evaluate a");
+    assert_eq!(env.finds("a", None), "a0 failed, b0 upstream_failed, run failed");
+}
+
+/// A cluster, two tasks on it, and its teardown, which depends on the cluster alone.
+fn cluster() -> Env {
+    let tasks: [(&str, &[&str]); 4] =
+        [("create", &[]), ("load", &["create"]), ("report", &["load"]), ("delete", &["create"])];
+    Env::new(&tasks, limits(2), |name, info| {
+        info.teardown = name == "delete";
+        info.fails_run = name != "delete";
+    })
+}
+
+#[test]
+fn a_teardown_waits_for_all_that_use_its_setup() {
+    let mut env = cluster();
+    env.start();
+    assert_eq!(env.succeeds("create"), "create1 success, start load1");
+    assert_eq!(env.succeeds("load"), "load1 success, start report1");
+    assert_eq!(env.succeeds("report"), "report1 success, start delete1");
+    assert_eq!(env.fails("delete"), "delete1 failed, run success");
+}
+
+#[test]
+fn a_teardown_runs_after_a_failure_and_after_a_cancellation() {
+    let mut env = cluster();
+    env.start();
+    env.succeeds("create");
+    assert_eq!(env.fails("load"), "load1 failed, report0 upstream_failed, start delete1");
+    assert_eq!(env.succeeds("delete"), "delete1 success, run failed");
+    let mut env = cluster();
+    env.start();
+    env.succeeds("create");
+    assert_eq!(env.step(&[Input::Cancel]), "stop load1 Cancelled, report0 cancelled");
+    assert_eq!(env.ends("load", Some(FailureKind::Cancelled)), "load1 cancelled, start delete1");
+    assert_eq!(env.step(&[Input::Cancel]), "", "the first of two says it all");
+    assert_eq!(env.succeeds("delete"), "delete1 success, run cancelled");
+}
+
+#[test]
+fn without_its_setup_there_is_nothing_to_tear_down() {
+    let mut env = cluster();
+    env.start();
+    assert_eq!(env.step(&[Input::Cancel]), "stop create1 Cancelled, load0 cancelled, report0 cancelled");
+    assert_eq!(
+        env.ends("create", Some(FailureKind::Cancelled)),
+        "create1 cancelled, start delete1",
+        "it may have been made"
+    );
+    let mut env = cluster();
+    assert_eq!(env.start_without(&["create"]), "create0 skipped, start load1");
+    env.succeeds("load");
+    assert_eq!(env.succeeds("report"), "report1 success, delete0 skipped, run success");
+}
+
+#[test]
+fn what_was_set_up_within_is_torn_down_first() {
+    let tasks: [(&str, &[&str]); 4] = [
+        ("cluster", &[]),
+        ("delete_cluster", &["cluster"]),
+        ("table", &["cluster"]),
+        ("drop_table", &["table"]),
+    ];
+    let teardowns = |name: &str, info: &mut TaskInfo| info.teardown = name.starts_with('d');
+    let mut env = Env::new(&tasks, limits(2), teardowns);
+    env.start();
+    env.succeeds("cluster");
+    assert_eq!(env.succeeds("table"), "table1 success, start drop_table1");
+    assert_eq!(env.succeeds("drop_table"), "drop_table1 success, start delete_cluster1");
+}
+
+#[test]
+fn a_run_past_its_deadline_is_stopped_and_has_failed() {
+    let late = Settings { timeout: Some(Duration::from_secs(5)), ..SETTINGS };
+    let mut env = Env::with(&[("a", &[]), ("b", &["a"])], limits(1), late, |_, _| {});
+    env.start();
+    assert_eq!(env.scheduler.next_tick(), Some(Timestamp(5_000_000)));
+    assert_eq!(env.after(Duration::from_secs(5)), "too late, stop a1 RunDeadline, b0 cancelled");
+    assert_eq!(env.ends("a", Some(FailureKind::Cancelled)), "a1 cancelled, run failed");
+}
+
+#[test]
+fn one_task_can_be_cancelled_and_counts_as_failed() {
+    let mut env = env(&[("a", &[]), ("b", &["a"]), ("x", &[])], 2);
+    env.start();
+    let (a, b) = (env.task("a"), env.task("b"));
+    assert_eq!(env.step(&[Input::CancelTask(a)]), "stop a1 Cancelled");
+    assert_eq!(env.ends("a", Some(FailureKind::Cancelled)), "a1 cancelled, b0 upstream_failed");
+    assert_eq!(env.step(&[Input::CancelTask(b)]), "", "it has ended");
+    assert_eq!(env.succeeds("x"), "x1 success, run failed");
+}
+
+#[test]
+fn a_kill_waits_for_nothing_not_even_for_teardowns() {
+    let mut env = cluster();
+    env.start();
+    env.succeeds("create");
+    assert_eq!(
+        env.step(&[Input::Kill]),
+        "stop load1 Cancelled, report0 cancelled, delete0 cancelled, abandon load1, load1 cancelled, run cancelled"
+    );
+}
+
+#[test]
+fn a_wait_never_grows_beyond_its_cap() {
+    let often = |_: &str, info: &mut TaskInfo| {
+        info.retries = 20;
+        info.backoff = Backoff::Exponential;
+        info.max_retry_delay = Duration::from_secs(3);
+    };
+    let mut env = Env::new(&[("a", &[])], limits(1), often);
+    env.start();
+    for attempt in 1..=20 {
+        env.fails("a");
+        assert_eq!(env.after(Duration::from_secs(3)), format!("start a{}", attempt + 1));
+    }
+}
+
+#[test]
+fn tasks_that_failed_together_do_not_come_back_together() {
+    let once = |_: &str, info: &mut TaskInfo| info.retries = 1;
+    let tasks: Vec<(String, &[&str])> = (0..50).map(|i| (format!("t{i}"), [].as_slice())).collect();
+    let tasks: Vec<(&str, &[&str])> =
+        tasks.iter().map(|(name, upstream)| (name.as_str(), *upstream)).collect();
+    let mut env = Env::new(&tasks, limits(50), once);
+    env.start();
+    tasks.iter().for_each(|(name, _)| drop(env.fails(name)));
+    env.after(Duration::from_millis(1050));
+    let back = env.graph.tasks().filter(|&task| env.scheduler.state(task) == TaskState::Running).count();
+    assert!((10..40).contains(&back), "{back} of 50 came back in the first half of the spread");
+}
+
+/// A task that had got so far.
+fn begun(state: TaskState, attempt: u32, failures: &[FailureKind]) -> Begun {
+    Begun { state, attempt, failures: failures.to_vec(), ..Begun::default() }
+}
+
+#[test]
+fn a_resumed_run_repeats_what_was_in_flight_and_nothing_that_succeeded() {
+    let tasks: [(&str, &[&str]); 4] =
+        [("done", &[]), ("running", &[]), ("next", &["done"]), ("last", &["running"])];
+    let mut env = env(&tasks, 1);
+    let resumed = env.resume(&[
+        begun(TaskState::Success, 1, &[]),
+        begun(TaskState::Deferred, 2, &[FailureKind::Failed]),
+        begun(TaskState::Waiting, 0, &[]),
+        begun(TaskState::None, 0, &[]),
+    ]);
+    assert_eq!(resumed, "start running2 again", "before the one that waited longer");
+    assert_eq!(env.succeeds("running"), "running2 success, start next1");
+}
+
+#[test]
+fn a_resumed_run_decides_what_its_scheduler_had_no_time_to_decide() {
+    let mut env = env(&[("a", &[]), ("b", &["a"]), ("c", &["b"])], 1);
+    let none = begun(TaskState::None, 0, &[]);
+    let failed = begun(TaskState::Failed, 1, &[FailureKind::Failed]);
+    assert_eq!(
+        env.resume(&[failed, none.clone(), none]),
+        "b0 upstream_failed, c0 upstream_failed, run failed"
+    );
+}
+
+#[test]
+fn failures_before_a_crash_count_after_it() {
+    let once = |_: &str, info: &mut TaskInfo| info.retries = 1;
+    let mut env = Env::new(&[("a", &[])], limits(1), once);
+    env.now = Timestamp(10_000_000);
+    let waiting = Begun {
+        ended_at: Some(Timestamp(9_500_000)),
+        ..begun(TaskState::UpForRetry, 1, &[FailureKind::Failed])
+    };
+    assert_eq!(env.resume(&[waiting]), "");
+    assert_eq!(env.after(Duration::from_millis(499)), "");
+    assert_eq!(env.after(Duration::from_millis(101)), "start a2");
+    assert_eq!(env.fails("a"), "a2 failed, run failed");
+}
+
+#[test]
+fn what_is_left_out_counts_as_done() {
+    let mut env = env(&[("a", &[]), ("b", &["a"]), ("c", &["b"]), ("x", &["a"])], 1);
+    assert_eq!(env.start_without(&["a", "x"]), "a0 skipped, x0 skipped, start b1");
+    assert_eq!(env.succeeds("b"), "b1 success, start c1");
+    assert_eq!(env.succeeds("c"), "c1 success, run success");
+}
+
+#[test]
+fn runs_that_share_workers_get_equal_shares_and_leave_none_idle() {
+    let many: Vec<String> = (0..20).map(|i| format!("t{i}")).collect();
+    let many: Vec<(&str, &[&str])> = many.iter().map(|name| (name.as_str(), [].as_slice())).collect();
+    let mut places = Places::new(limits(4));
+    let mut runs: Vec<Scheduler> =
+        [&many[..], &many[..1], &many[..]].map(|tasks| env(tasks, 4).scheduler).into();
+    let (mut out, now) = (Vec::new(), Timestamp(0));
+    for run in &mut runs {
+        run.start(&[], now, &mut out).unwrap();
+    }
+    out.clear();
+    let mut started = vec![0; runs.len()];
+    while let Some(next) = next_to_start(&runs, &places) {
+        runs[next].start_next(now, &mut places, &mut out).unwrap();
+        started[next] += 1;
+    }
+    assert_eq!(started, [2, 1, 1]);
+    let ended = Input::Ended { task: TaskIdx(0), attempt: 1, failure: None };
+    runs[1].handle(ended, now, &mut places, &mut out).unwrap();
+    assert_eq!(next_to_start(&runs, &places), Some(2), "the one with fewer workers gets the free one");
 }

@@ -1,11 +1,13 @@
 //! What a DAG file says, as types: names rather than ids, and not yet known to be a valid graph.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::source::Span;
+use crate::condition::Condition;
 
 /// A DAG file, read and checked by itself. [`crate::graph`] checks what holds between tasks.
 #[derive(Debug, Clone)]
@@ -24,6 +26,12 @@ pub struct Dag {
     pub start_date: Option<String>,
     /// At most this many tasks in flight; `None` is no limit of its own.
     pub processors: Option<u32>,
+    /// How long a whole run may take.
+    pub timeout: Option<Duration>,
+    /// Pools by name, each with its slots: a task of a pool is in flight only with a slot of it.
+    pub pools: BTreeMap<Arc<str>, u32>,
+    /// Who is told how a run went.
+    pub notify: Vec<Notify>,
     /// Whether scripts are kept in the script cache.
     pub script_cache: bool,
     /// How long a cached script stays valid.
@@ -45,6 +53,9 @@ impl Dag {
             schedule_interval: None,
             start_date: None,
             processors: None,
+            timeout: None,
+            pools: BTreeMap::new(),
+            notify: Vec::new(),
             script_cache: false,
             expire_cache: None,
             params: Map::new(),
@@ -70,10 +81,20 @@ pub struct Task {
     pub retry_delay: Duration,
     /// How the wait grows from one retry to the next.
     pub retry_backoff: Backoff,
+    /// No wait before a retry is longer; `None` is the scheduler's own cap.
+    pub max_retry_delay: Option<Duration>,
     /// How long one attempt may take.
     pub timeout: Option<Duration>,
     /// Which states of its dependencies let the task start.
     pub trigger_rule: TriggerRule,
+    /// Evaluated once the trigger rule lets the task start; a false one skips it.
+    pub when: Option<When>,
+    /// Whether it takes down what its dependencies, its setups, have set up: it runs whatever happened.
+    pub teardown: bool,
+    /// Whether the run fails if this teardown does.
+    pub on_failure_fail_dagrun: bool,
+    /// The pool of which it needs a slot.
+    pub pool: Option<Arc<str>>,
     /// Greater starts earlier; 0 unless said.
     pub priority: i32,
     /// How long the author expects the task to take.
@@ -82,6 +103,57 @@ pub struct Task {
     pub span: Span,
     /// Where the task's script reference stands in the file.
     pub script_span: Span,
+}
+
+/// A task's condition and its place in the file.
+#[derive(Debug, Clone)]
+pub struct When {
+    /// As written, in CEL.
+    pub text: Arc<str>,
+    /// The same, compiled.
+    pub condition: Arc<Condition>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// Somebody who is told how a run went.
+#[derive(Debug, Clone)]
+pub struct Notify {
+    /// What they are told of; at least one, each once.
+    pub on: Vec<NotifyOn>,
+    /// How they are told.
+    pub target: NotifyTarget,
+    /// Where the notice stands in the file.
+    pub span: Span,
+}
+
+/// What a notice may be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NotifyOn {
+    /// The run succeeded.
+    Success,
+    /// The run failed.
+    Failure,
+    /// The run took longer than it may.
+    Deadline,
+}
+
+impl NotifyOn {
+    /// All of them with the names used in DAG files.
+    pub const NAMES: [(&'static str, NotifyOn); 3] =
+        [("success", NotifyOn::Success), ("failure", NotifyOn::Failure), ("deadline", NotifyOn::Deadline)];
+
+    /// What a notice is about that does not say.
+    pub const DEFAULT: [NotifyOn; 2] = [NotifyOn::Failure, NotifyOn::Deadline];
+}
+
+/// How a notice is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotifyTarget {
+    /// A program and its arguments.
+    Command(Vec<String>),
+    /// An `http://` or `https://` URL.
+    Webhook(String),
 }
 
 /// A dependency and its place in the file.

@@ -20,6 +20,12 @@ pub(super) enum Kind {
     Backoff,
     TriggerRule,
     Params,
+    Pools,
+    Notices,
+    NotifyOn,
+    Command,
+    Url,
+    Condition,
     Tasks,
     Script,
     Dependencies,
@@ -90,7 +96,7 @@ macro_rules! keys {
 
 keys! {
     /// Keys of a DAG.
-    DagKey, "a DAG", not yet: ["rules", "pools"];
+    DagKey, "a DAG", not yet: ["rules"];
     DagId = "dag_id", Kind::Id, false,
         "The DAG's name; without it, the file's name without its suffix.";
     Description = "description", Kind::Text, false, "Free text for people.";
@@ -105,6 +111,12 @@ keys! {
     Retries = "retries", Kind::Count(0), false, "`retries` of every task that has none of its own.";
     RetryDelay = "retry_delay", Kind::Duration, false, "`retry_delay` of every task that has none of its own.";
     RetryBackoff = "retry_backoff", Kind::Backoff, false, "`retry_backoff` of every task that has none of its own.";
+    MaxRetryDelay = "max_retry_delay", Kind::Timeout, false,
+        "`max_retry_delay` of every task that has none of its own.";
+    Timeout = "timeout", Kind::Timeout, false, "How long a whole run may take; no limit unless said.";
+    Pools = "pools", Kind::Pools, false,
+        "Pools by name with their slots; plugins.toml may have the same and others, and its sizes win.";
+    Notify = "notify", Kind::Notices, false, "Who is told how a run went: commands and webhooks.";
     ScriptCache = "script_cache", Kind::Flag, false, "Whether scripts are kept in the script cache.";
     ExpireCache = "expire_cache", Kind::Duration, false, "How long a cached script stays valid.";
     Params = "params", Kind::Params, false,
@@ -114,7 +126,7 @@ keys! {
 
 keys! {
     /// Keys of a task.
-    TaskKey, "a task", not yet: ["pool", "when", "for_each", "teardown"];
+    TaskKey, "a task", not yet: ["for_each"];
     TaskId = "task_id", Kind::Id, true, "The task's name, unique in the DAG.";
     Script = "script", Kind::Script, true, "What to run, and the engine that runs it.";
     Params = "params", Kind::Params, false, "Values for placeholders in the script.";
@@ -125,9 +137,18 @@ keys! {
     RetryDelay = "retry_delay", Kind::Duration, false, "The wait before a retry; one second unless said.";
     RetryBackoff = "retry_backoff", Kind::Backoff, false,
         "How the wait grows from one retry to the next: `fixed` (unless said) or `exponential`.";
+    MaxRetryDelay = "max_retry_delay", Kind::Timeout, false,
+        "No wait before a retry is longer, however it grows; one hour unless said.";
     Timeout = "timeout", Kind::Timeout, false, "How long one attempt may take; no limit unless said.";
     TriggerRule = "trigger_rule", Kind::TriggerRule, false,
         "Which states of its dependencies let the task start; `all_success` unless said.";
+    When = "when", Kind::Condition, false,
+        "A condition in CEL over the states and results of upstream tasks and the parameters; a false one skips the task.";
+    Teardown = "teardown", Kind::Flag, false,
+        "Whether the task takes down what its dependencies have set up: it runs if one of them ran, whatever happened.";
+    OnFailureFailDagrun = "on_failure_fail_dagrun", Kind::Flag, false,
+        "Whether the run fails if this teardown does; `false` unless said.";
+    Pool = "pool", Kind::Id, false, "The pool of which the task needs a slot.";
     Priority = "priority", Kind::Priority, false, "Of tasks that could start, the greater one does; 0 unless said.";
     ExpectedDuration = "expected_duration", Kind::Duration, false,
         "How long the task is expected to take, for ordering until its past runs tell.";
@@ -144,10 +165,23 @@ keys! {
     Name = "name", Kind::Segment, false, "The script's name without the engine's suffix.";
 }
 
+keys! {
+    /// Keys of a notice.
+    NotifyKey, "a notice", not yet: [];
+    On = "on", Kind::NotifyOn, false,
+        "What to tell of: `success`, `failure`, `deadline`, or a list of them; failure and deadline unless said.";
+    Command = "command", Kind::Command, false,
+        "The program and its arguments, or a text that `/bin/sh -c` runs.";
+    Webhook = "webhook", Kind::Url, false, "The http:// or https:// URL to which the notice is posted.";
+}
+
 /// The mapping that has a key of this name, if one does.
 pub(super) fn owner_of(name: &str) -> Option<&'static str> {
     fn has<K: Keys>(name: &str) -> Option<&'static str> {
         K::find(name).map(|_| K::OWNER)
     }
-    has::<DagKey>(name).or_else(|| has::<TaskKey>(name)).or_else(|| has::<ScriptKey>(name))
+    has::<DagKey>(name)
+        .or_else(|| has::<TaskKey>(name))
+        .or_else(|| has::<ScriptKey>(name))
+        .or_else(|| has::<NotifyKey>(name))
 }

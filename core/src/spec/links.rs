@@ -1,13 +1,15 @@
-//! What holds between the tasks of a file by their names: ids are unique, dependencies exist.
+//! What holds between the tasks of a file by their names: ids are unique, dependencies exist, and so do the
+//! tasks that conditions look at.
 //!
-//! Cycles are [`crate::graph`]'s.
+//! Cycles are [`crate::graph`]'s; that a condition looks upstream is [`crate::prepare`]'s.
 
 use std::collections::HashMap;
 
-use super::dag::Task;
+use super::dag::{Task, When};
 use super::diagnostic::{Diagnostic, Mistakes, quote};
 use super::source::SourceFile;
 use super::suggest;
+use crate::condition::Reference;
 
 /// A task by its id.
 struct Known {
@@ -23,28 +25,12 @@ const COMPARISONS: usize = 2_000_000;
 const REMOVE: &str = "remove it from the dependencies";
 
 pub(super) fn check(tasks: &[Task], source: &SourceFile, mistakes: &mut Mistakes) {
-    let mut known = ids(tasks, source, mistakes);
-    let mut comparisons = COMPARISONS;
+    let known = ids(tasks, source, mistakes);
+    let mut links = Links { tasks, source, known, comparisons: COMPARISONS, mistakes };
     for (index, task) in (0..).zip(tasks) {
-        for dependency in &task.dependencies {
-            let id = &dependency.task_id;
-            let mistake = |message| Diagnostic::new(dependency.span, message);
-            if !id.is_empty() && *id == task.task_id {
-                let message = format!("task {} depends on itself", quote(id));
-                mistakes.push(mistake(message).with_help(REMOVE));
-            } else if let Some(upstream) = known.get_mut(&**id) {
-                if upstream.named_by == index + 1 {
-                    let message = format!("dependency {} is repeated", quote(id));
-                    mistakes.push(mistake(message).with_help(REMOVE));
-                }
-                upstream.named_by = index + 1;
-            } else {
-                let missing = mistake(format!("there is no task {}", quote(id)));
-                mistakes.push(match near(id, tasks, &mut comparisons) {
-                    Some(near) => missing.with_help(format!("did you mean {}?", quote(near))),
-                    None => missing,
-                });
-            }
+        links.dependencies(index, task);
+        if let Some(when) = &task.when {
+            links.condition(task, when);
         }
     }
 }
@@ -64,7 +50,60 @@ fn ids<'a>(tasks: &'a [Task], source: &SourceFile, mistakes: &mut Mistakes) -> H
     known
 }
 
-fn near<'a>(id: &str, tasks: &'a [Task], comparisons: &mut usize) -> Option<&'a str> {
-    *comparisons = comparisons.checked_sub(tasks.len())?;
-    suggest::nearest(id, tasks.iter().map(|task| &*task.task_id))
+struct Links<'a> {
+    tasks: &'a [Task],
+    source: &'a SourceFile,
+    known: HashMap<&'a str, Known>,
+    /// How many ids may still be compared.
+    comparisons: usize,
+    mistakes: &'a mut Mistakes,
+}
+
+impl<'a> Links<'a> {
+    fn dependencies(&mut self, index: u32, task: &Task) {
+        for dependency in &task.dependencies {
+            let id = &dependency.task_id;
+            let mistake = |message| Diagnostic::new(dependency.span, message);
+            if !id.is_empty() && *id == task.task_id {
+                let message = format!("task {} depends on itself", quote(id));
+                self.mistakes.push(mistake(message).with_help(REMOVE));
+            } else if let Some(upstream) = self.known.get_mut(&**id) {
+                if upstream.named_by == index + 1 {
+                    let message = format!("dependency {} is repeated", quote(id));
+                    self.mistakes.push(mistake(message).with_help(REMOVE));
+                }
+                upstream.named_by = index + 1;
+            } else {
+                let missing = mistake(format!("there is no task {}", quote(id)));
+                self.missing(missing, id);
+            }
+        }
+    }
+
+    fn condition(&mut self, task: &Task, when: &When) {
+        for Reference { name, at } in &when.condition.references().tasks {
+            let span = self.source.within(when.span, &when.text, at.clone());
+            if *name == task.task_id {
+                let message = format!("the condition of task {} looks at the task itself", quote(name));
+                let help = "it is evaluated before the task runs, and can look at what is upstream";
+                self.mistakes.push(Diagnostic::new(span, message).with_help(help));
+            } else if !self.known.contains_key(&**name) {
+                let missing = Diagnostic::new(span, format!("there is no task {}", quote(name)));
+                self.missing(missing, name);
+            }
+        }
+    }
+
+    fn missing(&mut self, mistake: Diagnostic, id: &str) {
+        let near = self.near(id);
+        self.mistakes.push(match near {
+            Some(near) => mistake.with_help(format!("did you mean {}?", quote(near))),
+            None => mistake,
+        });
+    }
+
+    fn near(&mut self, id: &str) -> Option<&'a str> {
+        self.comparisons = self.comparisons.checked_sub(self.tasks.len())?;
+        suggest::nearest(id, self.tasks.iter().map(|task| &*task.task_id))
+    }
 }

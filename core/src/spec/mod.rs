@@ -19,14 +19,18 @@ mod lower;
 mod scalar;
 mod schema;
 pub mod source;
-mod suggest;
+pub mod suggest;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod yaml;
 
-pub use dag::{Backoff, Dag, Dependency, Location, Script, ScriptSource, Task, TriggerRule};
+pub use dag::{
+    Backoff, Dag, Dependency, Location, Notify, NotifyOn, NotifyTarget, Script, ScriptSource, Task,
+    TriggerRule, When,
+};
 pub use diagnostic::{Diagnostic, Diagnostics, quote};
 pub use load::{SpecError, load, parse};
+pub use lower::is_id;
 pub use schema::schema;
 pub use source::{SourceFile, Span};

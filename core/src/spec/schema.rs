@@ -5,8 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::dag::{Backoff, Location, TriggerRule};
-use super::keys::{DagKey, Keys, Kind, ScriptKey, TaskKey};
+use super::dag::{Backoff, Location, NotifyOn, TriggerRule};
+use super::keys::{DagKey, Keys, Kind, NotifyKey, ScriptKey, TaskKey};
 use super::lower::{LONGEST_DURATION, LONGEST_ID, PRESETS};
 
 /// The JSON Schema (draft 2020-12) of a DAG file.
@@ -29,6 +29,7 @@ pub fn schema() -> Value {
             "dag": mapping::<DagKey>(),
             "task": mapping::<TaskKey>(),
             "script": script(),
+            "notice": notice(),
             "params": params(),
             "duration": duration(false),
         },
@@ -53,12 +54,7 @@ fn mapping<K: Keys>() -> Value {
 
 fn kind(kind: Kind) -> Value {
     match kind {
-        Kind::Id => json!({
-            "type": "string",
-            "pattern": "^[A-Za-z0-9_.-]+$",
-            "maxLength": LONGEST_ID,
-            "not": { "enum": [".", ".."] },
-        }),
+        Kind::Id => id(),
         Kind::Text => json!({ "type": "string" }),
         Kind::Texts | Kind::Dependencies => json!({
             "type": "array",
@@ -78,6 +74,16 @@ fn kind(kind: Kind) -> Value {
         Kind::Backoff => json!({ "enum": Backoff::NAMES.map(|(name, _)| name) }),
         Kind::TriggerRule => json!({ "enum": TriggerRule::NAMES.map(|(name, _)| name) }),
         Kind::Params => json!({ "$ref": "#/$defs/params" }),
+        Kind::Pools => json!({
+            "type": "object",
+            "propertyNames": id(),
+            "additionalProperties": { "type": "integer", "minimum": 1, "maximum": u32::MAX },
+        }),
+        Kind::Notices => json!({ "type": "array", "items": { "$ref": "#/$defs/notice" } }),
+        Kind::NotifyOn => notify_on(),
+        Kind::Command => command(),
+        Kind::Url => json!({ "type": "string", "pattern": r#"^https?://[!"$-.0->@-~][!-~]*$"# }),
+        Kind::Condition => json!({ "type": "string", "pattern": r"\S" }),
         Kind::Tasks => {
             json!({ "type": "array", "items": { "$ref": "#/$defs/task" }, "minItems": 1 })
         }
@@ -89,6 +95,36 @@ fn kind(kind: Kind) -> Value {
             json!({ "type": "string", "pattern": format!("^({0}(/{0})*)?$", segment("")) })
         }
     }
+}
+
+fn id() -> Value {
+    json!({
+        "type": "string",
+        "pattern": "^[A-Za-z0-9_.-]+$",
+        "maxLength": LONGEST_ID,
+        "not": { "enum": [".", ".."] },
+    })
+}
+
+fn notice() -> Value {
+    let mut notice = mapping::<NotifyKey>();
+    notice["oneOf"] = json!([{ "required": ["command"] }, { "required": ["webhook"] }]);
+    notice
+}
+
+fn notify_on() -> Value {
+    let one = json!({ "enum": NotifyOn::NAMES.map(|(name, _)| name) });
+    json!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1 }] })
+}
+
+fn command() -> Value {
+    let word = json!({ "type": "string", "pattern": r"^[^\x00]*$" });
+    json!({
+        "anyOf": [
+            { "type": "string", "pattern": r"^[^\x00]*[^\s\x00][^\x00]*$" },
+            { "type": "array", "items": word, "prefixItems": [{ "minLength": 1 }], "minItems": 1 },
+        ],
+    })
 }
 
 /// One part of a path, without characters that mean something else: neither `.` nor `..`.

@@ -1,5 +1,6 @@
 //! The text of a file, and places in it.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -72,6 +73,17 @@ impl SourceFile {
         let start = self.line_start(line) as usize;
         let end = self.character(byte);
         (line, self.text[start..end].chars().count() + 1)
+    }
+
+    /// The place of a part of a text which stands at this place, after a quote or not; where it does not stand
+    /// there as it is, the whole place.
+    pub(super) fn within(&self, span: Span, text: &str, part: Range<usize>) -> Span {
+        let start = span.start as usize;
+        let stands_at = |at: usize| self.text.get(at..at + text.len()) == Some(text);
+        match [start + 1, start].into_iter().find(|&at| stands_at(at)) {
+            Some(at) => Span::new(at + part.start, at + part.end),
+            None => span,
+        }
     }
 
     /// Where the character that holds this byte begins; the text's end for what is beyond it.

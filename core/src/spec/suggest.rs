@@ -1,7 +1,7 @@
 //! The word that was probably meant.
 
 /// The nearest of the candidates, if one is near enough to be worth naming.
-pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Nobody misspells a word this long, and comparing takes the product of the lengths.
     const LONGEST: usize = 250;
     if word.len() > LONGEST {
@@ -20,7 +20,7 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 /// "did you mean", where something is near, else all there is.
-pub(super) fn or_list(word: &str, what: &str, all: &[&str]) -> String {
+pub(crate) fn or_list(word: &str, what: &str, all: &[&str]) -> String {
     match nearest(word, all.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("{what}: {}", list(all)),

@@ -3,6 +3,7 @@
 //! ```text
 //! OXIDAG_HOME/oxidag.db                SQLite, write-ahead log; read by every command
 //! OXIDAG_HOME/journal/<run_id>.journal the events of a live run; its lock says that its owner lives
+//! OXIDAG_HOME/journal/<run_id>.cancel  which tasks of it other processes want cancelled
 //! OXIDAG_HOME/lock                     held while journals are created, probed and recovered
 //! ```
 //!
@@ -23,6 +24,7 @@ mod open;
 mod prune;
 mod query;
 mod recover;
+mod requests;
 mod run_journal;
 mod tables;
 mod types;

@@ -30,7 +30,7 @@ pub struct RunJournal {
     tasks: u32,
     home: Home,
     journal: File,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     end: u64,
     frame: Vec<u8>,
     db: Arc<Mutex<Connection>>,
@@ -75,6 +75,7 @@ impl RunJournal {
     /// Starts the background thread for a run whose journal is ours and holds no event yet.
     pub(super) fn start(home: Home, db: Arc<Mutex<Connection>>, run: Owned) -> Result<Self, StoreError> {
         let path = home.journal(&run.run_id);
+        Self::forget_requests(&path);
         let io = |error| StoreError::io(&path, &error);
         let for_thread = (run.journal.try_clone().map_err(io)?, path.clone());
         let start = journal::HEADER_LEN;
@@ -172,6 +173,7 @@ impl RunJournal {
 impl Drop for RunJournal {
     fn drop(&mut self) {
         self.stop();
+        Self::forget_requests(&self.path);
         home::release(&self.journal);
     }
 }

@@ -13,18 +13,20 @@ use crate::config::Config;
 use crate::ending::hides_behind_ours;
 use crate::group::Group;
 use crate::interpreter::Interpreter;
+use crate::leftover;
 use crate::lines;
 use crate::scratch::{Files, Scratch};
 use crate::sink::Sink;
 use crate::variables;
 use crate::watch::{StopRequest, Watch};
 
-/// Runs the task's script and returns when it has ended.
+/// Runs the task's script and returns when it has ended. First ends what a scheduler that died left of it.
 ///
 /// # Errors
 ///
 /// When it could not be started, did not succeed, was cancelled, or left a result that is none.
 pub(crate) fn run(config: &Config, scratch: &Scratch, task: &Task, sink: &impl Sink) -> Result<Outcome> {
+    leftover::end(task, config.grace(), leftover::PATIENCE, sink)?;
     if sink.cancelled() {
         return Err(Error::cancelled("cancelled before the script was started"));
     }
@@ -34,6 +36,9 @@ pub(crate) fn run(config: &Config, scratch: &Scratch, task: &Task, sink: &impl S
     let mut child = start(config, &mut files, task)?;
     let pipes = child.stdout.take().zip(child.stderr.take());
     let group = Group::new(child).map_err(|e| unwatchable(&e))?;
+    // On an error the group is dropped, and killed with it.
+    let checkpoint = group.checkpoint().map_err(|e| unwatchable(&e))?;
+    sink.checkpoint(&checkpoint.to_json()).map_err(|e| unstored(&e))?;
     let (out, err) = pipes.ok_or_else(|| unwatchable(&io::ErrorKind::BrokenPipe.into()))?;
     let watch = Watch::new(group, (out.into(), err.into()), request, sink, config.grace(), started);
     let values = task.connections.iter().filter_map(|name| task.params.get(name)?.as_str());
@@ -46,6 +51,10 @@ pub(crate) fn run(config: &Config, scratch: &Scratch, task: &Task, sink: &impl S
 
 fn unwatchable(error: &io::Error) -> Error {
     Error::transient(format!("cannot watch the script: {error}"))
+}
+
+fn unstored(error: &Error) -> Error {
+    Error::transient(format!("cannot store how the script is found again, so it was ended: {error}"))
 }
 
 /// Starts the script in a process group of its own, its output in pipes.

@@ -2,13 +2,15 @@
 //!
 //! The group is signalled only while its leader is not reaped: until then no other process can get its id.
 
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Child;
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use wait4::{ResUse, Wait4};
+
+use crate::leftover::Checkpoint;
+use crate::process::Process;
 
 /// A process that leads a process group. Dropped before it was reaped, it is killed with all its group.
 #[derive(Debug)]
@@ -37,6 +39,15 @@ impl Group {
         }
     }
 
+    /// How the script is found again should this scheduler die.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell when it was started.
+    pub(crate) fn checkpoint(&self) -> io::Result<Checkpoint> {
+        Checkpoint::of(self.id)
+    }
+
     /// Becomes readable when the leader has ended.
     pub(crate) fn ended(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
@@ -55,11 +66,9 @@ impl Group {
 
     /// Whether any process of the group still runs. Looks through all processes of the machine.
     pub(crate) fn lives(&self) -> bool {
-        let Ok(processes) = fs::read_dir("/proc") else {
-            return true;
-        };
-        let mut stats = processes.flatten().filter_map(|process| fs::read(process.path().join("stat")).ok());
-        stats.any(|stat| is_living_member(&String::from_utf8_lossy(&stat), self.id))
+        let id = self.id.as_raw_pid();
+        let all = Process::all();
+        all.map_or(true, |mut all| all.any(|process| process.lives && process.group == id))
     }
 
     /// How the leader ended and what it used; waits until it has ended.
@@ -86,31 +95,12 @@ impl Drop for Group {
     }
 }
 
-/// Reads a line of `/proc/PID/stat`: `pid (name) state parent group …`, where the name may hold anything.
-fn is_living_member(stat: &str, group: Pid) -> bool {
-    let Some((_, fields)) = stat.rsplit_once(") ") else {
-        return false;
-    };
-    let mut fields = fields.split(' ');
-    let living = fields.next().is_some_and(|state| state != "Z" && state != "X");
-    living && fields.nth(1).and_then(|id| id.parse().ok()) == Some(group.as_raw_pid())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::process::CommandExt;
     use std::process::Command;
-
-    #[test]
-    fn zombies_and_other_groups_are_no_living_members() {
-        let group = Pid::from_raw(7).unwrap();
-        assert!(is_living_member("12 (a) b) S 1 7 7 0", group));
-        assert!(is_living_member("12 (stopped) T 1 7 7 0", group));
-        assert!(!is_living_member("7 (sh) Z 1 7 7 0", group));
-        assert!(!is_living_member("12 (7) S 7 8 7 0", group));
-        assert!(!is_living_member("", group));
-    }
 
     #[test]
     fn a_group_that_is_dropped_is_killed_and_reaped() {

@@ -2,10 +2,10 @@
 //!
 //! How the parts lie: `interpreter` decides what program runs the script, `variables` what environment it
 //! sees, `scratch` which private files it needs; `group` starts it in a process group of its own and ends
-//! that group, `watch` waits for it, and `ending` says how it ended. `attempt` puts them together.
-//! `syntax` is the dry run.
+//! that group, `watch` waits for it, and `ending` says how it ended. `leftover` ends what a scheduler that died
+//! left of an attempt, among what `process` sees. `attempt` puts them together. `syntax` is the dry run.
 //!
-//! What it must not do: hold a thread besides the caller's, signal a process that was already reaped, or put
+//! What it must not do: hold a thread besides the caller's, signal a process that it is not sure of, or put
 //! a script's text, which may hold secrets, on a command line.
 
 #[cfg(not(target_os = "linux"))]
@@ -16,7 +16,9 @@ mod config;
 mod ending;
 mod group;
 mod interpreter;
+mod leftover;
 mod lines;
+mod process;
 mod scratch;
 mod sink;
 mod syntax;

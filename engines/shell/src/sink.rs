@@ -1,8 +1,9 @@
 //! What the engine needs of the host, so that tests can stand in for it.
 
-use oxidag_plugin_api::{Host, Level};
+use oxidag_plugin_api::{Host, Level, Result};
+use serde_json::Value;
 
-/// Where an attempt's log lines go, and from where its cancellation comes.
+/// Where an attempt's log lines and checkpoint go, and from where its cancellation comes.
 pub(crate) trait Sink {
     /// Writes a log line for each line of `text`.
     fn log(&self, level: Level, text: &str);
@@ -12,6 +13,13 @@ pub(crate) trait Sink {
 
     /// Calls back once when the attempt is asked to stop, at once if it was already.
     fn on_cancel(&self, callback: impl FnOnce() + Send + 'static);
+
+    /// Stores how to find the script again should the scheduler die.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be stored.
+    fn checkpoint(&self, checkpoint: &Value) -> Result<()>;
 }
 
 impl Sink for Host {
@@ -25,5 +33,9 @@ impl Sink for Host {
 
     fn on_cancel(&self, callback: impl FnOnce() + Send + 'static) {
         Host::on_cancel(self, callback);
+    }
+
+    fn checkpoint(&self, checkpoint: &Value) -> Result<()> {
+        Host::checkpoint(self, checkpoint)
     }
 }

@@ -1,5 +1,8 @@
 //! The top of a DAG file: pyDag's wrapper, and the keys of the DAG itself.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use super::super::dag::{Backoff, Dag};
 use super::super::diagnostic::{Mistakes, quote};
 use super::super::keys::DagKey;
@@ -111,11 +114,31 @@ impl Lower<'_> {
             DagKey::RetryBackoff => {
                 defaults.retry_backoff = self.choice(name, node, &Backoff::NAMES).unwrap_or_default();
             }
+            DagKey::MaxRetryDelay => defaults.max_retry_delay = self.max_delay(name, &node),
+            DagKey::Timeout => dag.timeout = self.timeout(name, &node),
+            DagKey::Pools => dag.pools = self.pools(name, node),
+            DagKey::Notify => dag.notify = self.notices(name, node),
             DagKey::ScriptCache => dag.script_cache = self.flag(name, &node).unwrap_or_default(),
             DagKey::ExpireCache => dag.expire_cache = self.duration(name, &node),
             DagKey::Params => dag.params = self.params(name, node),
             DagKey::Tasks => {}
         }
+    }
+
+    fn pools(&mut self, name: &str, node: Node<'_>) -> BTreeMap<Arc<str>, u32> {
+        let Value::Map(entries) = node.value else {
+            self.expected("a mapping of pools to their slots", name, &node);
+            return BTreeMap::new();
+        };
+        let mut pools = BTreeMap::new();
+        for Entry { key, key_span, value } in entries {
+            if self.check_id("pool", &key, key_span)
+                && let Some(slots) = self.count(&key, &value, 1)
+            {
+                pools.insert(key.into(), slots);
+            }
+        }
+        pools
     }
 
     fn tasks(&mut self, dag: &mut Dag, defaults: &Defaults, node: Node<'_>) {

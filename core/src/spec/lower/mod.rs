@@ -3,13 +3,14 @@
 //! Where a value is wrong, a default takes its place; no [`Dag`](super::Dag) with such a place ever leaves [`super::parse`].
 
 mod dag;
+mod notify;
 mod params;
 mod script;
 mod task;
 mod time;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use super::keys::{self, Keys};
 use super::source::{SourceFile, Span};
 use super::suggest;
 use super::tree::{Entry, Node, Value};
+use crate::condition::{Condition, ConditionError};
 
 /// Ids of DAGs and tasks are at most this long, as in Airflow.
 pub(super) const LONGEST_ID: usize = 250;
@@ -56,11 +58,13 @@ pub(super) struct Lower<'s> {
     mistakes: Mistakes,
     /// One allocation for each engine's name, however many tasks it has.
     engines: HashSet<Arc<str>>,
+    /// Each condition is compiled once, however many tasks have it.
+    conditions: HashMap<Arc<str>, Result<Arc<Condition>, ConditionError>>,
 }
 
 impl<'s> Lower<'s> {
     pub(super) fn new(source: &'s SourceFile, mistakes: Mistakes) -> Self {
-        Self { source, mistakes, engines: HashSet::new() }
+        Self { source, mistakes, engines: HashSet::new(), conditions: HashMap::new() }
     }
 
     pub(super) fn into_mistakes(self) -> Mistakes {
@@ -209,30 +213,42 @@ impl<'s> Lower<'s> {
     fn id(&mut self, name: &str, node: Node<'_>) -> Option<String> {
         let span = node.span;
         let id = self.text(name, node)?.into_owned();
-        let problem = if id.is_empty() {
-            "is empty"
-        } else if id.len() > LONGEST_ID {
-            "is longer than 250 characters"
-        } else if !id.chars().all(is_id_character) {
-            "has characters other than letters, digits, `_`, `-` and `.`"
-        } else if id == "." || id == ".." {
-            "is the name of a folder"
-        } else {
-            return Some(id);
+        self.check_id(name, &id, span);
+        Some(id)
+    }
+
+    fn check_id(&mut self, name: &str, id: &str, span: Span) -> bool {
+        let Some(problem) = id_problem(id) else {
+            return true;
         };
         let help = "an id is 1 to 250 ASCII letters, digits, `_`, `-` and `.`";
-        self.mistake_with_help(span, format!("{name} {} {problem}", quote(&id)), help);
-        Some(id)
+        self.mistake_with_help(span, format!("{name} {} {problem}", quote(id)), help);
+        false
     }
 
     /// The place of a part of a text, where the text stands in the file as it is; else the whole.
     fn within(&self, span: Span, text: &str, part: Range<usize>) -> Span {
-        let start = span.start as usize;
-        let stands_at = |at: usize| self.source.text().get(at..at + text.len()) == Some(text);
-        match [start + 1, start].into_iter().find(|&at| stands_at(at)) {
-            Some(at) => Span::new(at + part.start, at + part.end),
-            None => span,
-        }
+        self.source.within(span, text, part)
+    }
+}
+
+/// Whether a DAG, a task or a pool may be called this.
+#[must_use]
+pub fn is_id(text: &str) -> bool {
+    id_problem(text).is_none()
+}
+
+fn id_problem(id: &str) -> Option<&'static str> {
+    if id.is_empty() {
+        Some("is empty")
+    } else if id.len() > LONGEST_ID {
+        Some("is longer than 250 characters")
+    } else if !id.chars().all(is_id_character) {
+        Some("has characters other than letters, digits, `_`, `-` and `.`")
+    } else if id == "." || id == ".." {
+        Some("is the name of a folder")
+    } else {
+        None
     }
 }
 

@@ -1,24 +1,63 @@
 //! One task of a DAG file.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Map;
 
-use super::super::dag::{Backoff, Dependency, Script, ScriptSource, Task, TriggerRule};
-use super::super::keys::TaskKey;
+use super::super::dag::{Backoff, Dependency, Script, ScriptSource, Task, TriggerRule, When};
+use super::super::diagnostic::Diagnostic;
+use super::super::keys::{Keys as _, TaskKey};
+use super::super::source::Span;
 use super::super::tree::{Node, Value};
 use super::{Found, Lower};
+use crate::condition::Condition;
+
+/// Where a task has its keys, by [`TaskKey`].
+type Places = [Span; TaskKey::TABLE.len()];
 
 /// What the DAG says for tasks that do not.
 pub(super) struct Defaults {
     pub(super) retries: u32,
     pub(super) retry_delay: Duration,
     pub(super) retry_backoff: Backoff,
+    pub(super) max_retry_delay: Option<Duration>,
 }
 
 impl Default for Defaults {
     fn default() -> Self {
-        Self { retries: 0, retry_delay: Duration::from_secs(1), retry_backoff: Backoff::default() }
+        Self {
+            retries: 0,
+            retry_delay: Duration::from_secs(1),
+            retry_backoff: Backoff::default(),
+            max_retry_delay: None,
+        }
+    }
+}
+
+impl Defaults {
+    /// A task that says nothing itself.
+    fn task(&self, span: Span) -> Task {
+        Task {
+            task_id: String::new(),
+            script: Script { engine: "".into(), source: ScriptSource::Inline("".into()) },
+            params: Map::new(),
+            dependencies: Vec::new(),
+            retries: self.retries,
+            retry_delay: self.retry_delay,
+            retry_backoff: self.retry_backoff,
+            max_retry_delay: self.max_retry_delay,
+            timeout: None,
+            trigger_rule: TriggerRule::default(),
+            when: None,
+            teardown: false,
+            on_failure_fail_dagrun: false,
+            pool: None,
+            priority: 0,
+            expected_duration: None,
+            span,
+            script_span: span,
+        }
     }
 }
 
@@ -30,31 +69,46 @@ impl Lower<'_> {
             self.expected("a mapping with the keys of a task", "tasks", &node);
             return None;
         };
-        let mut task = Task {
-            task_id: String::new(),
-            script: Script { engine: "".into(), source: ScriptSource::Inline("".into()) },
-            params: Map::new(),
-            dependencies: Vec::new(),
-            retries: defaults.retries,
-            retry_delay: defaults.retry_delay,
-            retry_backoff: defaults.retry_backoff,
-            timeout: None,
-            trigger_rule: TriggerRule::default(),
-            priority: 0,
-            expected_duration: None,
-            span,
-            script_span: span,
-        };
+        let mut task = defaults.task(span);
         let mut found = Found::none();
+        let mut places: Places = [span; _];
         for entry in entries {
             let Some(key) = self.key::<TaskKey>(&entry) else {
                 continue;
             };
             found.add(key);
+            places[key.index()] = entry.key_span;
             self.task_value(&mut task, key, &entry.key, entry.value);
         }
         self.require(&found, span);
+        self.check_teardown(&task, &found, &places);
         Some(task)
+    }
+
+    /// What a teardown must have and must not have, and what only a teardown has.
+    fn check_teardown(&mut self, task: &Task, found: &Found<TaskKey>, places: &Places) {
+        let place = |key: TaskKey| places[key.index()];
+        if !task.teardown {
+            if found.has(TaskKey::OnFailureFailDagrun) {
+                let message = "`on_failure_fail_dagrun` stands in a task that is no teardown";
+                let help = "the run fails with any other task; take it out, or add `teardown: true`";
+                self.mistake_with_help(place(TaskKey::OnFailureFailDagrun), message, help);
+            }
+            return;
+        }
+        if task.dependencies.is_empty() {
+            let help = "its setups are its dependencies; name the tasks whose work it takes down";
+            self.mistake_with_help(place(TaskKey::Teardown), "a teardown has at least one dependency", help);
+        }
+        for (key, help) in [
+            (TaskKey::TriggerRule, "a teardown has a rule of its own: it runs if one of its setups ran"),
+            (TaskKey::When, "a teardown runs whenever one of its setups ran"),
+        ] {
+            if found.has(key) {
+                let message = format!("`{}` stands beside `teardown`", TaskKey::TABLE[key.index()].name);
+                self.mistake_with_help(place(key), message, format!("{help}; take it out"));
+            }
+        }
     }
 
     fn task_value(&mut self, task: &mut Task, key: TaskKey, name: &str, node: Node<'_>) {
@@ -80,12 +134,43 @@ impl Lower<'_> {
             TaskKey::RetryBackoff => {
                 task.retry_backoff = self.choice(name, node, &Backoff::NAMES).unwrap_or_default();
             }
+            TaskKey::MaxRetryDelay => task.max_retry_delay = self.max_delay(name, &node),
             TaskKey::Timeout => task.timeout = self.timeout(name, &node),
             TaskKey::TriggerRule => {
                 task.trigger_rule = self.choice(name, node, &TriggerRule::NAMES).unwrap_or_default();
             }
+            TaskKey::When => task.when = self.when(name, node),
+            TaskKey::Teardown => task.teardown = self.flag(name, &node).unwrap_or_default(),
+            TaskKey::OnFailureFailDagrun => {
+                task.on_failure_fail_dagrun = self.flag(name, &node).unwrap_or_default();
+            }
+            TaskKey::Pool => task.pool = self.id(name, node).map(Into::into),
             TaskKey::Priority => task.priority = self.priority(name, &node).unwrap_or_default(),
             TaskKey::ExpectedDuration => task.expected_duration = self.duration(name, &node),
+        }
+    }
+
+    fn when(&mut self, name: &str, node: Node<'_>) -> Option<When> {
+        let span = node.span;
+        let text = self.text(name, node)?;
+        if text.trim().is_empty() {
+            self.mistake_with_help(span, format!("`{name}` is empty"), "for no condition, leave the key out");
+            return None;
+        }
+        let known = self.conditions.get(&*text).cloned();
+        let compiled = known.unwrap_or_else(|| {
+            let compiled = Condition::compile(&text).map(Arc::new);
+            self.conditions.insert(text.as_ref().into(), compiled.clone());
+            compiled
+        });
+        match compiled {
+            Ok(condition) => Some(When { text: Arc::clone(condition.text()), condition, span }),
+            Err(error) => {
+                let mut mistake = Diagnostic::new(self.within(span, &text, error.at), error.message);
+                mistake.help = error.help;
+                self.mistakes.push(mistake);
+                None
+            }
         }
     }
 

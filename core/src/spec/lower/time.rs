@@ -55,11 +55,20 @@ impl Lower<'_> {
         }
     }
 
-    /// A duration that is not zero: no attempt would be quick enough.
+    /// A duration that is not zero: nothing would be quick enough.
     pub(super) fn timeout(&mut self, name: &str, node: &Node<'_>) -> Option<Duration> {
+        self.not_zero(name, node, "for no limit, leave the key out")
+    }
+
+    /// A cap for growing waits that is not zero.
+    pub(super) fn max_delay(&mut self, name: &str, node: &Node<'_>) -> Option<Duration> {
+        self.not_zero(name, node, "for no wait at all, write `retry_delay: 0`")
+    }
+
+    fn not_zero(&mut self, name: &str, node: &Node<'_>, help: &str) -> Option<Duration> {
         let duration = self.duration(name, node)?;
         if duration.is_zero() {
-            self.mistake_with_help(node.span, format!("`{name}` is zero"), "for no limit, leave the key out");
+            self.mistake_with_help(node.span, format!("`{name}` is zero"), help);
         }
         Some(duration)
     }

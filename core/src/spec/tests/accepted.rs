@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::{Backoff, Location, Script, ScriptSource, TriggerRule};
+use super::super::{Backoff, Location, NotifyOn, NotifyTarget, Script, ScriptSource, TriggerRule};
 use super::{accepted, task, without_places};
 
 const PYDAG: &str = include_str!("../../../../dags/pydag_example.json");
@@ -78,12 +78,15 @@ fn without_a_name_a_dag_is_named_as_its_file() {
 
 #[test]
 fn a_task_takes_what_it_does_not_say_from_the_dag_wherever_that_stands() {
-    let text = "tasks:\n- {task_id: a, script: local.b.f.sql.n}\n- {task_id: b, script: local.b.f.sql.n, retries: 0, retry_delay: 0}\n\
-                retries: 3\nretry_delay: 1m\nretry_backoff: exponential\n";
+    let text = "tasks:\n- {task_id: a, script: local.b.f.sql.n}\n\
+                - {task_id: b, script: local.b.f.sql.n, retries: 0, retry_delay: 0, max_retry_delay: 5}\n\
+                retries: 3\nretry_delay: 1m\nretry_backoff: exponential\nmax_retry_delay: 10m\n";
     let dag = accepted("dag.yaml", text);
     let said = |at: usize| (dag.tasks[at].retries, dag.tasks[at].retry_delay, dag.tasks[at].retry_backoff);
     assert_eq!(said(0), (3, Duration::from_secs(60), Backoff::Exponential));
     assert_eq!(said(1), (0, Duration::ZERO, Backoff::Exponential));
+    assert_eq!(dag.tasks[0].max_retry_delay, Some(Duration::from_secs(600)));
+    assert_eq!(dag.tasks[1].max_retry_delay, Some(Duration::from_secs(5)));
 }
 
 #[test]
@@ -94,6 +97,8 @@ fn a_task_that_says_nothing_is_tried_once_without_limits() {
         (0, Duration::from_secs(1), Backoff::Fixed)
     );
     assert_eq!((task.timeout, task.expected_duration, task.priority), (None, None, 0));
+    assert_eq!((task.max_retry_delay, task.teardown, task.on_failure_fail_dagrun), (None, false, false));
+    assert!(task.when.is_none() && task.pool.is_none());
     assert_eq!(task.trigger_rule, TriggerRule::AllSuccess);
     assert!(task.params.is_empty() && task.dependencies.is_empty());
 }
@@ -119,6 +124,48 @@ fn every_trigger_rule_is_known_by_its_name() {
     for (name, rule) in TriggerRule::NAMES {
         assert_eq!(task(&format!("  trigger_rule: {name}\n")).trigger_rule, rule);
     }
+}
+
+#[test]
+fn a_condition_is_compiled_once_however_many_tasks_have_it() {
+    let task = |id| format!("- {{task_id: {id}, script: local.b.f.sql.n, when: params.full}}\n");
+    let dag = accepted("dag.yaml", &format!("params: {{full: true}}\ntasks:\n{}{}", task("a"), task("b")));
+    let [a, b] = &dag.tasks[..] else { panic!("{dag:?}") };
+    let (a, b) = (a.when.as_ref().unwrap(), b.when.as_ref().unwrap());
+    assert_eq!(&*a.text, "params.full");
+    assert!(std::sync::Arc::ptr_eq(&a.condition, &b.condition) && a.span != b.span);
+}
+
+#[test]
+fn a_teardown_names_its_setups() {
+    let text = "tasks:\n- {task_id: a, script: local.b.f.sql.n}\n\
+                - {task_id: b, script: local.b.f.sql.n, dependencies: [a], teardown: true, on_failure_fail_dagrun: true}\n\
+                - {task_id: c, script: local.b.f.sql.n, teardown: false, trigger_rule: all_done, when: 'true'}\n";
+    let dag = accepted("dag.yaml", text);
+    let said: Vec<(bool, bool)> = dag.tasks.iter().map(|t| (t.teardown, t.on_failure_fail_dagrun)).collect();
+    assert_eq!(said, [(false, false), (true, true), (false, false)]);
+}
+
+#[test]
+fn a_dag_has_pools_a_time_limit_and_notices() {
+    let text = "pools: {warehouse: 4, a.b-c: 1}\ntimeout: 2h\nnotify:\n- {command: [mail, -s, ''], on: [success, failure, success]}\n\
+                - command: echo done\n- {webhook: 'https://example.org/hook?a=b#c', on: deadline}\n\
+                tasks: [{task_id: a, script: local.b.f.sql.n, pool: warehouse}]\n";
+    let dag = accepted("dag.yaml", text);
+    let pools: Vec<(&str, u32)> = dag.pools.iter().map(|(name, slots)| (&**name, *slots)).collect();
+    assert_eq!(pools, [("a.b-c", 1), ("warehouse", 4)]);
+    assert_eq!(dag.timeout, Some(Duration::from_secs(7200)));
+    assert_eq!(dag.tasks[0].pool.as_deref(), Some("warehouse"));
+    let [list, shell, webhook] = &dag.notify[..] else { panic!("{dag:?}") };
+    let command =
+        |words: &[&str]| NotifyTarget::Command(words.iter().map(|word| (*word).to_owned()).collect());
+    assert_eq!(list.on, [NotifyOn::Success, NotifyOn::Failure]);
+    assert_eq!(list.target, command(&["mail", "-s", ""]));
+    assert_eq!(shell.on, [NotifyOn::Failure, NotifyOn::Deadline]);
+    assert_eq!(shell.target, command(&["/bin/sh", "-c", "echo done"]));
+    assert_eq!(webhook.on, [NotifyOn::Deadline]);
+    assert_eq!(webhook.target, NotifyTarget::Webhook("https://example.org/hook?a=b#c".to_owned()));
+    assert_eq!(&text[webhook.span.start as usize..][..9], "{webhook:");
 }
 
 #[test]

@@ -64,7 +64,7 @@ tasks:
     dag.yaml:5:3: error: unknown key `Depends` in a task
      5 |   Depends: []
        |   ^^^^^^^
-       = help: the keys of a task are: `task_id`, `script`, `params`, `dependencies`, `retries`, `retry_delay`, `retry_backoff`, `timeout`, `trigger_rule`, `priority`, `expected_duration`
+       = help: the keys of a task are: `task_id`, `script`, `params`, `dependencies`, `retries`, `retry_delay`, `retry_backoff`, `max_retry_delay`, `timeout`, `trigger_rule`, `when`, `teardown`, `on_failure_fail_dagrun`, `pool`, `priority`, `expected_duration`
     dag.yaml:6:3: error: unknown key `depndencies` in a task
      6 |   depndencies: []
        |   ^^^^^^^^^^^
@@ -86,7 +86,7 @@ fn an_unknown_key_that_is_near_none_lists_them_all() {
     dag.yaml:4:3: error: unknown key `colour` in a task
      4 |   colour: red
        |   ^^^^^^
-       = help: the keys of a task are: `task_id`, `script`, `params`, `dependencies`, `retries`, `retry_delay`, `retry_backoff`, `timeout`, `trigger_rule`, `priority`, `expected_duration`
+       = help: the keys of a task are: `task_id`, `script`, `params`, `dependencies`, `retries`, `retry_delay`, `retry_backoff`, `max_retry_delay`, `timeout`, `trigger_rule`, `when`, `teardown`, `on_failure_fail_dagrun`, `pool`, `priority`, `expected_duration`
     ");
 }
 
@@ -94,22 +94,27 @@ fn an_unknown_key_that_is_near_none_lists_them_all() {
 fn a_key_in_the_wrong_mapping_is_told_where_it_belongs() {
     let said = refused(
         "dag.yaml",
-        "timeout: 5
+        "priority: 5
 tasks:
 - task_id: a
   script: local.b.f.sql.n
   processors: 2
+  webhook: x
 ",
     );
     insta::assert_snapshot!(said, @r"
-    dag.yaml:1:1: error: unknown key `timeout` in a DAG
-     1 | timeout: 5
-       | ^^^^^^^
-       = help: `timeout` is a key of a task
+    dag.yaml:1:1: error: unknown key `priority` in a DAG
+     1 | priority: 5
+       | ^^^^^^^^
+       = help: `priority` is a key of a task
     dag.yaml:5:3: error: unknown key `processors` in a task
      5 |   processors: 2
        |   ^^^^^^^^^^
        = help: `processors` is a key of a DAG
+    dag.yaml:6:3: error: unknown key `webhook` in a task
+     6 |   webhook: x
+       |   ^^^^^^^
+       = help: `webhook` is a key of a notice
     ");
 }
 
@@ -117,35 +122,19 @@ tasks:
 fn keys_that_this_version_lacks_are_refused_as_such() {
     let said = refused(
         "dag.yaml",
-        r#"pools: {}
-rules: []
+        r#"rules: []
 tasks:
 - task_id: a
   script: local.b.f.sql.n
-  pool: x
-  when: "true"
   for_each: []
-  teardown: true
 "#,
     );
     insta::assert_snapshot!(said, @r#"
-    dag.yaml:1:1: error: `pools` is not supported by this version of oxidag
-     1 | pools: {}
+    dag.yaml:1:1: error: `rules` is not supported by this version of oxidag
+     1 | rules: []
        | ^^^^^
-    dag.yaml:2:1: error: `rules` is not supported by this version of oxidag
-     2 | rules: []
-       | ^^^^^
-    dag.yaml:6:3: error: `pool` is not supported by this version of oxidag
-     6 |   pool: x
-       |   ^^^^
-    dag.yaml:7:3: error: `when` is not supported by this version of oxidag
-     7 |   when: "true"
-       |   ^^^^
-    dag.yaml:8:3: error: `for_each` is not supported by this version of oxidag
-     8 |   for_each: []
-       |   ^^^^^^^^
-    dag.yaml:9:3: error: `teardown` is not supported by this version of oxidag
-     9 |   teardown: true
+    dag.yaml:5:3: error: `for_each` is not supported by this version of oxidag
+     5 |   for_each: []
        |   ^^^^^^^^
     "#);
 }

@@ -1,14 +1,18 @@
 //! Tests of the whole way from a text to a DAG or to what is said about it.
 
 mod accepted;
+mod conditions;
+mod documented;
 mod ids;
 mod limits;
 mod messages;
+mod notices;
 mod params;
 mod random;
 mod schema;
 mod scripts;
 mod syntax;
+mod teardowns;
 
 use super::{Dag, Diagnostics, SourceFile, Span, Task, parse};
 
@@ -40,9 +44,15 @@ fn without_places(mut dag: Dag) -> String {
     for task in &mut dag.tasks {
         task.span = Span::default();
         task.script_span = Span::default();
+        if let Some(when) = &mut task.when {
+            when.span = Span::default();
+        }
         for dependency in &mut task.dependencies {
             dependency.span = Span::default();
         }
+    }
+    for notice in &mut dag.notify {
+        notice.span = Span::default();
     }
     format!("{dag:#?}")
 }

@@ -120,8 +120,21 @@ impl Files {
                 ("retries", (0..5).prop_map(Json::from).boxed()),
                 ("timeout", prop_oneof![select(&["5m", "90s"]), (1..9).prop_map(Json::from)].boxed()),
                 ("trigger_rule", select(&["all_done", "one_failed"])),
+                ("when", select(&["true", "has(params.a) && params.a == 'é'"])),
+                ("pool", select(&["p"])),
+                ("max_retry_delay", select(&["1h"])),
             ],
         )
+    }
+
+    fn notice(self) -> Any {
+        let on = || {
+            ("on", prop_oneof![select(&["success"]), list(select(&["failure", "deadline"]), 1, 3)].boxed())
+        };
+        let command = prop_oneof![select(&["echo"]), list(select(&["a", "é"]), 1, 3)].boxed();
+        let command = self.mapping(vec![("command", command)], vec![on()]);
+        let webhook = self.mapping(vec![("webhook", select(&["http://a/b", "https://a?b"]))], vec![on()]);
+        prop_oneof![command, webhook].boxed()
     }
 
     fn dag(self) -> Any {
@@ -133,6 +146,9 @@ impl Files {
                 ("schedule_interval", select(&["", "@daily", "0 0 * * *"])),
                 ("processors", (1..5).prop_map(Json::from).boxed()),
                 ("params", params()),
+                ("timeout", select(&["2h"])),
+                ("pools", self.mapping(vec![("p", (1..5).prop_map(Json::from).boxed())], vec![])),
+                ("notify", list(self.notice(), 0, 2)),
             ],
         );
         let dag = if self == Files::Right { dag.prop_map(with_links).boxed() } else { dag };

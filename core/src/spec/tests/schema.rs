@@ -3,8 +3,8 @@
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use super::super::keys::{DagKey, Keys, ScriptKey, TaskKey};
-use super::super::{Location, TriggerRule, schema};
+use super::super::keys::{DagKey, Keys, NotifyKey, ScriptKey, TaskKey};
+use super::super::{Location, NotifyOn, TriggerRule, schema};
 use super::read;
 
 fn validator() -> Validator {
@@ -42,11 +42,11 @@ fn right() -> Vec<Value> {
         json!({"dag": with_task(json!({}))}),
         with_dag(json!({
             "dag_id": "a.b-c_9", "description": "", "owner": "me", "tags": ["x", "x"], "processors": 1, "retries": 0,
-            "retry_delay": 0, "retry_backoff": "fixed", "script_cache": true, "expire_cache": 7200.5, "params": {},
+            "retry_delay": 0, "retry_backoff": "fixed", "max_retry_delay": "1h", "timeout": 3600, "pools": {}, "notify": [], "script_cache": true, "expire_cache": 7200.5, "params": {},
         })),
         with_task(json!({
             "params": {"a": [1, null], "**A_b_c": "", "*x": 1}, "dependencies": [], "retries": 4.0, "retry_delay": "1h 30m",
-            "retry_backoff": "exponential", "timeout": 0.5, "priority": -5, "expected_duration": "1.5h",
+            "retry_backoff": "exponential", "max_retry_delay": 0.5, "when": "1 < 2", "teardown": false, "pool": "a-b.c", "timeout": 0.5, "priority": -5, "expected_duration": "1.5h",
         })),
         with_task(json!({"params": "{'a': 1}"})),
         with_task(json!({"params": ""})),
@@ -62,6 +62,19 @@ fn right() -> Vec<Value> {
     for (rule, _) in TriggerRule::NAMES {
         files.push(with_task(json!({"trigger_rule": rule})));
     }
+    for (on, _) in NotifyOn::NAMES {
+        files.push(with_dag(
+            json!({"notify": [{"on": on, "command": ["x", ""]}, {"on": [on, on], "webhook": "http://a"}]}),
+        ));
+    }
+    for target in [
+        json!({"command": "echo\n"}),
+        json!({"webhook": "https://user@host:80/a/b?c=d#e"}),
+        json!({"webhook": "http://[::1]"}),
+    ] {
+        files.push(with_dag(json!({"notify": [target]})));
+    }
+    files.push(with_dag(json!({"pools": {"a.b-c_9": 1, "x": 4_294_967_295_u32}})));
     files.extend(scripts(Location::ALL.map(|location| json!(format!("{}.b-1.f.bq.n", location.name())))));
     files.extend(scripts([
         json!("s3.b.f/g.Cloud-Function_1.n"),
@@ -71,6 +84,67 @@ fn right() -> Vec<Value> {
         json!({"engine": "sql", "location": "gcs", "bucket": "b", "folder": "", "name": "n"}),
     ]));
     files
+}
+
+fn wrong_notices() -> Vec<Value> {
+    vec![
+        json!("x"),
+        json!({}),
+        json!({"on": "failure"}),
+        json!({"command": "x", "webhook": "http://a"}),
+        json!({"command": "x", "on": "start"}),
+        json!({"command": "x", "on": []}),
+        json!({"command": "x", "on": [1]}),
+        json!({"command": " "}),
+        json!({"command": []}),
+        json!({"command": ["", "x"]}),
+        json!({"command": ["x", 1]}),
+        json!({"command": ["x", "a\u{0}"]}),
+        json!({"command": "x\u{0}"}),
+        json!({"command": 1}),
+        json!({"webhook": "ftp://a"}),
+        json!({"webhook": "https://"}),
+        json!({"webhook": "https:///a"}),
+        json!({"webhook": "https://a b"}),
+        json!({"webhook": "https://é"}),
+        json!({"webhook": "https://a", "email": "x"}),
+    ]
+}
+
+fn wrong_tasks() -> Vec<Value> {
+    vec![
+        json!({"when": ""}),
+        json!({"when": true}),
+        json!({"pool": "a b"}),
+        json!({"pool": ""}),
+        json!({"pool": 1}),
+        json!({"for_each": []}),
+        json!({"teardown": 1}),
+        json!({"on_failure_fail_dagrun": "yes"}),
+        json!({"max_retry_delay": 0}),
+        json!({"max_retry_delay": -1}),
+        json!({"notify": []}),
+        json!({"processors": 1}),
+        json!({"task_id": ""}),
+        json!({"task_id": "ö"}),
+        json!({"task_id": "."}),
+        json!({"task_id": ".."}),
+        json!({"task_id": "x".repeat(251)}),
+        json!({"task_id": 1}),
+        json!({"dependencies": "b"}),
+        json!({"dependencies": [1]}),
+        json!({"timeout": 0}),
+        json!({"timeout": [1]}),
+        json!({"priority": "high"}),
+        json!({"priority": 3_000_000_000_u64}),
+        json!({"trigger_rule": "some"}),
+        json!({"expected_duration": "5"}),
+        json!({"params": {"**A": 1}}),
+        json!({"params": {"**_b": 1}}),
+        json!({"params": {"*": 1}}),
+        json!({"params": {"": 1}}),
+        json!({"params": 1}),
+    ]
 }
 
 fn wrong() -> Vec<Value> {
@@ -85,9 +159,17 @@ fn wrong() -> Vec<Value> {
     ];
     for keys in [
         json!({"colour": 1}),
-        json!({"pools": {}}),
+        json!({"notify": {"command": "x"}}),
+        json!({"pools": []}),
+        json!({"pools": {"a b": 1}}),
+        json!({"pools": {"..": 1}}),
+        json!({"pools": {"a": 0}}),
+        json!({"pools": {"a": "1"}}),
         json!({"rules": []}),
-        json!({"timeout": 1}),
+        json!({"timeout": 0}),
+        json!({"max_retry_delay": 0}),
+        json!({"when": "true"}),
+        json!({"teardown": true}),
         json!({"dag_id": "a b"}),
         json!({"dag_id": null}),
         json!({"description": 1}),
@@ -113,34 +195,8 @@ fn wrong() -> Vec<Value> {
     ] {
         files.push(with_dag(keys));
     }
-    for keys in [
-        json!({"when": "true"}),
-        json!({"pool": "x"}),
-        json!({"for_each": []}),
-        json!({"teardown": true}),
-        json!({"processors": 1}),
-        json!({"task_id": ""}),
-        json!({"task_id": "ö"}),
-        json!({"task_id": "."}),
-        json!({"task_id": ".."}),
-        json!({"task_id": "x".repeat(251)}),
-        json!({"task_id": 1}),
-        json!({"dependencies": "b"}),
-        json!({"dependencies": [1]}),
-        json!({"timeout": 0}),
-        json!({"timeout": [1]}),
-        json!({"priority": "high"}),
-        json!({"priority": 3_000_000_000_u64}),
-        json!({"trigger_rule": "some"}),
-        json!({"expected_duration": "5"}),
-        json!({"params": {"**A": 1}}),
-        json!({"params": {"**_b": 1}}),
-        json!({"params": {"*": 1}}),
-        json!({"params": {"": 1}}),
-        json!({"params": 1}),
-    ] {
-        files.push(with_task(keys));
-    }
+    files.extend(wrong_notices().into_iter().map(|notice| with_dag(json!({"notify": [notice]}))));
+    files.extend(wrong_tasks().into_iter().map(with_task));
     files.extend(scripts([
         json!(1),
         json!(""),
@@ -208,4 +264,5 @@ fn every_key_is_described_in_the_schema() {
     check::<DagKey>(&schema["$defs"]["dag"]);
     check::<TaskKey>(&schema["$defs"]["task"]);
     check::<ScriptKey>(&schema["$defs"]["script"]["anyOf"][1]);
+    check::<NotifyKey>(&schema["$defs"]["notice"]);
 }

@@ -1,5 +1,6 @@
 //! Tests with real processes; a recorder stands in for the host.
 
+mod resuming;
 mod running;
 mod stopping;
 
@@ -8,7 +9,7 @@ use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use oxidag_plugin_api::{Error, ErrorKind, Level, Outcome, Result, Script, Task};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::config::Config;
 use crate::scratch::Scratch;
@@ -30,6 +31,7 @@ pub(crate) fn task(text: &str) -> Task {
         connections: Vec::new(),
         working_dir: std::env::temp_dir(),
         checkpoint: None,
+        resumed: false,
     }
 }
 
@@ -44,6 +46,8 @@ struct Recorder {
 struct State {
     log: Vec<(Level, String)>,
     cancelled: bool,
+    checkpoints: Vec<Value>,
+    refuses_checkpoints: bool,
     callbacks: Vec<Box<dyn FnOnce() + Send>>,
 }
 
@@ -60,6 +64,16 @@ impl Sink for Recorder {
 
     fn on_cancel(&self, callback: impl FnOnce() + Send + 'static) {
         self.state.lock().unwrap().callbacks.push(Box::new(callback));
+    }
+
+    fn checkpoint(&self, checkpoint: &Value) -> Result<()> {
+        let mut state = self.state.lock().unwrap();
+        if state.refuses_checkpoints {
+            return Err(Error::transient("the run has ended"));
+        }
+        state.checkpoints.push(checkpoint.clone());
+        self.changed.notify_all();
+        Ok(())
     }
 }
 

@@ -152,6 +152,9 @@ fn a_million_lines_stream_in_pieces_of_bounded_size() {
             false
         }
         fn on_cancel(&self, _: impl FnOnce() + Send + 'static) {}
+        fn checkpoint(&self, _: &Value) -> Result<()> {
+            Ok(())
+        }
     }
     let host = Counter::default();
     crate::attempt::run(&Config::default(), &Scratch::default(), &task("seq 1000000"), &host).unwrap();

@@ -1,0 +1,87 @@
+//! What `run` and `resume` have in common: prepared DAGs are run to their ends, told of, and their states made one
+//! exit status.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use oxidag_core::prepare::Prepared;
+use oxidag_core::runner::{self, Mailbox, RunEnd, RunRequest, Session, Start};
+use oxidag_core::state::{RunState, TaskState};
+use oxidag_core::store::Store;
+
+use crate::args::Format;
+use crate::exit::Exit;
+use crate::report::{self, Forecast, InFlight, Watched};
+use crate::{output, settings, signals};
+
+/// A run that is about to begin or to go on.
+pub(super) struct Planned {
+    pub(super) prepared: Arc<Prepared>,
+    pub(super) run_id: String,
+    pub(super) start: Start,
+}
+
+/// How runs are run and told of.
+pub(super) struct Manner<'a> {
+    pub(super) environment: Option<&'a str>,
+    pub(super) workers: u32,
+    pub(super) format: Format,
+}
+
+pub(super) fn launch(store: &Store, runs: Vec<Planned>, manner: &Manner<'_>) -> anyhow::Result<Exit> {
+    let mailbox = Mailbox::new();
+    let in_flight = InFlight::default();
+    let among_others = runs.len() > 1;
+    let (mut requests, mut notify) = (Vec::new(), None);
+    for Planned { prepared, run_id, start } in runs {
+        let watched = Watched {
+            run_id: run_id.clone(),
+            dag_id: prepared.dag.dag_id.clone(),
+            graph: Arc::clone(&prepared.graph),
+            home: settings::home(),
+            workers: manner.workers,
+            begun: begun(&prepared, &start),
+            among_others,
+        };
+        let forecast = || forecast(store, &prepared, manner.workers);
+        let reporting = report::start(watched, manner.format, &in_flight, forecast);
+        notify.get_or_insert(reporting.notify);
+        requests.push(RunRequest { prepared, run_id, reporter: reporting.reporter, start });
+    }
+    let notify = notify.context("there is nothing to run")?;
+    signals::listen(mailbox.controller(), in_flight, notify).context("cannot listen to signals")?;
+    let session = Session {
+        store,
+        home: settings::home(),
+        environment: manner.environment,
+        workers: manner.workers,
+        mailbox,
+    };
+    let ends = runner::run(session, requests)?;
+    ends.iter().filter_map(|end| end.remark.as_ref()).for_each(output::remark);
+    Ok(exit(&ends))
+}
+
+/// The worst of the ends: interrupted, then failed, then success.
+fn exit(ends: &[RunEnd]) -> Exit {
+    let any = |state: RunState| ends.iter().any(|end| end.state == state);
+    [RunState::Cancelled, RunState::Failed]
+        .into_iter()
+        .find(|&state| any(state))
+        .unwrap_or(RunState::Success)
+        .into()
+}
+
+/// Each task's state as the run begins or goes on.
+fn begun(prepared: &Prepared, start: &Start) -> Vec<TaskState> {
+    match start {
+        Start::New { .. } => vec![TaskState::None; prepared.graph.len()],
+        Start::Resume(resumed) => resumed.states().collect(),
+    }
+}
+
+/// What past runs took. Where that cannot be read, there is no forecast; the run itself says why.
+fn forecast(store: &Store, prepared: &Prepared, workers: u32) -> Option<Forecast> {
+    let history = store.durations(&prepared.dag.dag_id).ok()?;
+    Forecast::new(prepared, &history, workers)
+}

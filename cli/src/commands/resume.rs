@@ -1,0 +1,126 @@
+//! `oxidag resume`: goes on with a run whose process died.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use oxidag_core::prepare::{self, Engines};
+use oxidag_core::runner::{Resumed, Start};
+use oxidag_core::spec::{self, Dag, SourceFile};
+use oxidag_core::state::RunState;
+use oxidag_core::store::{RunDetails, Store};
+
+use super::launch::{Manner, Planned, launch};
+use super::runs;
+use crate::args::{EnvironmentArgs, Format, ResumeArgs, RunArgs};
+use crate::exit::Exit;
+use crate::{output, settings};
+
+/// What is asked of a resumed run.
+struct Request<'a> {
+    environment: EnvironmentArgs,
+    workers: u32,
+    format: Format,
+    /// The DAG file as it is now.
+    changed: bool,
+    run: &'a str,
+}
+
+pub(super) fn resume(args: &ResumeArgs) -> anyhow::Result<Exit> {
+    go_on(Request {
+        environment: EnvironmentArgs { env: args.env.clone(), plugins: args.plugins.clone() },
+        workers: args.workers.count(),
+        format: args.format,
+        changed: args.changed,
+        run: &args.run,
+    })
+}
+
+/// For `run --resume`.
+pub(super) fn latest(run_id: &str, args: &RunArgs) -> anyhow::Result<Exit> {
+    let environment =
+        EnvironmentArgs { env: args.environment.env.clone(), plugins: args.environment.plugins.clone() };
+    let (workers, format) = (args.workers.count(), args.format);
+    go_on(Request { environment, workers, format, changed: false, run: run_id })
+}
+
+fn go_on(mut request: Request<'_>) -> anyhow::Result<Exit> {
+    let (_, run) = runs::find(request.run)?;
+    let head = &run.head;
+    if let Some(pid) = head.owner {
+        bail!(
+            "process {pid} owns the run {} and is still at it; `oxidag runs cancel {}` stops it",
+            head.run_id,
+            head.run_id
+        );
+    }
+    if head.state != RunState::Running {
+        return Ok(ended(&run));
+    }
+    request.environment.env = request.environment.env.or_else(|| run.environment.clone());
+    let plugins = settings::plugins(&request.environment, Some(Path::new(&run.dag_path)))?;
+    let (dag, source) = dag(&run, request.changed)?;
+    let overrides = run.params.as_object().cloned().unwrap_or_default();
+    let prepared = prepare::prepare(dag, source, &plugins, &mut Engines::default(), overrides)?;
+    let resumed = Resumed::new(&run, &prepared.graph)
+        .context("the stored DAG is not the run's; the store is damaged")?;
+    let start = Start::Resume(resumed);
+    let store = Store::open(&settings::home())?;
+    let planned = Planned { prepared: Arc::new(prepared), run_id: head.run_id.clone(), start };
+    let environment = request.environment.env.as_deref();
+    launch(&store, vec![planned], &Manner { environment, workers: request.workers, format: request.format })
+}
+
+/// A run that has ended is not resumed.
+fn ended(run: &RunDetails) -> Exit {
+    let (run_id, state) = (&run.head.run_id, run.head.state);
+    let next = match state {
+        RunState::Success => String::new(),
+        _ => format!("; `oxidag run --failed {run_id}` runs what did not succeed once more"),
+    };
+    output::remark(format_args!("the run {run_id} has ended already: {state}{next}"));
+    state.into()
+}
+
+/// The DAG as it was when the run began, or as it is now.
+fn dag(run: &RunDetails, changed: bool) -> anyhow::Result<(Dag, SourceFile)> {
+    let path = Path::new(&run.dag_path);
+    let then = SourceFile::new(path.to_owned(), run.dag_source.clone());
+    let is_as_it_was = std::fs::read_to_string(path)
+        .is_ok_and(|text| SourceFile::new(path.to_owned(), text).text() == run.dag_source);
+    if changed {
+        let (dag, source) = spec::load(path)?;
+        return Ok((in_order(dag, run)?, source));
+    }
+    if !is_as_it_was {
+        output::remark(format_args!(
+            "{} was changed since the run {} began; the run goes on with the DAG as it was, `--changed` takes the new one",
+            path.display(),
+            run.head.run_id
+        ));
+    }
+    Ok(spec::parse(then)?)
+}
+
+/// The changed DAG with its tasks in the order in which they are stored.
+fn in_order(mut dag: Dag, run: &RunDetails) -> anyhow::Result<Dag> {
+    let place: HashMap<&str, usize> = run.tasks.iter().map(|task| task.task_id.as_str()).zip(0..).collect();
+    let named: HashMap<&str, ()> = dag.tasks.iter().map(|task| (task.task_id.as_str(), ())).collect();
+    if let Some(gone) = run.tasks.iter().find(|task| !named.contains_key(task.task_id.as_str())) {
+        bail!(
+            "the changed DAG has no task `{}`, which the run {} has; begin a new run",
+            gone.task_id,
+            run.head.run_id
+        );
+    }
+    if let Some(new) = dag.tasks.iter().find(|task| !place.contains_key(task.task_id.as_str())) {
+        bail!(
+            "the changed DAG has a task `{}`, which the run {} has not; begin a new run",
+            new.task_id,
+            run.head.run_id
+        );
+    }
+    dag.tasks.sort_by_key(|task| place.get(task.task_id.as_str()).copied());
+    Ok(dag)
+}

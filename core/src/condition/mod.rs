@@ -1,0 +1,195 @@
+//! Conditions: a task's `when`, in CEL, over the ends of upstream tasks and the parameters.
+//!
+//! Pure: no I/O, no clock. A condition may come from anywhere, and what tasks leave as well, so neither makes
+//! this panic, overflow the stack or go on for ever.
+
+mod check;
+mod looks;
+mod say;
+mod syntax;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use cel::common::ast::IdedExpr;
+use cel::{Context, Env, ExecutionError, Value as Cel};
+use serde_json::{Map, Value};
+
+use crate::state::TaskState;
+
+/// The name of the upstream tasks in a condition.
+const TASKS: &str = "tasks";
+/// The name of the parameters in a condition.
+const PARAMS: &str = "params";
+/// The function that counts the steps of loops; no condition can name it.
+const TICK: &str = "@tick";
+/// A condition that loops more often is stopped: it would hold up the run.
+const MOST_STEPS: u32 = 100_000;
+
+/// CEL's standard functions and macros. There is no clock among them.
+static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
+/// A condition that is right as far as its text tells.
+pub struct Condition {
+    text: Arc<str>,
+    expression: IdedExpr,
+    references: References,
+}
+
+/// What a condition looks at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct References {
+    /// The tasks that it names.
+    pub tasks: Vec<Reference>,
+    /// Whether it looks at tasks that it does not name, as `tasks[params.name]` does.
+    pub any_task: bool,
+    /// The parameters that it names and that have to be there: it does not ask for them by `has()` or `.?`.
+    pub params: Vec<Reference>,
+}
+
+/// A name in a condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// The task or parameter.
+    pub name: String,
+    /// Where the condition names it, in bytes of its text.
+    pub at: Range<usize>,
+}
+
+/// Why a text is no condition.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ConditionError {
+    /// Where it is wrong, in bytes of its text.
+    pub at: Range<usize>,
+    /// What is wrong: lower case, no full stop.
+    pub message: String,
+    /// What to do about it, where that can be said.
+    pub help: Option<String>,
+}
+
+/// What a condition is evaluated on.
+#[derive(Debug, Clone)]
+pub struct Scope<'a> {
+    /// The tasks that the condition can look at.
+    pub tasks: Vec<TaskView<'a>>,
+    /// The task's parameters, without its connections: a secret could end up in a message.
+    pub params: &'a Map<String, Value>,
+}
+
+/// A task as a condition sees it.
+#[derive(Debug, Clone)]
+pub struct TaskView<'a> {
+    /// Its id.
+    pub task_id: &'a str,
+    /// The state it is in.
+    pub state: TaskState,
+    /// What its last attempt left.
+    pub result: Option<Value>,
+}
+
+impl Condition {
+    /// Reads a condition.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake in the text: its syntax, a name that no condition knows, a limit that it exceeds.
+    pub fn compile(text: &str) -> Result<Self, ConditionError> {
+        let (expression, places) = syntax::parse(text)?;
+        let (expression, references) = check::check(text, expression, &places)?;
+        Ok(Self { text: text.into(), expression, references })
+    }
+
+    /// The condition as written.
+    #[must_use]
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    /// What it looks at.
+    #[must_use]
+    pub fn references(&self) -> &References {
+        &self.references
+    }
+
+    /// Whether it holds.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be told, for people: something is not there or of another type, the value is neither
+    /// true nor false, or the condition takes too many steps.
+    pub fn evaluate(&self, scope: &Scope<'_>) -> Result<bool, String> {
+        let steps = Arc::new(AtomicU32::new(0));
+        let value = caught(|| self.value(scope, &steps))?;
+        if steps.load(Ordering::Relaxed) > MOST_STEPS {
+            return Err(format!("the condition takes more than {MOST_STEPS} steps"));
+        }
+        match value {
+            Ok(Cel::Bool(holds)) => Ok(holds),
+            Ok(other) => {
+                Err(format!("the condition gives {}, which is neither true nor false", say::value(&other)))
+            }
+            Err(error) => Err(format!("the condition cannot be evaluated: {}", say::error(&error))),
+        }
+    }
+
+    fn value(&self, scope: &Scope<'_>, steps: &Arc<AtomicU32>) -> Result<Cel, ExecutionError> {
+        let mut context = Context::with_env(Arc::clone(&ENV));
+        let tasks = scope.tasks.iter().map(|task| (task.task_id.to_owned(), view(task)));
+        context.add_variable_from_value(TASKS, tasks.collect::<HashMap<_, _>>());
+        context.add_variable_from_value(PARAMS, object(scope.params));
+        let steps = Arc::clone(steps);
+        let tick = move || match steps.fetch_add(1, Ordering::Relaxed) {
+            0..MOST_STEPS => Ok(Cel::Bool(true)),
+            _ => Err(ExecutionError::function_error(TICK, "too many steps")),
+        };
+        context.add_function(TICK, tick).map_err(|error| ExecutionError::function_error(TICK, error))?;
+        Cel::resolve(&self.expression, &context)
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Condition").field(&self.text).finish()
+    }
+}
+
+/// The CEL crate is not ours and its parser is generated: should it panic on some text or value, then that
+/// is a condition which cannot be used, and not the end of the scheduler. Nothing outlives such a panic but the
+/// crate's own caches, which are behind locks that do not poison.
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work))
+        .map_err(|_| "the CEL library has a bug that this condition meets".to_owned())
+}
+
+fn view(task: &TaskView<'_>) -> Cel {
+    let result = task.result.as_ref().map_or(Cel::Null, value);
+    let state = Cel::String(Arc::new(task.state.name().to_owned()));
+    HashMap::from([("state".to_owned(), state), ("result".to_owned(), result)]).into()
+}
+
+/// JSON as CEL: no value loses anything, as CEL has all three kinds of numbers that JSON here has.
+fn value(json: &Value) -> Cel {
+    match json {
+        Value::Null => Cel::Null,
+        Value::Bool(flag) => Cel::Bool(*flag),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Cel::Int(number),
+            (None, Some(number)) => Cel::UInt(number),
+            (None, None) => Cel::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Value::String(text) => Cel::String(Arc::new(text.clone())),
+        Value::Array(list) => Cel::List(Arc::new(list.iter().map(value).collect())),
+        Value::Object(map) => object(map),
+    }
+}
+
+fn object(map: &Map<String, Value>) -> Cel {
+    map.iter().map(|(key, json)| (key.clone(), value(json))).collect::<HashMap<_, _>>().into()
+}

@@ -1,0 +1,582 @@
+//! The turns, the scheduler and the store under a clock, engines and a service that exist only here: random DAGs with
+//! failures, and crashes between any two effects. Every seed is a run; a seed that fails is named and can be repeated
+//! with `OXIDAG_SEED=N`.
+//!
+//! The turns and the store are the real ones. Workers are not: what they would do is done here, one step at a time, in
+//! a random order. A crash forgets everything but the store and the service, and may leave half a frame in the journal.
+
+use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+use oxidag_plugin_api::abi::End;
+use oxidag_plugin_api::{Error, ErrorKind, Outcome};
+use serde_json::{Map, Value, json};
+
+use super::call::{Call, Post, Shared};
+use super::clock::Clock;
+use super::message::{Message, Request};
+use super::report::{Reporter, Reports};
+use super::request::{RunRequest, Session, Start, begin};
+use super::run::Run;
+use super::turn::{Rest, Runs};
+use super::workers::{Job, RunInfo, Workers, idempotency_key};
+use super::{Mailbox, Resumed};
+use crate::event::{Event, EventKind, TaskIdx, Timestamp};
+use crate::logs::RunLogs;
+use crate::prepare::Prepared;
+use crate::scheduler::{Limits, Places, Scheduler};
+use crate::secrets::Masker;
+use crate::spec::{SourceFile, TriggerRule, parse};
+use crate::state::{RunState, TaskState};
+use crate::store::{Durations, Store};
+
+/// How many runs are tried.
+const SEEDS: u64 = 10_000;
+
+const GRACE: Duration = Duration::from_secs(5);
+
+#[test]
+fn no_task_is_lost_doubled_started_early_or_left_whatever_crashes() {
+    if let Some(seed) = std::env::var("OXIDAG_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        return check(seed);
+    }
+    let next = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= SEEDS {
+                        return;
+                    }
+                    let failed = std::panic::catch_unwind(|| check(seed)).is_err();
+                    assert!(!failed, "seed {seed} failed; OXIDAG_SEED={seed} repeats it");
+                }
+            });
+        }
+    });
+}
+
+/// One run with crashes and, where it says so, cancelled; without either, the same run ends the same way.
+fn check(seed: u64) {
+    let crashed = World::new(seed, true).run();
+    if seed.is_multiple_of(4) && !crashed.disturbed {
+        assert_eq!(crashed.states, World::new(seed, false).run().states, "the end depends on the crashes");
+    }
+}
+
+/// `SplitMix64`, as in the scheduler's jitter.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.roll(n) == 0
+    }
+}
+
+/// What is decided about a task before the run, and what its engine does.
+struct Fate {
+    blocking: bool,
+    /// So many of its attempts fail, in this way.
+    failing: u32,
+    kind: ErrorKind,
+    duration: Duration,
+    /// It does not listen when it is asked to stop.
+    deaf: bool,
+}
+
+/// A job of the service: what attempts have done to the world outside.
+#[derive(Debug, Clone)]
+struct Outside {
+    task: TaskIdx,
+    attempt: u32,
+    ends_at: Timestamp,
+    cancelled: bool,
+    /// It had its effect.
+    done: bool,
+}
+
+/// What survives a crash, and what was promised.
+struct World {
+    seed: u64,
+    dice: Dice,
+    dag: String,
+    fates: Vec<Fate>,
+    limits: Limits,
+    crashes: u64,
+    cancels: bool,
+    clock: &'static AtomicI64,
+    _folder: tempfile::TempDir,
+    home: PathBuf,
+    service: HashMap<String, Outside>,
+    told: Arc<Mutex<HashMap<TaskIdx, TaskState>>>,
+    /// Something happened that makes the end depend on the moment.
+    disturbed: bool,
+}
+
+struct Ended {
+    states: Vec<TaskState>,
+    disturbed: bool,
+}
+
+/// An attempt in its engine.
+struct Attempt {
+    job: Job,
+    key: String,
+    phase: Phase,
+    stopped: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    New,
+    Submitted,
+    Waiting,
+}
+
+/// A process of the scheduler.
+struct Process {
+    runs: Runs,
+    messages: Receiver<Message>,
+    queues: [Receiver<Job>; 2],
+    stops: Receiver<Arc<Call>>,
+    attempts: Vec<Attempt>,
+    rest: Option<Rest>,
+}
+
+impl World {
+    fn new(seed: u64, crashes: bool) -> Self {
+        let mut dice = Dice(seed);
+        let (dag, fates) = dag(&mut dice);
+        let limits = Limits {
+            workers: 1 + dice.roll(3) as u32,
+            engines: vec![dice.one_in(2).then(|| 1 + dice.roll(3) as u32)],
+            pools: vec![1],
+        };
+        let planned = dice.roll(4);
+        // In memory where there is such a place: a run writes little, but ten thousand do.
+        let shm = Path::new("/dev/shm");
+        let folder = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
+        let folder = folder.unwrap();
+        let cancels = dice.one_in(6);
+        Self {
+            seed,
+            dag,
+            fates,
+            limits,
+            crashes: if crashes { planned } else { 0 },
+            cancels: cancels && crashes,
+            clock: Box::leak(Box::new(AtomicI64::new(1_000_000_000_000))),
+            home: folder.path().to_owned(),
+            _folder: folder,
+            service: HashMap::new(),
+            told: Arc::default(),
+            disturbed: cancels && crashes,
+            dice,
+        }
+    }
+
+    fn run(mut self) -> Ended {
+        let mut is_new = true;
+        loop {
+            let mut process = self.start(is_new);
+            is_new = false;
+            if self.drive(&mut process) {
+                return self.finish(process);
+            }
+            self.crash(process);
+        }
+    }
+
+    /// Begins the run, or goes on with it.
+    fn start(&mut self, is_new: bool) -> Process {
+        let source = SourceFile::new("dag.json".into(), self.dag.clone());
+        let (dag, source) = parse(source).map_err(|e| e.render(false)).unwrap();
+        let blocks = |task: &crate::spec::Task| self.fates[number(&task.task_id)].blocking;
+        let prepared = Arc::new(Prepared::without_engines(dag, source, blocks));
+        let store = Store::open(&self.home).unwrap();
+        let start = if is_new {
+            Start::whole()
+        } else {
+            Start::Resume(Resumed::new(&store.run("r").unwrap().unwrap(), &prepared.graph).unwrap())
+        };
+        let clock = Clock::Manual(self.clock);
+        let mailbox = Mailbox::new();
+        let (sender, messages) = (mailbox.sender.clone(), mailbox.receiver.clone());
+        let (lines_in, lines) = bounded(1);
+        let post = Arc::new(Post::new(sender, lines_in));
+        let (workers, queues, stops) = Workers::by_hand(Arc::clone(&post));
+        let mut runs = Runs::new(Places::new(self.limits.clone()), workers, Arc::clone(&post), lines);
+        let masker = Masker::default();
+        let shared = Arc::new(Shared { run: 0, post, shows_lines: false, masker, clock });
+        let scheduler = Scheduler::new(
+            Arc::clone(&prepared.graph),
+            prepared.infos(&Durations::default()),
+            prepared.settings(GRACE, self.seed),
+        );
+        let started_at = start.started_at(clock.now());
+        let session =
+            Session { store: &store, home: self.home.clone(), environment: None, workers: 1, mailbox };
+        let reporter: Box<dyn Reporter> = Box::new(Teller(Arc::clone(&self.told)));
+        let run_id = "r".to_owned();
+        let request = RunRequest { prepared: Arc::clone(&prepared), run_id, reporter, start };
+        let journal = begin(&session, &request, started_at).unwrap();
+        let logs = RunLogs::new(&self.home, &prepared.dag.dag_id, "r");
+        let info = Arc::new(RunInfo { index: 0, prepared, run_id: request.run_id, started_at });
+        let reports = Reports::start(request.reporter);
+        runs.runs.push(Run::new(info, scheduler, journal, reports, shared, logs));
+        runs.runs[0].begin(request.start);
+        let rest = runs.turn_of_loop(true);
+        Process { runs, messages, queues, stops, attempts: Vec::new(), rest }
+    }
+
+    /// Step after step until the run has ended; `false` where the process dies before.
+    fn drive(&mut self, process: &mut Process) -> bool {
+        let mut steps = 0;
+        while process.rest.is_some() {
+            steps += 1;
+            assert!(steps < 100_000, "the run does not end");
+            if self.crashes > 0 && self.dice.one_in(25) {
+                self.crashes -= 1;
+                return false;
+            }
+            if self.cancels && self.dice.one_in(30) {
+                self.cancels = false;
+                process.runs.take(Message::All(Request::Cancel));
+                process.turn();
+            }
+            self.step(process);
+            self.check_limits(process);
+        }
+        true
+    }
+
+    fn step(&mut self, process: &mut Process) {
+        while let Ok(call) = process.stops.try_recv() {
+            // The engine's callback, which engines here do without.
+            for attempt in process.attempts.iter_mut().filter(|attempt| Arc::ptr_eq(&attempt.job.call, &call))
+            {
+                attempt.stopped = true;
+            }
+        }
+        match self.dice.roll(4) {
+            0 => {
+                let queue = &process.queues[self.dice.roll(2) as usize];
+                if let Ok(job) = queue.try_recv() {
+                    let key = idempotency_key(&job);
+                    process.attempts.push(Attempt { job, key, phase: Phase::New, stopped: false });
+                }
+            }
+            1 if !process.attempts.is_empty() => {
+                let which = self.dice.roll(process.attempts.len() as u64) as usize;
+                self.advance(process, which);
+            }
+            2 => {
+                if let Ok(message) = process.messages.try_recv() {
+                    process.runs.take(message);
+                    process.turn();
+                }
+            }
+            _ => self.pass_time(process),
+        }
+    }
+
+    /// One effect of one engine.
+    fn advance(&mut self, process: &mut Process, which: usize) {
+        let attempt = &mut process.attempts[which];
+        let (task, number) = (attempt.job.task, attempt.job.attempt);
+        let fate = &self.fates[task.get()];
+        match attempt.phase {
+            Phase::New if attempt.stopped && !fate.deaf => {
+                if let Some(job) = self.service.get_mut(&attempt.key) {
+                    job.cancelled |= !job.done;
+                }
+                let end = Error::new(ErrorKind::Cancelled, "before it began");
+                process.end(which, End::Error(end));
+            }
+            Phase::New => {
+                let known =
+                    attempt.job.checkpoint.as_ref().map(|job| job["job"].as_str().unwrap_or_default());
+                let is_blocking = fate.blocking;
+                attempt.phase =
+                    if known.is_some() || is_blocking { Phase::Waiting } else { Phase::Submitted };
+                if known.is_none() {
+                    let key = attempt.key.clone();
+                    self.submit(process, &key, task, number, is_blocking);
+                } else {
+                    assert_eq!(known, Some(attempt.key.as_str()), "the checkpoint of another attempt");
+                }
+                if !is_blocking {
+                    let deferred = Message::Deferred { run: 0, task, attempt: number };
+                    process.runs.take(deferred);
+                    process.turn();
+                }
+            }
+            Phase::Submitted => {
+                attempt.phase = Phase::Waiting;
+                let (stored, answer) = bounded(1);
+                let checkpoint = json!({"job": attempt.key});
+                process.runs.take(Message::Checkpoint { run: 0, task, attempt: number, checkpoint, stored });
+                assert_eq!(answer.recv().unwrap(), Ok(()));
+                process.turn();
+            }
+            Phase::Waiting => self.look(process, which),
+        }
+    }
+
+    /// A job of this key; a local process is begun anew, since its engine ended what was left of the old one.
+    fn submit(&mut self, process: &Process, key: &str, task: TaskIdx, attempt: u32, is_blocking: bool) {
+        self.check_start(process, task, attempt);
+        let now = Timestamp(self.clock.load(Ordering::Relaxed));
+        let ends_at = now.after(self.fates[task.get()].duration);
+        let job = Outside { task, attempt, ends_at, cancelled: false, done: false };
+        match self.service.get_mut(key) {
+            // Its effect is the process's last act, and the scheduler may have died before it heard of it.
+            Some(known) if is_blocking && !known.done => *known = job,
+            Some(known) => {
+                assert_eq!((known.task, known.attempt), (task, attempt), "one key for two attempts")
+            }
+            None => drop(self.service.insert(key.to_owned(), job)),
+        }
+    }
+
+    /// The engine looks at its job.
+    fn look(&mut self, process: &mut Process, which: usize) {
+        let attempt = &process.attempts[which];
+        let fate = &self.fates[attempt.job.task.get()];
+        let Some(job) = self.service.get_mut(&attempt.key) else { panic!("a job was lost") };
+        let has_ended = job.ends_at.0 <= self.clock.load(Ordering::Relaxed);
+        if has_ended && !job.cancelled {
+            let end = if attempt.job.attempt <= fate.failing {
+                End::Error(Error::new(fate.kind, "as it was decided"))
+            } else {
+                job.done = true;
+                let result = Some(json!({"n": attempt.job.task.0}));
+                End::Outcome(Outcome { result, metrics: Map::new() })
+            };
+            process.end(which, end);
+        } else if job.cancelled || (attempt.stopped && !fate.deaf) {
+            // Also one that was cancelled for a scheduler that died before it heard of it.
+            job.cancelled = true;
+            process.end(which, End::Error(Error::new(ErrorKind::Cancelled, "asked to stop")));
+        }
+    }
+
+    /// To the next moment at which something is due.
+    fn pass_time(&mut self, process: &mut Process) {
+        let now = self.clock.load(Ordering::Relaxed);
+        // Engines are quick: an attempt that is given up had its time.
+        let is_busy = |attempt: &Attempt| {
+            let job = self.service.get(&attempt.key);
+            let has_ended = job.is_some_and(|job| job.ends_at.0 <= now || job.cancelled);
+            let is_deaf = self.fates[attempt.job.task.get()].deaf;
+            attempt.phase != Phase::Waiting || has_ended || (attempt.stopped && !is_deaf)
+        };
+        let is_waited_for = !process.queues.iter().all(Receiver::is_empty) || !process.stops.is_empty();
+        if is_waited_for || process.attempts.iter().any(is_busy) {
+            return;
+        }
+        let jobs = process.attempts.iter().filter_map(|attempt| self.service.get(&attempt.key));
+        let jobs = jobs.map(|job| job.ends_at.0).filter(|at| *at > now);
+        let alarm = process.rest.as_ref().and_then(|rest| rest.alarm).map(|alarm| alarm.0.max(now));
+        let Some(next) = jobs.chain(alarm).min() else { return };
+        self.clock.store(next, Ordering::Relaxed);
+        // What has been told is heard before an alarm.
+        while let Ok(message) = process.messages.try_recv() {
+            process.runs.take(message);
+        }
+        process.turn();
+    }
+
+    /// Everything in memory is gone, and the journal may end in the middle of a frame.
+    fn crash(&mut self, process: Process) {
+        drop(process);
+        // What was on its way to people still arrives.
+        while Arc::strong_count(&self.told) > 1 {
+            std::thread::yield_now();
+        }
+        if self.dice.one_in(2) {
+            let mut journal =
+                OpenOptions::new().append(true).open(self.home.join("journal/r.journal")).unwrap();
+            let torn = [40, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+            journal.write_all(&torn[..self.dice.roll(torn.len() as u64) as usize]).unwrap();
+        }
+        // Remote jobs go on meanwhile; and the system's clock may be set.
+        let forward = 1_000 * self.dice.roll(3_000) as i64;
+        let back = if self.dice.one_in(8) { -10_000_000 } else { 0 };
+        if back != 0 {
+            for job in self.service.values_mut() {
+                job.ends_at.0 += back;
+            }
+        }
+        self.clock.fetch_add(forward + back, Ordering::Relaxed);
+    }
+
+    /// A task starts when its dependencies let it, once at a time, and never again after its success.
+    fn check_start(&self, process: &Process, task: TaskIdx, attempt: u32) {
+        let run = &process.runs.runs[0];
+        let prepared = &run.info.prepared;
+        let rule = prepared.task(task).trigger_rule;
+        for upstream in prepared.graph.upstream(task) {
+            let state = run.scheduler.state(upstream);
+            assert!(state.is_terminal() || rule == TriggerRule::OneFailed, "task {} started early", task.0);
+            if rule == TriggerRule::AllSuccess && !prepared.task(task).teardown {
+                let effects = self.effects(upstream);
+                assert_eq!((state, effects), (TaskState::Success, 1), "task {} started early", task.0);
+            }
+        }
+        for other in self.service.values().filter(|job| job.task == task && job.attempt != attempt) {
+            assert!(!other.done, "task {} is repeated after its success", task.0);
+            let is_over = other.cancelled || other.ends_at.0 <= self.clock.load(Ordering::Relaxed);
+            assert!(is_over || self.fates[task.get()].deaf, "task {} runs twice at once", task.0);
+        }
+    }
+
+    fn effects(&self, task: TaskIdx) -> usize {
+        self.service.values().filter(|job| job.task == task && job.done).count()
+    }
+
+    fn check_limits(&self, process: &Process) {
+        let count = |counts: &dyn Fn(&Attempt) -> bool| process.attempts.iter().filter(|a| counts(a)).count();
+        let held = |attempt: &Attempt| {
+            let state = process.runs.runs.first().map(|run| run.scheduler.state(attempt.job.task));
+            state.is_some_and(TaskState::is_in_flight)
+        };
+        let workers = count(&|a| held(a) && self.fates[a.job.task.get()].blocking);
+        assert!(workers <= self.limits.workers as usize, "too many workers");
+        assert!(
+            self.limits.engines[0].is_none_or(|limit| count(&held) <= limit as usize),
+            "too many in flight"
+        );
+        let Some(run) = process.runs.runs.first() else { return };
+        let pooled = count(&|a| held(a) && run.info.prepared.task(a.job.task).pool.is_some());
+        assert!(pooled <= 1, "the pool has one slot");
+    }
+
+    /// What is stored in the end is what happened and what was told.
+    fn finish(self, mut process: Process) -> Ended {
+        let (_, ends) = process.runs.finish();
+        assert_eq!(ends[0].remark, None);
+        let store = Store::open(&self.home).unwrap();
+        let run = store.run("r").unwrap().unwrap();
+        assert_eq!(run.head.state, ends[0].state);
+        let states: Vec<TaskState> = run.tasks.iter().map(|task| task.state).collect();
+        for (task, &state) in (0..).map(TaskIdx).zip(&states) {
+            assert!(state.is_terminal(), "task {} is left {state}", task.0);
+            let effects = self.effects(task);
+            if state == TaskState::Success {
+                assert_eq!(effects, 1, "task {} succeeded", task.0);
+            } else if !self.fates[task.get()].deaf {
+                assert_eq!(effects, 0, "task {} is {state}", task.0);
+            }
+        }
+        for (task, told) in self.told.lock().unwrap().iter() {
+            assert_eq!(states[task.get()], *told, "task {} was told to be otherwise", task.0);
+        }
+        let good = |state: &TaskState| matches!(state, TaskState::Success | TaskState::Skipped);
+        let all_good =
+            states.iter().zip(&run.tasks).all(|(state, task)| good(state) || task.task_id.starts_with("d"));
+        assert_eq!(run.head.state == RunState::Success, all_good, "{states:?}");
+        Ended { states, disturbed: self.disturbed || self.fates.iter().any(|fate| fate.deaf) }
+    }
+}
+
+impl Process {
+    fn turn(&mut self) {
+        if self.rest.is_some() {
+            self.rest = self.runs.turn_of_loop(true);
+        }
+    }
+
+    fn end(&mut self, which: usize, end: End) {
+        self.attempts.swap_remove(which).job.call.end(end);
+    }
+}
+
+/// Remembers what people were told.
+struct Teller(Arc<Mutex<HashMap<TaskIdx, TaskState>>>);
+
+impl Reporter for Teller {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        if let EventKind::TaskState { task, state, .. } = event.kind {
+            let mut told = self.0.lock().unwrap();
+            if let Some(before) = told.get(&task) {
+                assert_eq!(*before, state, "task {} had ended", task.0);
+            }
+            if state.is_terminal() {
+                told.insert(task, state);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The number in `t7` or `d7`.
+fn number(name: &str) -> usize {
+    name[1..].parse().unwrap()
+}
+
+/// A random DAG as its file; teardowns are called `d…`.
+fn dag(dice: &mut Dice) -> (String, Vec<Fate>) {
+    let count = 2 + dice.roll(8) as usize;
+    let mut names: Vec<String> = Vec::new();
+    let (mut tasks, mut fates) = (Vec::new(), Vec::new());
+    for i in 0..count {
+        let mut upstream: Vec<&String> = names.iter().filter(|_| dice.one_in(3)).collect();
+        upstream.truncate(3);
+        let is_teardown = !upstream.is_empty() && dice.one_in(6);
+        let mut task = json!({
+            "script": {"engine": "noop", "inline": ""},
+            "dependencies": upstream,
+            "retries": dice.roll(3),
+            "retry_delay": dice.roll(3),
+            "priority": dice.roll(3),
+        });
+        if dice.one_in(4) {
+            task["pool"] = json!("p");
+        }
+        if dice.one_in(8) {
+            task["timeout"] = json!(2 + dice.roll(5));
+        }
+        if is_teardown {
+            task["teardown"] = json!(true);
+        } else if !upstream.is_empty() {
+            let rules = ["all_success", "all_success", "all_done", "one_failed", "none_failed"];
+            task["trigger_rule"] = json!(rules[dice.roll(5) as usize]);
+            if dice.one_in(5) {
+                let upstream = upstream[0];
+                task["when"] = json!(format!("tasks[\"{upstream}\"].state == \"success\""));
+            }
+        }
+        let name = format!("{}{i}", if is_teardown { 'd' } else { 't' });
+        task["task_id"] = json!(name);
+        tasks.push(task);
+        names.push(name);
+        fates.push(Fate {
+            blocking: dice.one_in(2),
+            failing: if dice.one_in(3) { 1 + dice.roll(3) as u32 } else { 0 },
+            kind: [ErrorKind::Failed, ErrorKind::Transient, ErrorKind::Invalid][dice.roll(3) as usize],
+            duration: Duration::from_millis(dice.roll(1500)),
+            deaf: dice.one_in(20),
+        });
+    }
+    let mut dag: Value = json!({"dag_id": "d", "tasks": tasks, "pools": {"p": 1}});
+    if dice.one_in(2) {
+        dag["processors"] = json!(1 + dice.roll(4));
+    }
+    (dag.to_string(), fates)
+}

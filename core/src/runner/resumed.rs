@@ -1,0 +1,73 @@
+//! A run that goes on: from what is stored of it to where its scheduler takes it up.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::event::{FailureKind, TaskIdx, Timestamp};
+use crate::graph::Graph;
+use crate::scheduler::Begun;
+use crate::state::TaskState;
+use crate::store::{RunDetails, TaskDetails};
+
+/// What a scheduler that died had stored of a run.
+#[derive(Debug, Default)]
+pub struct Resumed {
+    /// When the run began.
+    pub(super) started_at: Timestamp,
+    /// Where each task had got to, in the graph's order.
+    pub(super) tasks: Vec<Begun>,
+    /// What tasks left for conditions.
+    pub(super) results: HashMap<TaskIdx, Value>,
+    /// What the attempts that were in flight had stored.
+    pub(super) checkpoints: HashMap<TaskIdx, Value>,
+}
+
+/// The stored run is one of another graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the run has other tasks than its DAG")]
+pub struct OtherTasks;
+
+impl Resumed {
+    /// From a stored run of this graph.
+    ///
+    /// # Errors
+    ///
+    /// The graph has other tasks, or has them in another order.
+    pub fn new(run: &RunDetails, graph: &Graph) -> Result<Self, OtherTasks> {
+        let same = |(task, stored): (TaskIdx, &TaskDetails)| graph.name(task) == stored.task_id;
+        if graph.len() != run.tasks.len() || !graph.tasks().zip(&run.tasks).all(same) {
+            return Err(OtherTasks);
+        }
+        let mut resumed = Self { started_at: run.head.started_at, ..Self::default() };
+        for (task, stored) in graph.tasks().zip(&run.tasks) {
+            resumed.results.extend(stored.result.clone().map(|result| (task, result)));
+            resumed.checkpoints.extend(checkpoint(stored).map(|checkpoint| (task, checkpoint)));
+            resumed.tasks.push(begun(stored));
+        }
+        Ok(resumed)
+    }
+
+    /// Each task's state, in the graph's order.
+    pub fn states(&self) -> impl Iterator<Item = TaskState> + '_ {
+        self.tasks.iter().map(|task| task.state)
+    }
+}
+
+fn begun(task: &TaskDetails) -> Begun {
+    let left_out = task.error.as_ref().is_some_and(|error| error.kind == FailureKind::LeftOut);
+    let failures = task.attempts.iter().filter_map(|attempt| attempt.error.as_ref()).map(|error| error.kind);
+    let last = task.attempts.last();
+    Begun {
+        state: task.state,
+        attempt: last.map_or(0, |attempt| attempt.attempt),
+        failures: failures.collect(),
+        ended_at: last.and_then(|attempt| attempt.finished_at),
+        excluded: left_out && task.state == TaskState::Skipped,
+    }
+}
+
+fn checkpoint(task: &TaskDetails) -> Option<Value> {
+    let last = task.attempts.last().filter(|_| task.state.is_in_flight())?;
+    last.checkpoint.clone()
+}

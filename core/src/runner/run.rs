@@ -1,0 +1,446 @@
+//! One run on its way: what happened goes in, and what follows is stored, done and told.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::call::{Call, Shared};
+use super::message::{Message, Request};
+use super::report::Reports;
+use super::request::{RunEnd, Start};
+use super::workers::{Job, RunInfo, Workers};
+use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx, Timestamp};
+use crate::logs::{LogFile, RunLogs};
+use crate::prepare::Prepared;
+use crate::scheduler::{Action, Input, Places, Scheduler, StopReason};
+use crate::state::{RunState, TaskState};
+use crate::store::RunJournal;
+
+/// A run on its way.
+pub(super) struct Run {
+    pub(super) info: Arc<RunInfo>,
+    prepared: Arc<Prepared>,
+    pub(super) scheduler: Scheduler,
+    journal: RunJournal,
+    reports: Reports,
+    pub(super) shared: Arc<Shared>,
+    logs: RunLogs,
+    run_log: LogFile,
+    /// The attempts that engines have.
+    calls: HashMap<TaskIdx, Arc<Call>>,
+    /// What attempts had stored that a scheduler had begun that died.
+    checkpoints: HashMap<TaskIdx, Value>,
+    /// Whether any task has a condition.
+    keeps_results: bool,
+    /// What tasks left for conditions.
+    results: HashMap<TaskIdx, Value>,
+    /// How attempts ended whose tasks' states change in this turn.
+    ends: HashMap<TaskIdx, Arc<AttemptEnd>>,
+    actions: Vec<Action>,
+    /// What happened in this turn.
+    events: Vec<Event>,
+    /// What conditions came to in this turn.
+    conditions: Vec<Input>,
+    /// Why the run itself cannot go on.
+    fatal: Option<Failure>,
+    /// Why it was stopped, if it took too long.
+    late: Option<Failure>,
+    pub(super) ended: Option<RunState>,
+}
+
+impl Run {
+    pub(super) fn new(
+        info: Arc<RunInfo>,
+        scheduler: Scheduler,
+        journal: RunJournal,
+        reports: Reports,
+        shared: Arc<Shared>,
+        logs: RunLogs,
+    ) -> Self {
+        Self {
+            keeps_results: info.prepared.has_conditions(),
+            prepared: Arc::clone(&info.prepared),
+            run_log: LogFile::new(logs.run()),
+            info,
+            scheduler,
+            journal,
+            reports,
+            shared,
+            logs,
+            calls: HashMap::new(),
+            checkpoints: HashMap::new(),
+            results: HashMap::new(),
+            ends: HashMap::new(),
+            actions: Vec::new(),
+            events: Vec::new(),
+            conditions: Vec::new(),
+            fatal: None,
+            late: None,
+            ended: None,
+        }
+    }
+
+    /// The run begins, or goes on.
+    pub(super) fn begin(&mut self, start: Start) {
+        let now = self.shared.clock.now();
+        self.events.push(run_state(now, RunState::Running, None));
+        let (run_id, dag) = (&self.info.run_id, &self.prepared.dag.dag_id);
+        let (how, tasks) = (start.verb(), self.prepared.graph.len());
+        self.note_run(&format!("run {run_id} of {dag} {how}: {tasks} tasks"), now);
+        if self.fatal.is_some() {
+            return;
+        }
+        let started = match start {
+            Start::New { left_out, results } => {
+                self.results = results;
+                for &task in &left_out {
+                    let error = Failure {
+                        kind: FailureKind::LeftOut,
+                        message: "left out of this run as it was asked for".to_owned(),
+                    };
+                    let result = self.results.get(&task).cloned();
+                    self.ends
+                        .insert(task, Arc::new(AttemptEnd { error: Some(error), result, metrics: None }));
+                }
+                self.scheduler.start(&left_out, now, &mut self.actions)
+            }
+            Start::Resume(resumed) => {
+                self.results = resumed.results;
+                self.checkpoints = resumed.checkpoints;
+                self.scheduler.resume(&resumed.tasks, now, &mut self.actions)
+            }
+        };
+        self.or_fatal(started);
+    }
+
+    /// Whether the reporter can be told more lines.
+    pub(super) fn keeps_up(&self) -> bool {
+        self.reports.keeps_up()
+    }
+
+    /// Something that happened and only has to be told.
+    pub(super) fn tell(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    pub(super) fn take(&mut self, message: Message, places: &mut Places) {
+        let now = self.shared.clock.now();
+        match message {
+            Message::Ended { task, attempt, end, .. } => self.attempt_ended(task, attempt, end, now, places),
+            Message::Deferred { task, attempt, .. } => {
+                self.input(Input::Deferred { task, attempt }, now, places);
+            }
+            Message::Checkpoint { task, attempt, checkpoint, stored, .. } => {
+                let kind = EventKind::Checkpoint { task, attempt, checkpoint: Arc::new(checkpoint) };
+                let result = self.record(&[Event { ts: now, kind }]);
+                // The engine may have gone meanwhile.
+                let _ = stored.send(result);
+            }
+            Message::Progress { task, .. } => {
+                let kind = self.calls.get(&task).and_then(|call| call.take_progress());
+                // A reporter that is behind is told the next progress instead.
+                if self.reports.keeps_up() {
+                    self.events.extend(kind.map(|kind| Event { ts: now, kind }));
+                }
+            }
+            Message::LogFailed { message, .. } => self.fail(message),
+            Message::All(_) | Message::Wake => {}
+        }
+    }
+
+    pub(super) fn ask(&mut self, request: Request, places: &mut Places) {
+        let now = self.shared.clock.now();
+        match request {
+            Request::Cancel => self.input(Input::Cancel, now, places),
+            Request::Kill => self.input(Input::Kill, now, places),
+            Request::Look => self.take_requests(now, places),
+        }
+    }
+
+    /// What other processes ask for.
+    fn take_requests(&mut self, now: Timestamp, places: &mut Places) {
+        let asked = match self.journal.tasks_to_cancel() {
+            Ok(asked) => asked,
+            Err(error) => {
+                return self.note_run(&format!("cannot read what is to be cancelled: {error}"), now);
+            }
+        };
+        let graph = Arc::clone(&self.prepared.graph);
+        for task in graph.tasks().filter(|&task| asked.contains(graph.name(task))) {
+            self.input(Input::CancelTask(task), now, places);
+        }
+    }
+
+    /// The time that an alarm was set for has come.
+    pub(super) fn tick(&mut self, places: &mut Places) {
+        let now = self.shared.clock.now();
+        if self.scheduler.next_tick().is_some_and(|tick| tick <= now) {
+            self.input(Input::Tick, now, places);
+        }
+    }
+
+    /// Starts the most urgent task that has a place.
+    pub(super) fn start_next(&mut self, places: &mut Places) {
+        let started = self.scheduler.start_next(self.shared.clock.now(), places, &mut self.actions);
+        self.or_fatal(started);
+    }
+
+    fn attempt_ended(
+        &mut self,
+        task: TaskIdx,
+        attempt: u32,
+        end: Arc<AttemptEnd>,
+        now: Timestamp,
+        places: &mut Places,
+    ) {
+        let end = match (&end.error, self.scheduler.stop_reason(task)) {
+            (Some(error), Some(StopReason::Deadline)) if is_consequence(error.kind) => Arc::new(AttemptEnd {
+                error: Some(Failure {
+                    kind: FailureKind::TimedOut,
+                    message: self.timed_out(task, &error.message),
+                }),
+                ..(*end).clone()
+            }),
+            _ => end,
+        };
+        let failure = end.error.as_ref().map(|error| error.kind);
+        if failure.is_none()
+            && let Some(result) = &end.result
+            && self.keeps_results
+        {
+            self.results.insert(task, result.clone());
+        }
+        self.ends.insert(task, end);
+        self.input(Input::Ended { task, attempt, failure }, now, places);
+    }
+
+    fn timed_out(&self, task: TaskIdx, message: &str) -> String {
+        let timeout = self.prepared.task(task).timeout.unwrap_or_default();
+        format!("stopped after its timeout of {}: {message}", humantime::format_duration(timeout))
+    }
+
+    fn input(&mut self, input: Input, now: Timestamp, places: &mut Places) {
+        let handled = self.scheduler.handle(input, now, places, &mut self.actions);
+        self.or_fatal(handled);
+    }
+
+    /// Carries out what follows: first stores it, then does it, then tells it. Whether more follows from that.
+    pub(super) fn carry_out(&mut self, places: &mut Places, workers: &mut Workers) -> bool {
+        let now = self.shared.clock.now();
+        let settled = self.scheduler.settle(&mut self.actions);
+        self.or_fatal(settled);
+        if self.actions.is_empty() && self.events.is_empty() && self.fatal.is_none() {
+            return false;
+        }
+        let actions = std::mem::take(&mut self.actions);
+        actions.iter().for_each(|&action| self.note(action, now));
+        self.ends.clear();
+        let events = std::mem::take(&mut self.events);
+        let stored = self.record(&events);
+        self.events = events;
+        if let Err(error) = stored {
+            self.fail(error);
+            // What is not stored is not told.
+            self.events.clear();
+        }
+        actions.iter().for_each(|&action| self.act(action, workers));
+        self.actions = actions;
+        self.actions.clear();
+        self.reports.send(&mut self.events);
+        for met in std::mem::take(&mut self.conditions) {
+            self.input(met, now, places);
+        }
+        if self.fatal.is_some() && self.ended.is_none() {
+            self.input(Input::Cancel, now, places);
+        }
+        !self.actions.is_empty()
+    }
+
+    fn record(&mut self, events: &[Event]) -> Result<(), String> {
+        self.journal.record(events).map_err(|e| e.to_string())
+    }
+
+    /// An action as the event that it is.
+    fn note(&mut self, action: Action, now: Timestamp) {
+        match action {
+            Action::State { task, attempt, state } => {
+                let end = self
+                    .ends
+                    .get(&task)
+                    .filter(|_| state.is_terminal() || state == TaskState::UpForRetry)
+                    .cloned();
+                if let Some(failure) = end.as_ref().and_then(|end| end.error.as_ref()) {
+                    self.note_failure(task, attempt, state, failure, now);
+                }
+                self.events.push(Event { ts: now, kind: EventKind::TaskState { task, attempt, state, end } });
+            }
+            Action::Abandon { task, .. } => {
+                let what =
+                    "the engine did not stop in time and was abandoned; what it started may still be running";
+                let message = match self.scheduler.stop_reason(task) {
+                    Some(StopReason::Deadline) => self.timed_out(task, what),
+                    _ => what.to_owned(),
+                };
+                let error = Some(Failure { kind: FailureKind::Abandoned, message });
+                self.ends.insert(task, Arc::new(AttemptEnd { error, ..AttemptEnd::default() }));
+            }
+            Action::RunDeadline => {
+                let timeout = self.prepared.dag.timeout.unwrap_or_default();
+                let message = format!(
+                    "the run was stopped after its timeout of {}",
+                    humantime::format_duration(timeout)
+                );
+                self.note_run(&message, now);
+                let late = Failure { kind: FailureKind::TimedOut, message };
+                self.events.push(run_state(now, RunState::Running, Some(late.clone())));
+                self.late = Some(late);
+            }
+            Action::RunEnded(state) => {
+                let end = self.end(state);
+                self.note_run(&format!("the run ends: {}", end.state), now);
+                self.events.push(run_state(now, end.state, end.error));
+            }
+            Action::Start { .. } | Action::Evaluate { .. } | Action::Stop { .. } => {}
+        }
+    }
+
+    fn note_failure(
+        &mut self,
+        task: TaskIdx,
+        attempt: u32,
+        state: TaskState,
+        failure: &Failure,
+        now: Timestamp,
+    ) {
+        let text =
+            format!("{} attempt {attempt} {state}: {}", self.prepared.graph.name(task), failure.message);
+        self.note_run(&text, now);
+    }
+
+    /// A line in the run's own log.
+    fn note_run(&mut self, text: &str, now: Timestamp) {
+        if let Err(error) = self.run_log.write(now, "info", text, &self.shared.masker) {
+            self.fail(error.to_string());
+        }
+    }
+
+    fn act(&mut self, action: Action, workers: &mut Workers) {
+        match action {
+            // What could not be stored is not started.
+            Action::Start { task, attempt, again } => {
+                let log = LogFile::new(self.logs.attempt(self.prepared.graph.name(task), attempt));
+                let call = Call::new(Arc::clone(&self.shared), task, attempt, log);
+                self.calls.insert(task, Arc::clone(&call));
+                if self.fatal.is_none() {
+                    let checkpoint = self.checkpoints.remove(&task).filter(|_| again);
+                    workers.queue(Job {
+                        run: Arc::clone(&self.info),
+                        task,
+                        attempt,
+                        again,
+                        checkpoint,
+                        call,
+                    });
+                } else {
+                    call.refuse("not started, since the run cannot go on".to_owned());
+                }
+            }
+            Action::Stop { task, .. } => {
+                let Some(call) = self.calls.get(&task) else { return };
+                if let Err(error) = workers.stop(Arc::clone(call)) {
+                    self.fail(format!("cannot start a thread: {error}"));
+                }
+            }
+            Action::Abandon { task, .. } => {
+                let Some(call) = self.calls.remove(&task) else { return };
+                if let Err(error) = workers.abandon(&self.info, task, &call) {
+                    self.fail(format!("cannot start a thread: {error}"));
+                }
+            }
+            Action::State { task, state, .. } => {
+                if !state.is_in_flight() {
+                    self.calls.remove(&task);
+                }
+            }
+            Action::Evaluate { task } => self.evaluate(task),
+            Action::RunDeadline => {}
+            Action::RunEnded(state) => self.ended = Some(state),
+        }
+    }
+
+    fn evaluate(&mut self, task: TaskIdx) {
+        let state = |task: TaskIdx| {
+            // What is left out counts as done.
+            let state = match self.scheduler.is_excluded(task) {
+                true => TaskState::Success,
+                false => self.scheduler.state(task),
+            };
+            (state, self.results.get(&task).cloned())
+        };
+        let met = match self.prepared.evaluate(task, state) {
+            None => Some(true),
+            Some(Ok(met)) => Some(met),
+            Some(Err(message)) => {
+                let message = self.shared.masker.mask(&message).into_owned();
+                let error = Some(Failure { kind: FailureKind::Invalid, message });
+                self.ends.insert(task, Arc::new(AttemptEnd { error, ..AttemptEnd::default() }));
+                None
+            }
+        };
+        self.conditions.push(Input::Condition { task, met });
+    }
+
+    /// The run itself cannot go on: everything is cancelled, and the first reason kept.
+    fn fail(&mut self, message: String) {
+        let message = self.shared.masker.mask(&message).into_owned();
+        self.fatal.get_or_insert(Failure { kind: FailureKind::Failed, message });
+    }
+
+    fn or_fatal<E: std::fmt::Display>(&mut self, result: Result<(), E>) {
+        if let Err(error) = result {
+            self.fail(format!("a bug in the scheduler: {error}"));
+            self.ended = Some(RunState::Failed);
+        }
+    }
+
+    /// How the run ends, and why where the reason is its own.
+    fn end(&self, state: RunState) -> RunEnd {
+        let state = if self.fatal.is_some() { RunState::Failed } else { state };
+        let error = self.fatal.clone().or_else(|| self.late.clone());
+        RunEnd { state, error, remark: None }
+    }
+
+    /// The run has ended: the store and the reporter are brought to their ends.
+    pub(super) fn finish(mut self, workers: &mut Workers) -> RunEnd {
+        // Only after a bug is there still a call; its thread is not waited for.
+        for (task, call) in std::mem::take(&mut self.calls) {
+            let _ = workers.abandon(&self.info, task, &call);
+        }
+        let mut end = self.end(self.ended.unwrap_or(RunState::Failed));
+        if self.fatal.is_some() {
+            // It may have come with the last events, which were not stored then.
+            self.events.push(run_state(self.shared.clock.now(), end.state, end.error.clone()));
+            let events = std::mem::take(&mut self.events);
+            let _ = self.record(&events);
+            self.events = events;
+        }
+        if let Err(error) = self.journal.finish() {
+            // Everything is in the journal, and whoever opens the store next finds it there.
+            end.remark =
+                Some(format!("the run is stored in its journal, but not in the database yet: {error}"));
+        }
+        self.reports.send(&mut self.events);
+        self.reports.finish();
+        end
+    }
+}
+
+/// Whether an engine that was asked to stop may have failed for that.
+fn is_consequence(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::Cancelled | FailureKind::Failed | FailureKind::Transient)
+}
+
+fn run_state(ts: Timestamp, state: RunState, error: Option<Failure>) -> Event {
+    Event { ts, kind: EventKind::RunState { state, error: error.map(Arc::new) } }
+}

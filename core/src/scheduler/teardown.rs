@@ -1,0 +1,90 @@
+//! Teardowns: tasks that undo what their dependencies, their setups, have done.
+//!
+//! A teardown waits until everything has ended that may use what its setups made: whatever comes after a setup, except
+//! what comes after the teardown itself. It then runs if any of its setups ran.
+
+use std::collections::{HashMap, HashSet};
+
+use super::TaskInfo;
+use crate::event::TaskIdx;
+use crate::graph::Graph;
+
+/// What teardowns wait for.
+#[derive(Debug, Default)]
+pub(super) struct Teardowns {
+    /// The teardowns that wait for a task.
+    waiting: HashMap<TaskIdx, Vec<TaskIdx>>,
+    /// How many tasks each teardown still waits for.
+    left: HashMap<TaskIdx, usize>,
+    /// Those that wait for nothing more.
+    due: Vec<TaskIdx>,
+}
+
+impl Teardowns {
+    pub(super) fn new(graph: &Graph, infos: &[TaskInfo]) -> Self {
+        let mut this = Self::default();
+        for (teardown, scope) in scopes(graph, |task| infos[task.get()].teardown) {
+            this.left.insert(teardown, scope.len());
+            if scope.is_empty() {
+                this.due.push(teardown);
+            }
+            for before in scope {
+                this.waiting.entry(before).or_default().push(teardown);
+            }
+        }
+        this
+    }
+
+    pub(super) fn note_closed(&mut self, task: TaskIdx) {
+        for teardown in self.waiting.get(&task).into_iter().flatten() {
+            let Some(left) = self.left.get_mut(teardown) else { continue };
+            *left -= 1;
+            if *left == 0 {
+                self.due.push(*teardown);
+            }
+        }
+    }
+
+    /// A teardown that waits for nothing more; each is given once.
+    pub(super) fn next_due(&mut self) -> Option<TaskIdx> {
+        self.due.pop()
+    }
+}
+
+/// Each teardown with what it waits for: its setups, what comes after them, and the teardowns of what was set up in
+/// between; not what comes after the teardown itself.
+#[must_use]
+pub fn scopes(graph: &Graph, is_teardown: impl Fn(TaskIdx) -> bool) -> Vec<(TaskIdx, Vec<TaskIdx>)> {
+    let mut scopes = Vec::new();
+    // Beside the graph's own edges; without them, two teardowns could wait for what comes after each other.
+    let mut waiting: HashMap<TaskIdx, Vec<TaskIdx>> = HashMap::new();
+    for teardown in graph.tasks().filter(|&task| is_teardown(task)) {
+        let setups: HashSet<TaskIdx> = graph.upstream(teardown).collect();
+        let inside = after(graph, &HashMap::new(), setups.iter().copied());
+        let outside = after(graph, &waiting, [teardown]);
+        let is_inner = |task| graph.upstream(task).all(|setup| is_teardown(setup) || inside.contains(&setup));
+        let uses = |task: &TaskIdx| inside.contains(task) && (!is_teardown(*task) || is_inner(*task));
+        let waits_for = |task: &TaskIdx| setups.contains(task) || (uses(task) && !outside.contains(task));
+        let scope: Vec<TaskIdx> = graph.tasks().filter(|task| *task != teardown && waits_for(task)).collect();
+        for &before in &scope {
+            waiting.entry(before).or_default().push(teardown);
+        }
+        scopes.push((teardown, scope));
+    }
+    scopes
+}
+
+/// Everything that comes after these tasks, by the graph's edges and by others.
+fn after(
+    graph: &Graph,
+    others: &HashMap<TaskIdx, Vec<TaskIdx>>,
+    tasks: impl IntoIterator<Item = TaskIdx>,
+) -> HashSet<TaskIdx> {
+    let mut found = HashSet::new();
+    let mut open: Vec<TaskIdx> = tasks.into_iter().collect();
+    while let Some(task) = open.pop() {
+        let others = others.get(&task).into_iter().flatten().copied();
+        open.extend(graph.downstream(task).chain(others).filter(|&next| found.insert(next)));
+    }
+    found
+}
