@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use oxidag_core::spec::{Notify, NotifyOn, NotifyTarget, Span};
 use oxidag_core::state::RunState;
 use serde_json::{Map, Value};
 
@@ -31,9 +32,9 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   oxidag run dags/quickstart.yaml
   oxidag run nightly.yaml --env prod -p day=2026-11-22 -p limit=100
-  oxidag run nightly.yaml --env prod --dry-run
   oxidag run nightly.yaml hourly.yaml --workers 8
   oxidag run --failed latest
+  oxidag run nightly.yaml --env prod --dry-run
   oxidag run nightly.yaml --format json | jq 'select(.event == \"task_state\")'
 
 The first Ctrl-C cancels what runs and waits for it; a second one ends at once.";
@@ -128,6 +129,8 @@ pub(crate) struct RunArgs {
     /// What to print while it runs
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) notify: NotifyArgs,
     /// Only say what would run, and what the engines find wrong with it
     #[arg(long, conflicts_with_all = ["run_id", "format", "resume"])]
     pub(crate) dry_run: bool,
@@ -174,6 +177,8 @@ pub(crate) struct ResumeArgs {
     pub(crate) env: Option<String>,
     #[command(flatten)]
     pub(crate) workers: WorkersArgs,
+    #[command(flatten)]
+    pub(crate) notify: NotifyArgs,
     /// What to print while it runs
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
@@ -323,6 +328,34 @@ pub(crate) enum EnginesCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NotifyArgs {
+    /// Tell somebody how the run went, beside those that the DAG names: a URL is called, anything else is a command for
+    /// the shell. ON is `success`, `failure`, `deadline` or several of them with commas [default: failure,deadline]
+    #[arg(long = "notify", value_name = "[ON=]TARGET", value_parser = notice)]
+    pub(crate) notices: Vec<Notify>,
+}
+
+/// One `--notify [ON=]TARGET`.
+fn notice(text: &str) -> Result<Notify, String> {
+    let named = |names: &str| -> Option<Vec<NotifyOn>> {
+        let find = |name: &str| NotifyOn::NAMES.iter().find(|(known, _)| *known == name).map(|(_, on)| *on);
+        names.split(',').map(find).collect()
+    };
+    // A command may hold a `=` too: only what is made of these words is taken for them.
+    let split = text.split_once('=').and_then(|(on, target)| Some((named(on)?, target)));
+    let (on, target) = split.unwrap_or_else(|| (NotifyOn::DEFAULT.to_vec(), text));
+    if target.trim().is_empty() {
+        return Err("name a URL or a command after `=`".to_owned());
+    }
+    let is_url = target.starts_with("http://") || target.starts_with("https://");
+    let target = match is_url {
+        true => NotifyTarget::Webhook(target.to_owned()),
+        false => NotifyTarget::Command(["/bin/sh", "-c", target].map(str::to_owned).to_vec()),
+    };
+    Ok(Notify { on, target, span: Span::default() })
 }
 
 #[derive(Debug, Args)]

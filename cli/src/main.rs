@@ -14,7 +14,6 @@ mod exit;
 mod failure;
 mod format;
 mod graph;
-#[expect(dead_code, unused_imports, reason = "for `run` to call")]
 mod notice;
 mod output;
 mod phases;

@@ -378,6 +378,19 @@ impl Prepared {
             .collect()
     }
 
+    /// The limits of an environment that runs nothing else on so many workers.
+    #[must_use]
+    pub fn limits(&self, workers: u32) -> Limits {
+        let engines = self.engines.iter().map(|engine| engine.max_concurrent()).collect();
+        Limits { workers, engines, pools: self.pools.iter().map(|pool| pool.slots).collect() }
+    }
+
+    /// The folder of the DAG file, absolute.
+    #[must_use]
+    pub fn working_dir(&self) -> &Path {
+        &self.working_dir
+    }
+
     /// What holds for a run as a whole.
     #[must_use]
     pub fn settings(&self, grace: Duration, seed: u64) -> Settings {
@@ -505,7 +518,7 @@ impl Checked {
         dag.tasks.iter().zip(&self.tasks).map(one).collect()
     }
 
-    /// The limits of an environment that runs nothing else; an engine that is missing has none.
+    /// As [`Prepared::limits`]; an engine that is missing has none.
     #[must_use]
     pub fn limits(&self, workers: u32) -> Limits {
         let engines = self.engines.iter().map(|engine| engine.max_concurrent()).chain([None]).collect();

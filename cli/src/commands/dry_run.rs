@@ -1,7 +1,6 @@
 //! `oxidag run --dry-run`: what would run, and what the engines find about it. Nothing runs and nothing is stored.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -11,11 +10,10 @@ use oxidag_core::dry_run::{Examined, Finding, Severity};
 use oxidag_core::event::TaskIdx;
 use oxidag_core::prepare::Prepared;
 use oxidag_core::runner::Start;
-use oxidag_core::store::{Durations, RunDetails};
+use oxidag_core::store::Durations;
 use serde::Serialize;
 
-use super::part;
-use crate::args::RunArgs;
+use super::launch::Planned;
 use crate::exit::Exit;
 use crate::format::{count, one_line};
 use crate::style::{Painted, Palette};
@@ -25,23 +23,18 @@ use crate::{output, settings};
 /// Fewer tasks are looked at without a word.
 const MANY: usize = 10;
 
-pub(super) fn dry_run(
-    prepared: &[Arc<Prepared>],
-    args: &RunArgs,
-    repeated: Option<&RunDetails>,
-) -> anyhow::Result<Exit> {
-    let workers = args.workers.count();
-    let mut answers = Vec::with_capacity(prepared.len());
-    for prepared in prepared {
-        let left_out = match part::start(prepared, &args.part, repeated)? {
+pub(super) fn dry_run(planned: &[Planned], workers: u32, json: bool) -> anyhow::Result<Exit> {
+    let mut answers = Vec::with_capacity(planned.len());
+    for Planned { prepared, start, .. } in planned {
+        let left_out: &[TaskIdx] = match start {
             Start::New { left_out, .. } => left_out,
-            Start::Resume(_) => Vec::new(),
+            Start::Resume(_) => &[],
         };
-        let order = order(prepared, workers, &left_out)?;
-        let examined = examine_all(prepared, workers, &left_out)?;
+        let order = order(prepared, workers, left_out)?;
+        let examined = examine_all(prepared, workers, left_out)?;
         answers.push(Answer::new(prepared, order, examined));
     }
-    if args.json {
+    if json {
         output::print_json(&answers).context("cannot print the answer")?;
     } else {
         tell(&answers)?;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use oxidag_core::prepare::Prepared;
 use oxidag_core::runner::{self, Mailbox, RunEnd, RunRequest, Session, Start};
+use oxidag_core::spec::Notify;
 use oxidag_core::state::{RunState, TaskState};
 use oxidag_core::store::Store;
 
-use crate::args::Format;
+use crate::args::{Format, NotifyArgs};
 use crate::exit::Exit;
+use crate::notice::{Notices, PATIENCE};
 use crate::report::{self, Forecast, InFlight, Watched};
 use crate::{output, settings, signals};
 
@@ -26,13 +28,14 @@ pub(super) struct Manner<'a> {
     pub(super) environment: Option<&'a str>,
     pub(super) workers: u32,
     pub(super) format: Format,
+    pub(super) notify: &'a NotifyArgs,
 }
 
 pub(super) fn launch(store: &Store, runs: Vec<Planned>, manner: &Manner<'_>) -> anyhow::Result<Exit> {
     let mailbox = Mailbox::new();
     let in_flight = InFlight::default();
     let among_others = runs.len() > 1;
-    let (mut requests, mut notify) = (Vec::new(), None);
+    let (mut requests, mut notify, mut notices) = (Vec::new(), None, Vec::new());
     for Planned { prepared, run_id, start } in runs {
         let watched = Watched {
             run_id: run_id.clone(),
@@ -46,7 +49,11 @@ pub(super) fn launch(store: &Store, runs: Vec<Planned>, manner: &Manner<'_>) -> 
         let forecast = || forecast(store, &prepared, manner.workers);
         let reporting = report::start(watched, manner.format, &in_flight, forecast);
         notify.get_or_insert(reporting.notify);
-        requests.push(RunRequest { prepared, run_id, reporter: reporting.reporter, start });
+        let told: Vec<Notify> = prepared.dag.notify.iter().chain(&manner.notify.notices).cloned().collect();
+        let told = Arc::new(Notices::new(&told, prepared.working_dir().to_owned()));
+        notices.push(Arc::clone(&told));
+        let reporter = Box::new(report::Noticing::new(reporting.reporter, told, run_id.clone()));
+        requests.push(RunRequest { prepared, run_id, reporter, start });
     }
     let notify = notify.context("there is nothing to run")?;
     signals::listen(mailbox.controller(), in_flight, notify).context("cannot listen to signals")?;
@@ -59,6 +66,7 @@ pub(super) fn launch(store: &Store, runs: Vec<Planned>, manner: &Manner<'_>) -> 
     };
     let ends = runner::run(session, requests)?;
     ends.iter().filter_map(|end| end.remark.as_ref()).for_each(output::remark);
+    notices.iter().flat_map(|notices| notices.finish(PATIENCE)).for_each(output::remark);
     Ok(exit(&ends))
 }
 

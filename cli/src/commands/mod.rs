@@ -35,8 +35,8 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<Exit> {
             logs::logs(&run, task.as_deref(), attempt)?
         }
         Command::Runs(RunsCommand::Gantt { run, svg }) => gantt::gantt(&run, svg.as_deref())?,
-        Command::Runs(RunsCommand::Prune(args)) => prune::prune(&args)?,
         Command::Runs(RunsCommand::Cancel { run, tasks }) => return cancel::cancel(&run, &tasks),
+        Command::Runs(RunsCommand::Prune(args)) => prune::prune(&args)?,
         Command::Engines(EnginesCommand::List { environment, json }) => engines::list(&environment, json)?,
         Command::Engines(EnginesCommand::Inspect { engine, environment, json }) => {
             engines::inspect(&engine, &environment, json)?;

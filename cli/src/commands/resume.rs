@@ -13,7 +13,7 @@ use oxidag_core::store::{RunDetails, Store};
 
 use super::launch::{Manner, Planned, launch};
 use super::runs;
-use crate::args::{EnvironmentArgs, Format, ResumeArgs, RunArgs};
+use crate::args::{EnvironmentArgs, Format, NotifyArgs, ResumeArgs, RunArgs};
 use crate::exit::Exit;
 use crate::{output, settings};
 
@@ -24,6 +24,7 @@ struct Request<'a> {
     format: Format,
     /// The DAG file as it is now.
     changed: bool,
+    notify: &'a NotifyArgs,
     run: &'a str,
 }
 
@@ -33,6 +34,7 @@ pub(super) fn resume(args: &ResumeArgs) -> anyhow::Result<Exit> {
         workers: args.workers.count(),
         format: args.format,
         changed: args.changed,
+        notify: &args.notify,
         run: &args.run,
     })
 }
@@ -42,7 +44,7 @@ pub(super) fn latest(run_id: &str, args: &RunArgs) -> anyhow::Result<Exit> {
     let environment =
         EnvironmentArgs { env: args.environment.env.clone(), plugins: args.environment.plugins.clone() };
     let (workers, format) = (args.workers.count(), args.format);
-    go_on(Request { environment, workers, format, changed: false, run: run_id })
+    go_on(Request { environment, workers, format, changed: false, notify: &args.notify, run: run_id })
 }
 
 fn go_on(mut request: Request<'_>) -> anyhow::Result<Exit> {
@@ -69,7 +71,11 @@ fn go_on(mut request: Request<'_>) -> anyhow::Result<Exit> {
     let store = Store::open(&settings::home())?;
     let planned = Planned { prepared: Arc::new(prepared), run_id: head.run_id.clone(), start };
     let environment = request.environment.env.as_deref();
-    launch(&store, vec![planned], &Manner { environment, workers: request.workers, format: request.format })
+    launch(
+        &store,
+        vec![planned],
+        &Manner { environment, workers: request.workers, format: request.format, notify: request.notify },
+    )
 }
 
 /// A run that has ended is not resumed.

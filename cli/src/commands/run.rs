@@ -31,26 +31,28 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         let (dag, source) = spec::load(path)?;
         prepared.push(Arc::new(prepare::prepare(dag, source, &plugins, &mut engines, overrides.clone())?));
     }
-    if args.dry_run {
-        return dry_run::dry_run(&prepared, args, repeated.as_ref());
-    }
-    let store = Store::open(&settings::home())?;
     let mut planned = Vec::new();
     for prepared in prepared {
-        if args.resume
-            && let Some(run_id) = interrupted(&store, &prepared.dag.dag_id)?
-        {
-            drop(store);
-            return resume::latest(&run_id, args);
-        }
         let start = part::start(&prepared, &args.part, repeated.as_ref())?;
         let run_id = args.run_id.clone().unwrap_or_else(|| new_run_id(SystemTime::now()));
         planned.push(Planned { prepared, run_id, start });
+    }
+    if args.dry_run {
+        return dry_run::dry_run(&planned, args.workers.count(), args.json);
+    }
+    let store = Store::open(&settings::home())?;
+    if args.resume
+        && let Some(dag) = planned.first()
+        && let Some(run_id) = interrupted(&store, &dag.prepared.dag.dag_id)?
+    {
+        drop(store);
+        return resume::latest(&run_id, args);
     }
     let manner = Manner {
         environment: args.environment.env.as_deref(),
         workers: args.workers.count(),
         format: args.format,
+        notify: &args.notify,
     };
     launch(&store, planned, &manner)
 }

@@ -7,6 +7,7 @@ mod eta;
 mod human;
 mod json;
 mod live;
+mod noticing;
 mod quiet;
 mod record;
 mod screen;
@@ -24,6 +25,7 @@ use oxidag_core::state::TaskState;
 use counting::Counting;
 pub(crate) use counting::InFlight;
 pub(crate) use eta::Forecast;
+pub(crate) use noticing::Noticing;
 
 use crate::args::Format;
 use crate::output::{self, WholeLines};

@@ -301,12 +301,8 @@ impl World {
         let (task, number) = (attempt.job.task, attempt.job.attempt);
         let fate = &self.fates[task.get()];
         match attempt.phase {
-            Phase::New if attempt.stopped && !fate.deaf => {
-                if let Some(job) = self.service.get_mut(&attempt.key) {
-                    job.cancelled |= !job.done;
-                }
-                let end = Error::new(ErrorKind::Cancelled, "before it began");
-                process.end(which, End::Error(end));
+            Phase::New if attempt.stopped && !fate.deaf && !self.service.contains_key(&attempt.key) => {
+                process.end(which, End::Error(Error::new(ErrorKind::Cancelled, "before it began")));
             }
             Phase::New => {
                 let known =

@@ -190,8 +190,10 @@ struct Progress {
     upstream: Counts,
     holds_worker: bool,
     stop: Option<StopReason>,
-    /// Its next attempt was begun by a scheduler that died.
+    /// Its next attempt was begun by a scheduler that died,
     again: bool,
+    /// and is to be stopped as soon as its engine has it again: it may have a job somewhere.
+    doomed: Option<StopReason>,
     /// Its condition was asked for.
     asked: bool,
     /// It is left out of this run: what depends on it takes it for a success.
@@ -483,8 +485,12 @@ impl Scheduler {
         if let Some(timeout) = info.timeout {
             self.timers.set(now.after(timeout), task, attempt, Alarm::Deadline);
         }
+        let doomed = progress.doomed.take();
         self.set(task, TaskState::Running, out)?;
         out.push(Action::Start { task, attempt, again });
+        if let Some(reason) = doomed {
+            self.stop(task, reason, now, out);
+        }
         Ok(())
     }
 
@@ -620,6 +626,7 @@ impl Scheduler {
         match self.tasks[task.get()].state {
             state if state.is_in_flight() => self.stop(task, StopReason::Cancelled, now, out),
             state if state.is_terminal() => {}
+            _ if self.tasks[task.get()].again => self.tasks[task.get()].doomed = Some(StopReason::Cancelled),
             _ => self.end(task, TaskState::Cancelled, out)?,
         }
         Ok(())
@@ -628,6 +635,7 @@ impl Scheduler {
     fn kill(&mut self, now: Timestamp, places: &mut Places, out: &mut Vec<Action>) -> Result {
         self.cancelling = true;
         for task in self.graph.tasks() {
+            self.tasks[task.get()].again = false;
             self.stop_or_close(task, StopReason::Cancelled, now, out)?;
         }
         for task in self.graph.tasks() {
@@ -653,6 +661,10 @@ impl Scheduler {
                 Ok(())
             }
             state if state.is_terminal() => Ok(()),
+            _ if self.tasks[task.get()].again => {
+                self.tasks[task.get()].doomed = Some(reason);
+                Ok(())
+            }
             _ => self.close(task, TaskState::Cancelled, out),
         }
     }

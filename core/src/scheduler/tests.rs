@@ -758,6 +758,17 @@ fn a_resumed_run_decides_what_its_scheduler_had_no_time_to_decide() {
 }
 
 #[test]
+fn a_cancelled_run_still_takes_up_what_was_in_flight_to_stop_it() {
+    let mut env = env(&[("a", &[]), ("b", &[]), ("c", &["a"])], 1);
+    let running = begun(TaskState::Running, 1, &[]);
+    env.resume(&[running.clone(), running, begun(TaskState::None, 0, &[])]);
+    assert_eq!(env.step(&[Input::Cancel]), "stop a1 Cancelled, c0 cancelled");
+    let next = env.ends("a", Some(FailureKind::Cancelled));
+    assert_eq!(next, "a1 cancelled, start b1 again, stop b1 Cancelled");
+    assert_eq!(env.ends("b", Some(FailureKind::Cancelled)), "b1 cancelled, run cancelled");
+}
+
+#[test]
 fn failures_before_a_crash_count_after_it() {
     let once = |_: &str, info: &mut TaskInfo| info.retries = 1;
     let mut env = Env::new(&[("a", &[])], limits(1), once);

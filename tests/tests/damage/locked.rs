@@ -91,7 +91,10 @@ fn a_run_that_waits_in_vain_at_its_end_says_so_and_loses_nothing() {
     let lock = Lock::take(&sandbox);
     sandbox.write("go", "");
     let ended = run.end();
-    assert!(ended.stdout.contains("locked"), "{ended:#?}");
+    assert!(ended.stderr.contains("oxidag.db locked"), "{ended:#?}");
+    // What it told is what is shown once the database is free.
+    assert_eq!(ended.json_lines().pop().unwrap()["state"], "success");
+    assert_eq!(ended.status, Some(0));
     drop(lock);
     all_succeeded(&shown(&sandbox, "r"));
 }

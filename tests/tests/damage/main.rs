@@ -29,9 +29,9 @@ fn noop(id: &str, upstream: &[&str], params: &Value) -> Value {
     json!({"task_id": id, "script": {"engine": "noop", "inline": ""}, "params": params, "dependencies": upstream})
 }
 
-/// An entry of a DAG file: a task that ends once the file `go` is there.
+/// An entry of a DAG file: a task that ends once the file `go` is there, or all of the sandbox is gone.
 fn gate(upstream: &[&str]) -> Value {
-    let script = "#!/bin/sh\nuntil [ -e go ]; do sleep 0.01; done\n";
+    let script = "#!/bin/sh\nwhile [ ! -e go ] && [ -e plugins.toml ]; do sleep 0.01; done\n";
     json!({"task_id": "gate", "script": {"engine": "shell", "inline": script}, "dependencies": upstream})
 }
 

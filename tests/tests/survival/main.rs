@@ -13,6 +13,7 @@ mod process;
 use std::collections::HashSet;
 use std::env;
 use std::fmt::Write as _;
+use std::fs;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -172,6 +173,13 @@ impl Round {
             // Those that are named above.
             if task == "-" || error.contains(&format!("{task}:")) {
                 writeln!(text, "  {what} {task} {attempt} {key} {detail}").unwrap();
+            }
+        }
+        for task in self.dag.tasks.iter().filter(|task| error.contains(&format!("{}:", task.id))) {
+            let logs = self.sandbox.home().join("logs/survival").join(&task.id);
+            for log in fs::read_dir(logs).into_iter().flatten().flatten() {
+                writeln!(text, "{:?}:\n{}", log.file_name(), fs::read_to_string(log.path()).unwrap())
+                    .unwrap();
             }
         }
         text
