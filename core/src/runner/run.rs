@@ -166,14 +166,17 @@ impl Run {
 
     /// What other processes ask for.
     fn take_requests(&mut self, now: Timestamp, places: &mut Places) {
-        let asked = match self.journal.tasks_to_cancel() {
+        let asked = match self.journal.to_cancel() {
             Ok(asked) => asked,
             Err(error) => {
                 return self.note_run(&format!("cannot read what is to be cancelled: {error}"), now);
             }
         };
+        if asked.run {
+            self.input(Input::Cancel, now, places);
+        }
         let graph = Arc::clone(&self.prepared.graph);
-        for task in graph.tasks().filter(|&task| asked.contains(graph.name(task))) {
+        for task in graph.tasks().filter(|&task| asked.tasks.contains(graph.name(task))) {
             self.input(Input::CancelTask(task), now, places);
         }
     }
