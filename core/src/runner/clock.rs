@@ -15,9 +15,10 @@ pub(super) enum Clock {
 }
 
 impl Clock {
-    pub(super) fn new() -> Self {
+    /// From now on; from `not_before` where the system's clock was set back since.
+    pub(super) fn new(not_before: Timestamp) -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self::System { start: Timestamp(0).after(since_epoch), started: Instant::now() }
+        Self::System { start: Timestamp(0).after(since_epoch).max(not_before), started: Instant::now() }
     }
 
     pub(super) fn now(&self) -> Timestamp {

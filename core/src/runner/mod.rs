@@ -60,7 +60,8 @@ const BATCH: usize = 512;
 ///
 /// When a run could not begin. Once all have, whatever happens is in their [`RunEnd`]s.
 pub fn run(session: Session<'_>, requests: Vec<RunRequest>) -> Result<Vec<RunEnd>, RunError> {
-    let clock = Clock::new();
+    let clock =
+        Clock::new(requests.iter().map(|request| request.start.not_before()).max().unwrap_or_default());
     let (lines_in, lines) = bounded(LINES);
     let messages = session.mailbox.receiver.clone();
     let post = Arc::new(Post::new(session.mailbox.sender.clone(), lines_in));

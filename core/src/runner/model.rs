@@ -163,7 +163,7 @@ impl World {
         let mut dice = Dice(seed);
         let (dag, fates) = dag(&mut dice);
         let limits = Limits {
-            workers: 1 + dice.roll(3) as u32,
+            workers: 0,
             engines: vec![dice.one_in(2).then(|| 1 + dice.roll(3) as u32)],
             pools: vec![1],
         };
@@ -202,8 +202,9 @@ impl World {
         }
     }
 
-    /// Begins the run, or goes on with it.
+    /// Begins the run, or goes on with it: another process may have other limits.
     fn start(&mut self, is_new: bool) -> Process {
+        self.limits.workers = 1 + self.dice.roll(3) as u32;
         let source = SourceFile::new("dag.json".into(), self.dag.clone());
         let (dag, source) = parse(source).map_err(|e| e.render(false)).unwrap();
         let blocks = |task: &crate::spec::Task| self.fates[number(&task.task_id)].blocking;

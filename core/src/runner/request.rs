@@ -69,6 +69,14 @@ impl Start {
         }
     }
 
+    /// Nothing that follows may be earlier.
+    pub(super) fn not_before(&self) -> Timestamp {
+        match self {
+            Self::New { .. } => Timestamp::default(),
+            Self::Resume(resumed) => resumed.latest,
+        }
+    }
+
     /// When the run began; the time is now unless it began earlier.
     pub(super) fn started_at(&self, now: Timestamp) -> Timestamp {
         match self {

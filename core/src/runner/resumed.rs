@@ -8,13 +8,15 @@ use crate::event::{FailureKind, TaskIdx, Timestamp};
 use crate::graph::Graph;
 use crate::scheduler::Begun;
 use crate::state::TaskState;
-use crate::store::{RunDetails, TaskDetails};
+use crate::store::{AttemptDetails, RunDetails, TaskDetails};
 
 /// What a scheduler that died had stored of a run.
 #[derive(Debug, Default)]
 pub struct Resumed {
     /// When the run began.
     pub(super) started_at: Timestamp,
+    /// The latest that is stored of it.
+    pub(super) latest: Timestamp,
     /// Where each task had got to, in the graph's order.
     pub(super) tasks: Vec<Begun>,
     /// What tasks left for conditions.
@@ -39,7 +41,10 @@ impl Resumed {
         if graph.len() != run.tasks.len() || !graph.tasks().zip(&run.tasks).all(same) {
             return Err(OtherTasks);
         }
-        let mut resumed = Self { started_at: run.head.started_at, ..Self::default() };
+        let attempts = run.tasks.iter().flat_map(|task| &task.attempts);
+        let times = attempts.flat_map(|attempt| [Some(attempt.started_at), attempt.finished_at]);
+        let latest = times.flatten().chain([run.head.started_at]).max().unwrap_or_default();
+        let mut resumed = Self { started_at: run.head.started_at, latest, ..Self::default() };
         for (task, stored) in graph.tasks().zip(&run.tasks) {
             resumed.results.extend(stored.result.clone().map(|result| (task, result)));
             resumed.checkpoints.extend(checkpoint(stored).map(|checkpoint| (task, checkpoint)));
@@ -59,7 +64,8 @@ fn begun(task: &TaskDetails) -> Begun {
     let failures = task.attempts.iter().filter_map(|attempt| attempt.error.as_ref()).map(|error| error.kind);
     let last = task.attempts.last();
     Begun {
-        state: task.state,
+        // A scheduler that took it up may have died before it had a place for the attempt: it is in flight all the same.
+        state: if in_flight(task).is_some() { TaskState::Running } else { task.state },
         attempt: last.map_or(0, |attempt| attempt.attempt),
         failures: failures.collect(),
         ended_at: last.and_then(|attempt| attempt.finished_at),
@@ -67,7 +73,11 @@ fn begun(task: &TaskDetails) -> Begun {
     }
 }
 
+/// The attempt that no scheduler has seen the end of.
+fn in_flight(task: &TaskDetails) -> Option<&AttemptDetails> {
+    task.attempts.last().filter(|last| last.finished_at.is_none() && !task.state.is_terminal())
+}
+
 fn checkpoint(task: &TaskDetails) -> Option<Value> {
-    let last = task.attempts.last().filter(|_| task.state.is_in_flight())?;
-    last.checkpoint.clone()
+    in_flight(task)?.checkpoint.clone()
 }

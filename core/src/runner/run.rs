@@ -46,6 +46,10 @@ pub(super) struct Run {
     fatal: Option<Failure>,
     /// Why it was stopped, if it took too long.
     late: Option<Failure>,
+    /// Why an event could not be stored. None is from then on, or what is stored would have a gap.
+    unstored: Option<String>,
+    /// Its end is stored and told.
+    told_end: bool,
     pub(super) ended: Option<RunState>,
 }
 
@@ -77,6 +81,8 @@ impl Run {
             conditions: Vec::new(),
             fatal: None,
             late: None,
+            unstored: None,
+            told_end: false,
             ended: None,
         }
     }
@@ -244,6 +250,7 @@ impl Run {
             // What is not stored is not told.
             self.events.clear();
         }
+        self.told_end |= self.unstored.is_none() && actions.iter().any(|a| matches!(a, Action::RunEnded(_)));
         actions.iter().for_each(|&action| self.act(action, workers));
         self.actions = actions;
         self.actions.clear();
@@ -258,7 +265,12 @@ impl Run {
     }
 
     fn record(&mut self, events: &[Event]) -> Result<(), String> {
-        self.journal.record(events).map_err(|e| e.to_string())
+        if let Some(reason) = &self.unstored {
+            return Err(reason.clone());
+        }
+        let recorded = self.journal.record(events).map_err(|e| e.to_string());
+        self.unstored = recorded.as_ref().err().cloned();
+        recorded
     }
 
     /// An action as the event that it is.
@@ -418,14 +430,20 @@ impl Run {
             let _ = workers.abandon(&self.info, task, &call);
         }
         let mut end = self.end(self.ended.unwrap_or(RunState::Failed));
-        if self.fatal.is_some() {
-            // It may have come with the last events, which were not stored then.
-            self.events.push(run_state(self.shared.clock.now(), end.state, end.error.clone()));
-            let events = std::mem::take(&mut self.events);
-            let _ = self.record(&events);
-            self.events = events;
+        if !self.told_end {
+            let last = run_state(self.shared.clock.now(), end.state, end.error.clone());
+            // Where the store has failed the run has not ended there: it can be resumed.
+            let _ = self.record(std::slice::from_ref(&last));
+            self.events.push(last);
         }
-        if let Err(error) = self.journal.finish() {
+        if self.unstored.is_some() {
+            let run_id = &self.info.run_id;
+            end.remark =
+                Some(format!("once the store can be written, `oxidag resume {run_id}` goes on with the run"));
+        }
+        if let Err(error) = self.journal.finish()
+            && end.remark.is_none()
+        {
             // Everything is in the journal, and whoever opens the store next finds it there.
             end.remark =
                 Some(format!("the run is stored in its journal, but not in the database yet: {error}"));

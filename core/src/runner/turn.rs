@@ -66,6 +66,21 @@ impl Runs {
         }
         self.settle();
         let job = self.workers.take_one();
+        self.end_of_workers_turn();
+        job
+    }
+
+    /// A turn of a worker whose engine waits for the answer to a message.
+    pub(super) fn turn_in_call(&mut self, message: Message) {
+        // An answer that cannot be given any more is dropped with the message.
+        if !self.have_ended() {
+            self.take(message);
+            self.settle();
+            self.end_of_workers_turn();
+        }
+    }
+
+    fn end_of_workers_turn(&mut self) {
         self.workers.send_all();
         let alarm = self.next_tick();
         let earlier = alarm.is_some_and(|alarm| self.alarm.is_none_or(|known| alarm < known));
@@ -73,7 +88,6 @@ impl Runs {
             self.alarm = alarm;
             self.post.send(Message::Wake);
         }
-        job
     }
 
     pub(super) fn take(&mut self, message: Message) {

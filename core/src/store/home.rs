@@ -7,11 +7,18 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::error::StoreError;
 use super::journal::{self, HEADER_LEN};
 
 const SUFFIX: &str = ".journal";
+
+/// How long what is left of a dead owner is waited for.
+const GOING: Duration = Duration::from_millis(500);
+/// How often it is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Paths and locks of one `OXIDAG_HOME`.
 #[derive(Debug, Clone)]
@@ -147,10 +154,10 @@ impl Home {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Adopted::Nothing),
             Err(error) => return Err(StoreError::io(&path, &error)),
         };
-        match file.try_lock() {
-            Ok(()) => Ok(Adopted::Journal(file)),
-            Err(TryLockError::WouldBlock) => Ok(Adopted::Owned(journal::owner(&file, &path)?)),
-            Err(TryLockError::Error(error)) => Err(StoreError::io(&path, &error)),
+        if lock_unless_owned(&file, &path, File::try_lock)? {
+            Ok(Adopted::Journal(file))
+        } else {
+            Ok(Adopted::Owned(journal::owner(&file, &path)?))
         }
     }
 
@@ -166,14 +173,40 @@ impl Home {
 
 /// Whether a living process has the journal's lock.
 fn is_owned(journal: &File, path: &Path) -> Result<bool, StoreError> {
-    match journal.try_lock_shared() {
-        Ok(()) => {
-            release(journal);
-            Ok(false)
-        }
-        Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) => Err(StoreError::io(path, &error)),
+    let is_free = lock_unless_owned(journal, path, File::try_lock_shared)?;
+    if is_free {
+        release(journal);
     }
+    Ok(!is_free)
+}
+
+/// Takes the journal's lock, unless a living process has it.
+///
+/// A process that was killed while it started a program leaves a copy of itself for a moment, which still has the lock:
+/// until that has become the program, it is waited for. A process of another container cannot be seen, so not for long.
+fn lock_unless_owned(
+    journal: &File,
+    path: &Path,
+    try_lock: impl Fn(&File) -> Result<(), TryLockError>,
+) -> Result<bool, StoreError> {
+    let until = Instant::now() + GOING;
+    loop {
+        match try_lock(journal) {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(StoreError::io(path, &error)),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if is_alive(journal::owner(journal, path)?) || Instant::now() >= until {
+            return Ok(false);
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+/// Whether the process can be seen. One that has ended and is not reaped has closed its files.
+fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
 }
 
 /// Gives up a journal's lock at once. Closing the file is not enough where another thread is about to start a program:

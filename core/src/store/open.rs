@@ -1,5 +1,7 @@
 //! Opening the database: its settings, its schema, and what stands in the way.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Opens the database for writing, makes it where there is none, and brings its schema up to date.
 pub(super) fn writable(home: &Home) -> Result<Connection, StoreError> {
     let path = home.database();
+    check_length(home)?;
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = connect(&path, flags)?;
@@ -35,6 +38,7 @@ pub(super) fn writable(home: &Home) -> Result<Connection, StoreError> {
 /// Opens a database that may be on a read-only disk or belong to someone else; `None` where it holds nothing yet.
 pub(super) fn readable(home: &Home) -> Result<Option<Connection>, StoreError> {
     let path = home.database();
+    check_length(home)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = |path: &Path, flags| {
         let db = connect(path, flags)?;
@@ -48,6 +52,31 @@ pub(super) fn readable(home: &Home) -> Result<Option<Connection>, StoreError> {
         }
         other => other,
     }
+}
+
+/// A file that was cut off is refused: SQLite takes what is missing for zeros, and a row may be in it.
+///
+/// The header says how long the file is (SQLite's "Database File Format", 1.3). With a log it may be behind.
+fn check_length(home: &Home) -> Result<(), StoreError> {
+    let path = home.database();
+    let mut header = [0; 32];
+    let read = File::open(&path).and_then(|file| {
+        file.read_exact_at(&mut header, 0)?;
+        file.metadata()
+    });
+    // What is no database is SQLite's to refuse.
+    let Ok(metadata) = read else { return Ok(()) };
+    let number = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let page = match number(16) >> 16 {
+        1 => 65536,
+        page => u64::from(page),
+    };
+    let length = page * u64::from(number(28));
+    if header.starts_with(b"SQLite format 3\0") && metadata.len() < length && !home.has_log() {
+        let reason = format!("it was cut off: {} of {length} bytes are left", metadata.len());
+        return Err(StoreError::Damaged { path, reason });
+    }
+    Ok(())
 }
 
 /// Whether the schema is the newest.

@@ -48,6 +48,7 @@ impl RunJournal {
     }
 }
 
-fn path(journal: &Path) -> PathBuf {
+/// Where requests to the owner of a journal are.
+pub(super) fn path(journal: &Path) -> PathBuf {
     journal.with_extension("cancel")
 }
