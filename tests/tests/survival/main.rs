@@ -9,6 +9,7 @@
 mod checks;
 mod dag;
 mod process;
+mod rivals;
 
 use std::collections::HashSet;
 use std::env;
