@@ -28,7 +28,7 @@ pub(super) fn dry_run(planned: &[Planned], workers: u32, json: bool) -> anyhow::
     for Planned { prepared, start, .. } in planned {
         let left_out: &[TaskIdx] = match start {
             Start::New { left_out, .. } => left_out,
-            Start::Resume(_) => &[],
+            Start::Resume { .. } => &[],
         };
         let order = order(prepared, workers, left_out)?;
         let examined = examine_all(prepared, workers, left_out)?;

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, never};
 
 use super::call::Post;
 use super::message::Message;
-use super::request::RunEnd;
+use super::request::{Opening, RunEnd};
 use super::run::Run;
 use super::workers::{Job, Threads, Workers};
 use super::{BATCH, LINES};
@@ -39,6 +39,12 @@ pub(super) struct Rest {
 impl Runs {
     pub(super) fn new(places: Places, workers: Workers, post: Arc<Post>, lines: Receiver<Line>) -> Self {
         Self { runs: Vec::new(), places, workers, post, lines, alarm: None }
+    }
+
+    /// One more run.
+    pub(super) fn begin(&mut self, mut run: Run, opening: Opening) {
+        run.begin(opening);
+        self.runs.push(run);
     }
 
     /// A turn of the loop, after it took what happened; `None` when all runs have ended. `caught_up`: nothing more is

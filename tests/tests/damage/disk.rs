@@ -67,7 +67,7 @@ impl Small {
             return in_time(program);
         }
         let mut command = Command::new("bash");
-        let limited = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", KIB / 2);
+        let limited = format!("ulimit -f {}; exec \"$@\"", KIB / 2);
         command.args(["-c", &limited, "bash"]).arg(program.get_program()).args(program.get_args());
         command.current_dir(self.sandbox.path());
         program.get_envs().for_each(|(name, value)| match value {
