@@ -119,6 +119,8 @@ struct World {
     limits: Limits,
     crashes: u64,
     cancels: bool,
+    /// These are left out of the run.
+    left_out: Vec<TaskIdx>,
     clock: &'static AtomicI64,
     _folder: tempfile::TempDir,
     home: PathBuf,
@@ -173,6 +175,8 @@ impl World {
         let folder = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
         let folder = folder.unwrap();
         let cancels = dice.one_in(6);
+        let all = (0..fates.len() as u32).map(TaskIdx);
+        let left_out = if dice.one_in(4) { all.filter(|_| dice.one_in(3)).collect() } else { Vec::new() };
         Self {
             seed,
             dag,
@@ -180,6 +184,7 @@ impl World {
             limits,
             crashes: if crashes { planned } else { 0 },
             cancels: cancels && crashes,
+            left_out,
             clock: Box::leak(Box::new(AtomicI64::new(1_000_000_000_000))),
             home: folder.path().to_owned(),
             _folder: folder,
@@ -211,7 +216,7 @@ impl World {
         let prepared = Arc::new(Prepared::without_engines(dag, source, blocks));
         let store = Store::open(&self.home).unwrap();
         let start = if is_new {
-            Start::whole()
+            Start::New { left_out: self.left_out.clone(), results: HashMap::new() }
         } else {
             let journal = store.resume_run("r").unwrap();
             let from = Resumed::new(&store.run("r").unwrap().unwrap(), &prepared.graph).unwrap();
@@ -426,8 +431,12 @@ impl World {
         let run = &process.runs.runs[0];
         let prepared = &run.info.prepared;
         let rule = prepared.task(task).trigger_rule;
+        assert!(!run.scheduler.is_excluded(task), "task {} is left out", task.0);
         for upstream in prepared.graph.upstream(task) {
             let state = run.scheduler.state(upstream);
+            if run.scheduler.is_excluded(upstream) {
+                continue;
+            }
             assert!(state.is_terminal() || rule == TriggerRule::OneFailed, "task {} started early", task.0);
             if rule == TriggerRule::AllSuccess && !prepared.task(task).teardown {
                 let effects = self.effects(upstream);

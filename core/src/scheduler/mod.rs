@@ -32,6 +32,7 @@ pub use types::{Action, Input, Settings, StopReason, TaskInfo};
 
 use crate::event::{FailureKind, TaskIdx, Timestamp};
 use crate::graph::Graph;
+use crate::spec::TriggerRule;
 use crate::state::{IllegalTransition, RunState, TaskState};
 
 /// What changes about a task while it runs.
@@ -52,6 +53,8 @@ struct Progress {
     asked: bool,
     /// It is left out of this run: what depends on it takes it for a success.
     excluded: bool,
+    /// What those that depend on an excluded task have been told of it: nothing before its own dependencies have ended.
+    passed: Option<TaskState>,
 }
 
 /// One run's scheduler.
@@ -114,7 +117,8 @@ impl Scheduler {
 
     /// Makes every task ready that waits for nothing. Call it once, then [`dispatch`](Self::dispatch).
     ///
-    /// Tasks that are `excluded` are skipped, and what depends on them takes them for successes.
+    /// Tasks that are `excluded` are skipped, and what depends on them takes them for successes as soon as their own
+    /// dependencies have succeeded.
     ///
     /// # Errors
     ///
@@ -124,9 +128,6 @@ impl Scheduler {
         for &task in excluded {
             self.tasks[task.get()].excluded = true;
             self.close(task, TaskState::Skipped, out)?;
-        }
-        for &task in excluded {
-            self.count_downstream(task);
         }
         self.reconsider_all(out)
     }
@@ -270,6 +271,10 @@ impl Scheduler {
     fn reconsider_all(&mut self, out: &mut Vec<Action>) -> Result {
         let graph = Arc::clone(&self.graph);
         for &task in graph.topological_order() {
+            if self.passes(task) {
+                self.spread(task, out)?;
+                continue;
+            }
             let progress = &self.tasks[task.get()];
             if progress.state != TaskState::None || self.infos[task.get()].teardown {
                 continue;
@@ -400,11 +405,20 @@ impl Scheduler {
     /// Without recursion: a chain may be long.
     fn end_with_dependents(&mut self, task: TaskIdx, state: TaskState, out: &mut Vec<Action>) -> Result {
         self.close(task, state, out)?;
+        self.spread(task, out)
+    }
+
+    /// Tells those that depend on a closed task, and decides about them.
+    fn spread(&mut self, task: TaskIdx, out: &mut Vec<Action>) -> Result {
         let mut closed = vec![task];
         let graph = Arc::clone(&self.graph);
         while let Some(task) = closed.pop() {
             self.count_downstream(task);
             for downstream in graph.downstream(task) {
+                if self.passes(downstream) {
+                    closed.push(downstream);
+                    continue;
+                }
                 let progress = &self.tasks[downstream.get()];
                 let info = &self.infos[downstream.get()];
                 if progress.state != TaskState::None || info.teardown {
@@ -423,10 +437,25 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Whether this is the moment at which an excluded task lets those that depend on it see how it stands: as its own
+    /// dependencies do.
+    fn passes(&mut self, task: TaskIdx) -> bool {
+        let progress = &mut self.tasks[task.get()];
+        if !progress.excluded || progress.passed.is_some() {
+            return false;
+        }
+        progress.passed = match rule::decide(TriggerRule::AllSuccess, progress.upstream) {
+            Decision::Wait => None,
+            Decision::Run => Some(TaskState::Success),
+            Decision::End(state) => Some(state),
+        };
+        progress.passed.is_some()
+    }
+
     /// Tells the task's dependents how it ended.
     fn count_downstream(&mut self, task: TaskIdx) {
         let progress = &self.tasks[task.get()];
-        let state = if progress.excluded { TaskState::Success } else { progress.state };
+        let state = progress.passed.unwrap_or(progress.state);
         for downstream in self.graph.downstream(task) {
             self.tasks[downstream.get()].upstream.count(state);
         }

@@ -41,7 +41,9 @@ impl Scheduler {
         let ended: Vec<TaskIdx> = graph.tasks().filter(|&task| self.state(task).is_terminal()).collect();
         for task in ended {
             self.note_closed(task);
-            self.count_downstream(task);
+            if !self.is_excluded(task) {
+                self.count_downstream(task);
+            }
         }
         // One that stopped in the middle of being cancelled had closed all that waited.
         self.cancelling = self.tasks.iter().any(|task| task.state == TaskState::Cancelled);

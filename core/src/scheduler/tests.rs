@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::graph::tests::dag;
-use crate::spec::{Backoff, TriggerRule};
+use crate::spec::Backoff;
 
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -549,6 +549,23 @@ fn what_is_left_out_counts_as_done() {
     assert_eq!(env.start_without(&["a", "x"]), "a0 skipped, x0 skipped, start b1");
     assert_eq!(env.succeeds("b"), "b1 success, start c1");
     assert_eq!(env.succeeds("c"), "c1 success, run success");
+}
+
+#[test]
+fn what_is_left_out_in_between_still_orders_the_others() {
+    let tasks: [(&str, &[&str]); 4] = [("setup", &[]), ("a", &["setup"]), ("b", &["a"]), ("work", &["b"])];
+    let mut env = env(&tasks, 2);
+    assert_eq!(env.start_without(&["a", "b"]), "a0 skipped, b0 skipped, start setup1");
+    assert_eq!(env.succeeds("setup"), "setup1 success, start work1");
+    let mut env = self::env(&tasks, 2);
+    env.start_without(&["a", "b"]);
+    assert_eq!(env.fails("setup"), "setup1 failed, work0 upstream_failed, run failed");
+    let mut env = self::env(&tasks, 2);
+    let left_out = Begun { excluded: true, ..begun(TaskState::Skipped, 0, &[]) };
+    let resumed =
+        [begun(TaskState::Running, 1, &[]), left_out.clone(), left_out, begun(TaskState::None, 0, &[])];
+    assert_eq!(env.resume(&resumed), "start setup1 again");
+    assert_eq!(env.succeeds("setup"), "setup1 success, start work1");
 }
 
 #[test]
