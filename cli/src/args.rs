@@ -132,7 +132,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) notify: NotifyArgs,
     /// Only say what would run, and what the engines find wrong with it
-    #[arg(long, conflicts_with_all = ["run_id", "format"])]
+    #[arg(long, conflicts_with_all = ["run_id", "format", "resume"])]
     pub(crate) dry_run: bool,
     /// Print what a dry run finds as JSON
     #[arg(long, requires = "dry_run")]

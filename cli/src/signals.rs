@@ -1,11 +1,12 @@
 //! Signals to a run: the first asks it to stop, the second ends it at once. SIGUSR1 makes it look for requests.
 
 use std::io;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use oxidag_core::runner::Controller;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::exit::Exit;
@@ -17,6 +18,14 @@ pub(crate) type Notify = Box<dyn Fn(&str) + Send>;
 
 /// How long a run that is ended at once has to say so.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A file that grows beyond the user's limit is an error like a full disk, not the end of the program.
+///
+/// A handler rather than ignoring it: programs that are started inherit what is ignored.
+pub(crate) fn survive_file_limits() {
+    // Without it the system's default remains.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+}
 
 /// From now on, signals stop the run.
 pub(crate) fn listen(controller: Controller, in_flight: InFlight, notify: Notify) -> io::Result<()> {

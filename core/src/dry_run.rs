@@ -7,7 +7,11 @@ pub use oxidag_plugin_api::{Finding, Severity};
 use oxidag_plugin_api::{Error, ErrorKind};
 
 use crate::event::TaskIdx;
+use crate::plan;
 use crate::prepare::Prepared;
+use crate::scheduler::Limits;
+use crate::state::IllegalTransition;
+use crate::store::Durations;
 
 /// Stands for the run that there is none of.
 const RUN_ID: &str = "dry-run";
@@ -22,6 +26,25 @@ pub struct Examined {
 }
 
 impl Prepared {
+    /// The tasks in the order in which they would start if each succeeds and no other DAG runs; see [`plan::order`].
+    ///
+    /// # Errors
+    ///
+    /// [`IllegalTransition`] is a bug in the scheduler.
+    pub fn order(
+        &self,
+        history: &Durations,
+        workers: u32,
+        left_out: &[TaskIdx],
+    ) -> Result<Vec<String>, IllegalTransition> {
+        let limits = Limits {
+            workers,
+            engines: self.engines.iter().map(|engine| engine.max_concurrent()).collect(),
+            pools: self.pools.iter().map(|pool| pool.slots).collect(),
+        };
+        plan::order(&self.graph, self.infos(history), limits, self.dag.processors, left_out)
+    }
+
     /// Asks a task's engine what would be wrong with it.
     #[must_use]
     pub fn dry_run(&self, task: TaskIdx) -> Examined {

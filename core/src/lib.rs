@@ -10,7 +10,7 @@
 //! What is deliberately absent is as important as what is here:
 //!
 //! - [`condition`], [`graph`], [`state`] and [`scheduler`] do no I/O, read no clock, start no thread and print nothing.
-//! - Only [`runner`] calls engines and emits events; every event is stored before anyone else sees it.
+//! - Only [`runner`] has engines run tasks and emits events; every event is stored before anyone else sees it.
 //! - Only [`loader`] opens a shared library. Only [`store`] speaks SQL to the metadata database.
 //! - Nothing here prints: what people read is made in the `oxidag` command.
 

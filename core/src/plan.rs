@@ -52,13 +52,10 @@ pub fn plan(
     let expected: Vec<f64> = infos.iter().map(|info| info.expected).collect();
     let blocking: f64 = infos.iter().filter(|info| info.blocking).map(|info| info.expected).sum();
     let work_bound = blocking / f64::from(limits.workers.max(1));
-    // A deadline stops a task that never ends; a simulated one always does.
-    let infos = infos.into_iter().map(|info| TaskInfo { timeout: None, ..info }).collect();
-    let settings = Settings { processors, ..Settings::default() };
-    let mut scheduler = Scheduler::new(Arc::clone(graph), infos, settings);
+    let mut scheduler = scheduler(graph, infos, processors);
     let critical = graph.critical_path(scheduler.b_levels());
     let path_bound: f64 = critical.iter().map(|task| expected[task.get()]).sum();
-    let tasks = simulate(graph, &mut scheduler, &mut Places::new(limits), &expected)?;
+    let tasks = simulate(graph, &mut scheduler, &mut Places::new(limits), &expected, &[])?;
     Ok(Plan {
         critical_path: critical.into_iter().map(|task| graph.name(task).to_owned()).collect(),
         lower_bound: path_bound.max(work_bound),
@@ -67,16 +64,42 @@ pub fn plan(
     })
 }
 
+/// The tasks in the order in which they would start if some are left out; without those that run only where others do
+/// not succeed.
+///
+/// # Errors
+///
+/// As [`plan`].
+pub fn order(
+    graph: &Arc<Graph>,
+    infos: Vec<TaskInfo>,
+    limits: Limits,
+    processors: Option<u32>,
+    left_out: &[TaskIdx],
+) -> Result<Vec<String>, IllegalTransition> {
+    let expected: Vec<f64> = infos.iter().map(|info| info.expected).collect();
+    let mut scheduler = scheduler(graph, infos, processors);
+    let tasks = simulate(graph, &mut scheduler, &mut Places::new(limits), &expected, left_out)?;
+    Ok(tasks.into_iter().map(|task| task.task_id).collect())
+}
+
+/// A scheduler of tasks that always end: a deadline stops one that never does.
+fn scheduler(graph: &Arc<Graph>, infos: Vec<TaskInfo>, processors: Option<u32>) -> Scheduler {
+    let infos = infos.into_iter().map(|info| TaskInfo { timeout: None, ..info }).collect();
+    Scheduler::new(Arc::clone(graph), infos, Settings { processors, ..Settings::default() })
+}
+
 /// Sums of seconds, kept exact enough by counting microseconds as the run itself does.
 fn simulate(
     graph: &Graph,
     scheduler: &mut Scheduler,
     places: &mut Places,
     expected: &[f64],
+    left_out: &[TaskIdx],
 ) -> Result<Vec<PlannedTask>, IllegalTransition> {
     let mut running: BinaryHeap<Reverse<(Timestamp, TaskIdx, u32)>> = BinaryHeap::new();
     let (mut now, mut out, mut tasks) = (Timestamp(0), Vec::new(), Vec::new());
-    scheduler.start(&[], now, &mut out)?;
+    scheduler.start(left_out, now, &mut out)?;
     loop {
         scheduler.dispatch(now, places, &mut out)?;
         let mut conditions = Vec::new();

@@ -5,6 +5,7 @@
 //! library, a connection) is told apart from them: it refuses a run, but a DAG with it is still valid.
 
 mod conditions;
+mod places;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +22,7 @@ use crate::event::TaskIdx;
 use crate::graph::{Cycle, Graph};
 use crate::params::{self, ConnectionKey, Connections};
 use crate::plugins::Plugins;
-use crate::scheduler::{Limits, MAX_RETRY_DELAY, Settings, TaskInfo};
+use crate::scheduler::{Limits, Settings, TaskInfo};
 use crate::scripts::{LoadedScript, ScriptError, Scripts};
 use crate::secrets::Masker;
 use crate::spec::suggest;
@@ -30,6 +31,7 @@ use crate::state::TaskState;
 use crate::store::Durations;
 
 use conditions::Watched;
+use places::{info, pools};
 
 /// Engines that DAG files may name whether or not this environment has them: those that the design knows.
 pub const KNOWN_ENGINES: [&str; 8] =
@@ -523,50 +525,5 @@ impl Checked {
     pub fn limits(&self, workers: u32) -> Limits {
         let engines = self.engines.iter().map(|engine| engine.max_concurrent()).chain([None]).collect();
         Limits { workers, engines, pools: self.pools.iter().map(|pool| pool.slots).collect() }
-    }
-}
-
-/// The pools that tasks name and that there are; the environment's win over the DAG's.
-fn pools(dag: &Dag, plugins: &Plugins) -> Vec<Pool> {
-    let mut names: Vec<&Arc<str>> = dag.tasks.iter().filter_map(|task| task.pool.as_ref()).collect();
-    names.sort_unstable();
-    names.dedup();
-    let pool = |name: &Arc<str>| {
-        let shared = plugins.pools.get(&**name);
-        let slots = *shared.or_else(|| dag.pools.get(name))?;
-        Some(Pool { name: Arc::clone(name), slots, shared: shared.is_some() })
-    };
-    names.into_iter().filter_map(pool).collect()
-}
-
-/// The expected duration is the median of the task's past successful attempts, else what its author says,
-/// else the median of its engine, else one second.
-fn info(task: &Task, engine: u32, blocking: bool, pools: &[Pool], history: &Durations) -> TaskInfo {
-    let expected = history
-        .by_task
-        .get(&task.task_id)
-        .copied()
-        .or(task.expected_duration.map(|d| d.as_secs_f64()))
-        .or_else(|| history.by_engine.get(&*task.script.engine).copied())
-        .unwrap_or(1.0);
-    TaskInfo {
-        priority: task.priority,
-        expected,
-        rule: task.trigger_rule,
-        retries: task.retries,
-        retry_delay: task.retry_delay,
-        backoff: task.retry_backoff,
-        max_retry_delay: task.max_retry_delay.unwrap_or(MAX_RETRY_DELAY),
-        timeout: task.timeout,
-        engine,
-        pool: task
-            .pool
-            .as_ref()
-            .and_then(|pool| pools.iter().zip(0..).find(|(p, _)| p.name == *pool))
-            .map(|(_, n)| n),
-        blocking,
-        conditional: task.when.is_some(),
-        teardown: task.teardown,
-        fails_run: !task.teardown || task.on_failure_fail_dagrun,
     }
 }

@@ -3,10 +3,11 @@
 //! The ledger is a file to which lines are only ever appended: by the service, by scripts (`echo … >> $LEDGER`) and by
 //! the test itself. The order of its lines is thus the order in which all that happened, without any clock.
 //!
-//! The service takes one JSON object a line: `submit` makes a job for a key, or finds the one that the key has
+//! The service takes one JSON object a line, each with `op` and `by`, who asks: `submit` makes a job for a key, or finds the one that the key has
 //! already; `stored` notes that a job's id is safe; `poll` tells a job's state; `cancel` stops it.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// A line of the ledger: `what task attempt key detail`, each a word, and `-` where there is none.
+/// A line of the ledger: `what task attempt key by detail`, each a word, `-` or 0 where there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// What happened. Of the service's own: `submitted`, `adopted` (a submission under a key that has a job), `stored`,
@@ -29,6 +30,9 @@ pub struct Entry {
     pub attempt: u32,
     /// The attempt's idempotency key.
     pub key: String,
+    /// Which process is behind it: a number that the test gave it. What a killed process asked for may be done a
+    /// little after its end.
+    pub by: u32,
     /// Whatever else the writer wanted to say.
     pub detail: String,
 }
@@ -43,9 +47,17 @@ impl Entry {
             task: words.next()?,
             attempt: words.next()?.parse().ok()?,
             key: words.next()?,
+            by: words.next()?.parse().ok()?,
             detail: words.next()?,
         };
         words.next().is_none().then_some(entry)
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, task, attempt, key, by, detail } = self;
+        write!(f, "{what} {task} {attempt} {key} {by} {detail}")
     }
 }
 
@@ -73,9 +85,9 @@ impl Book {
     /// # Panics
     ///
     /// When it cannot be written.
-    pub fn note(&self, what: &str, task: &str, attempt: u32, key: &str, detail: &str) {
+    pub fn note(&self, entry: &Entry) {
         // In one write: nobody else's line gets between.
-        let line = format!("{what} {task} {attempt} {key} {detail}\n");
+        let line = format!("{entry}\n");
         (&self.file).write_all(line.as_bytes()).unwrap_or_else(|e| panic!("cannot write the ledger: {e}"));
     }
 
@@ -198,16 +210,17 @@ impl Shared {
     }
 
     fn answer(&self, request: &Value) -> Option<Value> {
+        let by = u32::try_from(request["by"].as_u64()?).ok()?;
         let mut jobs = self.lock();
         if request["op"] == "submit" {
-            return Some(json!({"job": self.submit(&mut jobs, request)?}));
+            return Some(json!({"job": self.submit(&mut jobs, request, by)?}));
         }
         let job = jobs.all.get_mut(usize::try_from(request["job"].as_u64()?).ok()?)?;
         match request["op"].as_str()? {
-            "stored" => self.note("stored", job),
+            "stored" => self.note("stored", job, by),
             "cancel" if job.state == "running" => {
                 job.state = "cancelled";
-                self.note("cancelled", job);
+                self.note("cancelled", job, by);
             }
             "cancel" | "poll" => {}
             _ => return None,
@@ -216,10 +229,10 @@ impl Shared {
     }
 
     /// The place of the key's job.
-    fn submit(&self, jobs: &mut Jobs, request: &Value) -> Option<usize> {
+    fn submit(&self, jobs: &mut Jobs, request: &Value, by: u32) -> Option<usize> {
         let key = request["key"].as_str()?;
         if let Some(&known) = jobs.by_key.get(key) {
-            self.note("adopted", &jobs.all[known]);
+            self.note("adopted", &jobs.all[known], by);
             return Some(known);
         }
         let job = Job {
@@ -230,7 +243,7 @@ impl Shared {
             fails: request["fail"].as_bool()?,
             state: "running",
         };
-        self.note("submitted", &job);
+        self.note("submitted", &job, by);
         let place = jobs.all.len();
         jobs.by_key.insert(key.to_owned(), place);
         jobs.all.push(job);
@@ -245,7 +258,7 @@ impl Shared {
             let now = Instant::now();
             for job in jobs.all.iter_mut().filter(|job| job.state == "running" && job.due <= now) {
                 // First in the ledger: whoever polls sees what is written already.
-                self.note(if job.fails { "failed" } else { "effect" }, job);
+                self.note(if job.fails { "failed" } else { "effect" }, job, 0);
                 job.state = if job.fails { "failed" } else { "succeeded" };
             }
             let next = jobs.all.iter().filter(|job| job.state == "running").map(|job| job.due).min();
@@ -254,8 +267,15 @@ impl Shared {
         }
     }
 
-    fn note(&self, what: &str, job: &Job) {
-        self.book.note(what, &job.task, job.attempt, &job.key, "-");
+    fn note(&self, what: &str, job: &Job, by: u32) {
+        self.book.note(&Entry {
+            what: what.to_owned(),
+            task: job.task.clone(),
+            attempt: job.attempt,
+            key: job.key.clone(),
+            by,
+            detail: "-".to_owned(),
+        });
     }
 }
 
@@ -275,7 +295,7 @@ mod tests {
 
         fn submit(&mut self, key: &str, duration_ms: u64, fail: bool) -> Value {
             let (op, task) = ("submit", "t");
-            self.ask(&json!({"op": op, "key": key, "task": task, "attempt": 1, "duration_ms": duration_ms, "fail": fail}))
+            self.ask(&json!({"op": op, "by": 7, "key": key, "task": task, "attempt": 1, "duration_ms": duration_ms, "fail": fail}))
                 ["job"]
                 .clone()
         }
@@ -283,8 +303,10 @@ mod tests {
         /// Polls until the job has ended.
         fn end(&mut self, job: &Value) -> String {
             loop {
-                let state =
-                    self.ask(&json!({"op": "poll", "job": job}))["state"].as_str().unwrap().to_owned();
+                let state = self.ask(&json!({"op": "poll", "by": 7, "job": job}))["state"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned();
                 if state != "running" {
                     return state;
                 }
@@ -332,7 +354,7 @@ mod tests {
         let bad = client.submit("bad", 0, true);
         assert_eq!(client.end(&bad), "failed");
         let slow = client.submit("slow", 600_000, false);
-        client.ask(&json!({"op": "cancel", "job": slow}));
+        client.ask(&json!({"op": "cancel", "by": 7, "job": slow}));
         assert_eq!(client.end(&slow), "cancelled");
         assert_eq!(lines(&ledger), ["submitted bad", "failed bad", "submitted slow", "cancelled slow"]);
     }
@@ -340,7 +362,8 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_refused() {
         let (_folder, ledger, mut client) = service();
-        for request in [json!({"op": "submit"}), json!({"op": "poll", "job": 0}), json!(1)] {
+        for request in [json!({"op": "submit", "by": 7}), json!({"op": "poll", "by": 7, "job": 0}), json!(1)]
+        {
             assert!(client.ask(&request)["error"].is_string());
         }
         assert_eq!(lines(&ledger), [] as [&str; 0]);

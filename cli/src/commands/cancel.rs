@@ -4,14 +4,16 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use oxidag_core::event::FailureKind;
 use oxidag_core::spec::suggest;
 use oxidag_core::state::{RunState, TaskState};
-use oxidag_core::store::{RunHead, Store, StoreError, TaskDetails};
+use oxidag_core::store::{RunDetails, RunHead, Store, StoreError, TaskDetails};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::runs;
 use crate::exit::Exit;
+use crate::format::one_line;
 use crate::style::Palette;
 use crate::{output, settings};
 
@@ -28,14 +30,16 @@ pub(super) fn cancel(run: &str, tasks: &[String]) -> anyhow::Result<Exit> {
     if !tasks.is_empty() {
         return cancel_tasks(&store, &run.tasks, &head.run_id, pid, tasks);
     }
-    signal(pid, &head.run_id, Signal::TERM)?;
+    store.ask_to_cancel(&head.run_id, &[])?;
+    signal(pid, &head.run_id)?;
     output::remark(format_args!("waiting for process {pid} to end the run {}", head.run_id));
-    while store.owner_pid(&head.run_id)? == Some(pid) {
-        thread::sleep(LOOK);
+    let run = ended(&store, &head.run_id, pid)?;
+    for task in run.tasks.iter().filter(|task| is_abandoned(task)) {
+        let message = task.error.as_ref().map_or("", |error| error.message.as_str());
+        output::remark(format_args!("could not be stopped: {}: {}", task.task_id, one_line(message)));
     }
-    let state = ended(&head.run_id)?;
-    let palette = Palette::stdout();
-    let said = format!("run {} is {}\n", head.run_id, palette.run(state, state));
+    let (state, palette) = (run.head.state, Palette::stdout());
+    let said = format!("run {} is {}\n", run.head.run_id, palette.run(state, state));
     output::print(&said).context("cannot print the state")?;
     Ok(if state == RunState::Cancelled { Exit::Success } else { Exit::Failed })
 }
@@ -59,7 +63,7 @@ fn cancel_tasks(
         }
     }
     store.ask_to_cancel(run_id, tasks)?;
-    signal(pid, run_id, Signal::USR1)?;
+    signal(pid, run_id)?;
     output::remark(format_args!("waiting for process {pid} to end {}", tasks.join(", ")));
     let palette = Palette::stdout();
     let mut all_cancelled = true;
@@ -94,11 +98,12 @@ fn not_running(head: &RunHead) -> String {
     }
 }
 
-fn signal(pid: u32, run_id: &str, signal: Signal) -> anyhow::Result<()> {
+/// Has the owner look at what was asked.
+fn signal(pid: u32, run_id: &str) -> anyhow::Result<()> {
     let owner = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let owner =
         owner.with_context(|| format!("the owner of the run {run_id} has no valid process id: {pid}"))?;
-    match kill_process(owner, signal) {
+    match kill_process(owner, Signal::USR1) {
         Ok(()) => Ok(()),
         Err(Errno::SRCH) => bail!(
             "process {pid} owns the run {run_id} but cannot be seen from here; cancel it on the machine or in the container that it runs in"
@@ -109,13 +114,30 @@ fn signal(pid: u32, run_id: &str, signal: Signal) -> anyhow::Result<()> {
     }
 }
 
-/// The last state of a run that nobody owns any more. Opening the store brings it there, even if its owner died.
-fn ended(run_id: &str) -> anyhow::Result<RunState> {
+/// The run once it has ended, even where its process goes on with others.
+fn ended(store: &Store, run_id: &str, pid: u32) -> anyhow::Result<RunDetails> {
+    loop {
+        let lives = store.owner_pid(run_id)? == Some(pid);
+        if !lives {
+            break;
+        }
+        let run = store.run(run_id)?.ok_or_else(|| StoreError::UnknownRun(run_id.to_owned()))?;
+        if run.head.state != RunState::Running {
+            return Ok(run);
+        }
+        thread::sleep(LOOK);
+    }
+    // Opening the store brings the run to its end there, even if its owner died.
     let unknown = || StoreError::UnknownRun(run_id.to_owned());
     let store: Store = settings::existing_store()?.ok_or_else(unknown)?;
     let run = store.run(run_id)?.ok_or_else(unknown)?;
     if run.head.interrupted {
         bail!("the process that owned the run {run_id} died before it had ended it");
     }
-    Ok(run.head.state)
+    Ok(run)
+}
+
+/// What the task had started may still be running.
+fn is_abandoned(task: &TaskDetails) -> bool {
+    task.error.as_ref().is_some_and(|error| error.kind == FailureKind::Abandoned)
 }

@@ -1,14 +1,13 @@
 //! `oxidag run --dry-run`: what would run, and what the engines find about it. Nothing runs and nothing is stored.
 
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use oxidag_core::dry_run::{Examined, Finding, Severity};
 use oxidag_core::event::TaskIdx;
-use oxidag_core::plan;
 use oxidag_core::prepare::Prepared;
 use oxidag_core::runner::Start;
 use oxidag_core::store::Durations;
@@ -25,70 +24,52 @@ use crate::{output, settings};
 const MANY: usize = 10;
 
 pub(super) fn dry_run(planned: &[Planned], workers: u32, json: bool) -> anyhow::Result<Exit> {
-    let mut exit = Exit::Success;
-    for dag in planned {
-        let answer = answer(&dag.prepared, &dag.start, workers)?;
-        if json {
-            output::print_json(&answer).context("cannot print the answer")?;
-        } else {
-            tell(&answer)?;
-        }
-        if answer.errors > 0 {
-            exit = Exit::Refused;
-        }
+    let mut answers = Vec::with_capacity(planned.len());
+    for Planned { prepared, start, .. } in planned {
+        let left_out: &[TaskIdx] = match start {
+            Start::New { left_out, .. } => left_out,
+            Start::Resume { .. } => &[],
+        };
+        let order = order(prepared, workers, left_out)?;
+        let examined = examine_all(prepared, workers, left_out)?;
+        answers.push(Answer::new(prepared, order, examined));
     }
-    Ok(exit)
-}
-
-fn answer(prepared: &Prepared, start: &Start, workers: u32) -> anyhow::Result<Answer> {
-    let left_out: HashSet<TaskIdx> = match start {
-        Start::New { left_out, .. } => left_out.iter().copied().collect(),
-        Start::Resume(_) => HashSet::new(),
-    };
-    let mut order = order(prepared, workers)?;
-    let names: HashSet<&str> = left_out.iter().map(|&task| prepared.graph.name(task)).collect();
-    order.retain(|name| !names.contains(name.as_str()));
-    Ok(Answer::new(prepared, order, &examine_all(prepared, &left_out, workers)?))
+    if json {
+        output::print_json(&answers).context("cannot print the answer")?;
+    } else {
+        tell(&answers)?;
+    }
+    let is_right = answers.iter().all(|answer| answer.errors == 0);
+    Ok(if is_right { Exit::Success } else { Exit::Refused })
 }
 
 /// The tasks in the order in which they would start, if each takes as long as is expected and succeeds.
-fn order(prepared: &Prepared, workers: u32) -> anyhow::Result<Vec<String>> {
+fn order(prepared: &Prepared, workers: u32, left_out: &[TaskIdx]) -> anyhow::Result<Vec<String>> {
     let history = match settings::existing_store()? {
         Some(store) => store.durations(&prepared.dag.dag_id)?,
         None => Durations::default(),
     };
-    let plan = plan::plan(
-        &prepared.graph,
-        prepared.infos(&history),
-        prepared.limits(workers),
-        prepared.dag.processors,
-    )
-    .context("a bug in the scheduler")?;
-    Ok(plan.tasks.into_iter().map(|task| task.task_id).collect())
+    prepared.order(&history, workers, left_out).context("a bug in the scheduler")
 }
 
-/// Has every task looked at, as many at once as there are workers; in the order of the DAG file.
+/// Has tasks looked at, as many at once as there are workers; in the order of the DAG file.
 fn examine_all(
     prepared: &Prepared,
-    left_out: &HashSet<TaskIdx>,
     workers: u32,
+    left_out: &[TaskIdx],
 ) -> anyhow::Result<Vec<(TaskIdx, Examined)>> {
-    let tasks = prepared.dag.tasks.len();
-    let (next, bar) = (AtomicU32::new(0), progress(tasks));
+    let left_out: HashSet<TaskIdx> = left_out.iter().copied().collect();
+    let tasks: Vec<TaskIdx> = prepared.graph.tasks().filter(|task| !left_out.contains(task)).collect();
+    let (next, bar) = (AtomicUsize::new(0), progress(tasks.len()));
     let work = || {
         let mut examined = Vec::new();
-        loop {
-            let task = TaskIdx(next.fetch_add(1, Ordering::Relaxed));
-            if task.get() >= tasks {
-                return examined;
-            }
-            if !left_out.contains(&task) {
-                examined.push((task, prepared.dry_run(task)));
-            }
+        while let Some(&task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+            examined.push((task, prepared.dry_run(task)));
             bar.inc(1);
         }
+        examined
     };
-    let threads = (workers as usize).min(tasks);
+    let threads = (workers as usize).min(tasks.len());
     let examined = thread::scope(|scope| {
         let start = |_| thread::Builder::new().name("oxidag-dry-run".to_owned()).spawn_scoped(scope, work);
         let started = (0..threads).map(start).collect::<Result<Vec<_>, _>>()?;
@@ -114,7 +95,7 @@ fn progress(tasks: usize) -> ProgressBar {
     }
 }
 
-/// What `--json` prints.
+/// What `--json` prints of a DAG.
 #[derive(Debug, Serialize)]
 struct Answer {
     dag_id: String,
@@ -122,9 +103,9 @@ struct Answer {
     errors: usize,
     /// And warnings.
     warnings: usize,
-    /// The tasks as they would start.
+    /// The tasks as they would start; without those that run only where others do not succeed.
     order: Vec<String>,
-    /// The tasks as they stand in the DAG file.
+    /// The tasks as they stand in the DAG file, without those that are left out.
     tasks: Vec<Task>,
 }
 
@@ -137,14 +118,14 @@ struct Task {
 }
 
 impl Answer {
-    fn new(prepared: &Prepared, order: Vec<String>, examined: &[(TaskIdx, Examined)]) -> Self {
-        let task = |(task, examined): &(TaskIdx, Examined)| Task {
-            task_id: prepared.task(*task).task_id.clone(),
-            engine: prepared.task(*task).script.engine.to_string(),
-            script: examined.script.clone(),
-            findings: examined.findings.clone(),
+    fn new(prepared: &Prepared, order: Vec<String>, examined: Vec<(TaskIdx, Examined)>) -> Self {
+        let task = |(task, examined): (TaskIdx, Examined)| Task {
+            task_id: prepared.task(task).task_id.clone(),
+            engine: prepared.task(task).script.engine.to_string(),
+            script: examined.script,
+            findings: examined.findings,
         };
-        let tasks: Vec<Task> = examined.iter().map(task).collect();
+        let tasks: Vec<Task> = examined.into_iter().map(task).collect();
         let number = |severity| {
             tasks.iter().flat_map(|task| &task.findings).filter(|found| found.severity == severity).count()
         };
@@ -159,18 +140,22 @@ impl Answer {
 }
 
 /// Findings to standard error; what would run to standard output, unless something is wrong.
-fn tell(answer: &Answer) -> anyhow::Result<()> {
+fn tell(answers: &[Answer]) -> anyhow::Result<()> {
     let palette = Palette::stderr();
-    for task in &answer.tasks {
+    for task in answers.iter().flat_map(|answer| &answer.tasks) {
         task.findings.iter().for_each(|finding| output::remark(line(task, finding, palette)));
     }
-    if answer.errors > 0 {
+    let wrong: Vec<&Answer> = answers.iter().filter(|answer| answer.errors > 0).collect();
+    for answer in &wrong {
         let errors = count(answer.errors, "error");
         output::remark(format_args!("{}: {errors}; nothing ran", answer.dag_id));
+    }
+    if !wrong.is_empty() {
         return Ok(());
     }
-    let text = text(answer, output::terminal_width(), Palette::stdout());
-    output::print(&text).context("cannot print the answer")
+    let width = output::terminal_width();
+    let texts: Vec<String> = answers.iter().map(|answer| text(answer, width, Palette::stdout())).collect();
+    output::print(&texts.join("\n")).context("cannot print the answer")
 }
 
 /// `PLACE: SEVERITY: MESSAGE (task ID)`, as mistakes in files are told.
@@ -187,8 +172,7 @@ fn line(task: &Task, finding: &Finding, palette: Palette) -> String {
 }
 
 fn text(answer: &Answer, width: Option<usize>, palette: Palette) -> String {
-    let by_id: std::collections::HashMap<&str, &Task> =
-        answer.tasks.iter().map(|task| (task.task_id.as_str(), task)).collect();
+    let by_id: HashMap<&str, &Task> = answer.tasks.iter().map(|task| (task.task_id.as_str(), task)).collect();
     let mut table = Table::new(["", "TASK", "ENGINE", "SCRIPT"], 3);
     for (number, task) in answer.order.iter().filter_map(|id| by_id.get(id.as_str())).enumerate() {
         table.row([
@@ -198,16 +182,20 @@ fn text(answer: &Answer, width: Option<usize>, palette: Palette) -> String {
             Painted::plain(&task.script),
         ]);
     }
+    let table = table.render(palette, width);
+    let tasks = count(answer.order.len(), "task");
+    let mut text = format!("{} would run {tasks} in this order:\n{table}", palette.strong(&answer.dag_id));
+    let listed: HashSet<&str> = answer.order.iter().map(String::as_str).collect();
+    let others: Vec<&str> =
+        answer.tasks.iter().map(|task| task.task_id.as_str()).filter(|id| !listed.contains(id)).collect();
+    if !others.is_empty() {
+        text += &format!("only where others do not succeed: {}\n", others.join(", "));
+    }
     let found = match answer.warnings {
         0 => "no mistake was found".to_owned(),
         warnings => count(warnings, "warning"),
     };
-    let tasks = count(answer.tasks.len(), "task");
-    let table = table.render(palette, width);
-    format!(
-        "{} would run {tasks} in this order:\n{table}{found}; nothing ran\n",
-        palette.strong(&answer.dag_id)
-    )
+    text + &format!("{found}; nothing ran\n")
 }
 
 #[cfg(test)]
@@ -257,6 +245,19 @@ mod tests {
         scripts/a.sql:3:5: error: no such table; t (task `a`)
         scripts/a.sql:7: warning: slow (task `a`)
         inline: info: reads 3 GB (task `b`)
+        ");
+    }
+
+    #[test]
+    fn a_task_that_success_keeps_from_running_is_named_apart() {
+        let mut answer = answer();
+        answer.order.truncate(1);
+        insta::assert_snapshot!(text(&answer, None, Palette::PLAIN), @"
+        nightly would run 1 task in this order:
+           TASK  ENGINE  SCRIPT
+        1  b     sql     inline
+        only where others do not succeed: a
+        1 warning; nothing ran
         ");
     }
 

@@ -84,7 +84,7 @@ fn exit(ends: &[RunEnd]) -> Exit {
 fn begun(prepared: &Prepared, start: &Start) -> Vec<TaskState> {
     match start {
         Start::New { .. } => vec![TaskState::None; prepared.graph.len()],
-        Start::Resume(resumed) => resumed.states().collect(),
+        Start::Resume { from, .. } => from.states().collect(),
     }
 }
 

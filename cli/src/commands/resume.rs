@@ -9,7 +9,7 @@ use oxidag_core::prepare::{self, Engines};
 use oxidag_core::runner::{Resumed, Start};
 use oxidag_core::spec::{self, Dag, SourceFile};
 use oxidag_core::state::RunState;
-use oxidag_core::store::{RunDetails, Store};
+use oxidag_core::store::{RunDetails, Store, StoreError};
 
 use super::launch::{Manner, Planned, launch};
 use super::runs;
@@ -48,16 +48,15 @@ pub(super) fn latest(run_id: &str, args: &RunArgs) -> anyhow::Result<Exit> {
 }
 
 fn go_on(mut request: Request<'_>) -> anyhow::Result<Exit> {
-    let (_, run) = runs::find(request.run)?;
+    let (_, found) = runs::find(request.run)?;
+    let store = Store::open(&settings::home())?;
+    // Only its owner knows where a run has got to.
+    let journal = store.resume_run(&found.head.run_id)?;
+    let run =
+        store.run(&found.head.run_id)?.ok_or_else(|| StoreError::UnknownRun(found.head.run_id.clone()))?;
     let head = &run.head;
-    if let Some(pid) = head.owner {
-        bail!(
-            "process {pid} owns the run {} and is still at it; `oxidag runs cancel {}` stops it",
-            head.run_id,
-            head.run_id
-        );
-    }
     if head.state != RunState::Running {
+        journal.finish()?;
         return Ok(ended(&run));
     }
     request.environment.env = request.environment.env.or_else(|| run.environment.clone());
@@ -65,10 +64,9 @@ fn go_on(mut request: Request<'_>) -> anyhow::Result<Exit> {
     let (dag, source) = dag(&run, request.changed)?;
     let overrides = run.params.as_object().cloned().unwrap_or_default();
     let prepared = prepare::prepare(dag, source, &plugins, &mut Engines::default(), overrides)?;
-    let resumed = Resumed::new(&run, &prepared.graph)
+    let from = Resumed::new(&run, &prepared.graph)
         .context("the stored DAG is not the run's; the store is damaged")?;
-    let start = Start::Resume(resumed);
-    let store = Store::open(&settings::home())?;
+    let start = Start::Resume { from, journal };
     let planned = Planned { prepared: Arc::new(prepared), run_id: head.run_id.clone(), start };
     let environment = request.environment.env.as_deref();
     launch(

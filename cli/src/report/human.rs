@@ -42,7 +42,12 @@ impl<W: Write> Human<W> {
 /// The line with which a run begins.
 pub(super) fn begins(run: &Watched, palette: Palette) -> String {
     let (tasks, workers) = (count(run.graph.len(), "task"), count(run.workers as usize, "worker"));
-    format!("run {} of {}: {tasks}, {workers}", palette.strong(&run.run_id), run.dag_id)
+    let ended = run.begun.iter().filter(|state| state.is_terminal()).count();
+    let (goes_on, of_them) = match run.begun.iter().any(|&state| state != TaskState::None) {
+        true => (" goes on", format!(" ({ended} ended before)")),
+        false => ("", String::new()),
+    };
+    format!("run {} of {}{goes_on}: {tasks}{of_them}, {workers}", palette.strong(&run.run_id), run.dag_id)
 }
 
 /// What is said of a task's end behind its name.
@@ -97,6 +102,13 @@ impl<W: Write + Send> Reporter for Human<W> {
 mod tests {
     use super::*;
     use crate::report::record::tests::{events, watched};
+
+    #[test]
+    fn a_run_that_goes_on_says_what_was_done_before() {
+        let mut run = watched();
+        run.begun[0] = TaskState::Success;
+        insta::assert_snapshot!(begins(&run, Palette::PLAIN), @"run r1 of nightly goes on: 4 tasks (1 ended before), 2 workers");
+    }
 
     #[test]
     fn every_start_and_end_is_a_line() {

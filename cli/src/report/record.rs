@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oxidag_core::event::{AttemptEnd, Event, EventKind, Failure, TaskIdx, Timestamp};
+use oxidag_core::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx, Timestamp};
 use oxidag_core::state::{RunState, TaskState};
 
 use crate::format::between;
@@ -21,6 +21,8 @@ pub(super) struct Record {
     pub(super) in_flight: BTreeMap<TaskIdx, Attempt>,
     /// The first tasks that failed.
     pub(super) failures: Vec<FailedTask>,
+    /// The first tasks that could not be stopped.
+    pub(super) abandoned: Vec<TaskIdx>,
     /// When the run began.
     pub(super) started_at: Timestamp,
     counts: [usize; TaskState::ALL.len()],
@@ -70,6 +72,7 @@ impl Record {
             states: states.to_vec(),
             in_flight: BTreeMap::new(),
             failures: Vec::new(),
+            abandoned: Vec::new(),
             started_at: Timestamp::default(),
             counts,
         }
@@ -138,6 +141,10 @@ impl Record {
         }
         let took = self.in_flight.remove(&task).map(|live| between(live.since, now));
         let why = end.and_then(|end| end.error.as_ref()).map(|error| error.message.clone());
+        let kind = end.and_then(|end| end.error.as_ref()).map(|error| error.kind);
+        if kind == Some(FailureKind::Abandoned) && self.abandoned.len() < MOST_FAILURES {
+            self.abandoned.push(task);
+        }
         if state == TaskState::Failed && self.failures.len() < MOST_FAILURES {
             let (took, why) = (took.unwrap_or_default(), why.clone().unwrap_or_default());
             self.failures.push(FailedTask { task, attempt, took, why });
@@ -157,7 +164,6 @@ fn progress(fraction: Option<f64>, message: &str) -> String {
 pub(super) mod tests {
     use super::*;
     use crate::report::Watched;
-    use oxidag_core::event::FailureKind;
     use oxidag_core::graph::Graph;
     use oxidag_core::spec::{SourceFile, parse};
 

@@ -41,6 +41,11 @@ pub(super) fn write(
     if more > 0 {
         writeln!(out, "\n… and {} more failed", count(more, "task"))?;
     }
+    if !record.abandoned.is_empty() {
+        let names: Vec<&str> = record.abandoned.iter().map(|&task| run.name(task)).collect();
+        let what = palette.error("could not be stopped, and may still be running:");
+        writeln!(out, "\n{what} {}", names.join(", "))?;
+    }
     let took = duration(between(record.started_at, now));
     writeln!(out, "\n{} in {took}: {}", palette.run(state, palette.strong(state)), counts(record, palette))?;
     if let Some(error) = error {

@@ -246,7 +246,10 @@ impl Call {
         self.shared.masker.mask_json(&mut checkpoint);
         let (stored, answer) = bounded(1);
         let (run, task, attempt) = (self.shared.run, self.task, self.attempt);
-        self.shared.post.send(Message::Checkpoint { run, task, attempt, checkpoint, stored });
+        let message = Message::Checkpoint { run, task, attempt, checkpoint, stored };
+        if let Err(message) = workers::take_turn_with(self, message) {
+            self.shared.post.send(message);
+        }
         answer.recv().unwrap_or_else(|_| Err("the run has ended".to_owned()))
     }
 

@@ -31,7 +31,7 @@ use message::Message;
 pub use message::{Controller, Mailbox};
 pub use report::Reporter;
 use report::Reports;
-use request::begin;
+use request::Opening;
 pub use request::{RunEnd, RunError, RunRequest, Session, Start};
 pub use resumed::{OtherTasks, Resumed};
 use run::Run;
@@ -77,12 +77,8 @@ pub fn run(session: Session<'_>, requests: Vec<RunRequest>) -> Result<Vec<RunEnd
     for (request, index) in requests.into_iter().zip(0..) {
         begun.push(one(&session, request, &demand, index, &post, clock)?);
     }
-    for (run, start) in begun {
-        let mut runs = lock(&runs);
-        runs.runs.push(run);
-        if let Some(run) = runs.runs.last_mut() {
-            run.begin(start);
-        }
+    for (run, opening) in begun {
+        lock(&runs).begin(run, opening);
     }
     Ok(Loop { runs, messages, lines, clock }.run())
 }
@@ -95,25 +91,24 @@ fn one(
     index: u32,
     post: &Arc<Post>,
     clock: Clock,
-) -> Result<(Run, Start), RunError> {
-    let prepared = &request.prepared;
-    let started_at = request.start.started_at(clock.now());
+) -> Result<(Run, Opening), RunError> {
+    let RunRequest { prepared, run_id, reporter, start } = request;
+    let started_at = start.started_at(clock.now());
     let history = session.store.durations(&prepared.dag.dag_id)?;
     let shared = Arc::new(Shared {
         run: index,
         post: Arc::clone(post),
-        shows_lines: request.reporter.wants_logs(),
+        shows_lines: reporter.wants_logs(),
         masker: prepared.masker.clone(),
         clock,
     });
     let infos = demand.infos(index as usize, prepared.infos(&history));
-    let settings = prepared.settings(GRACE, seed(&request.run_id));
+    let settings = prepared.settings(GRACE, seed(&run_id));
     let scheduler = Scheduler::new(Arc::clone(&prepared.graph), infos, settings);
-    let logs = RunLogs::new(&session.home, &prepared.dag.dag_id, &request.run_id);
-    let journal = begin(session, &request, started_at)?;
-    let RunRequest { prepared, run_id, reporter, start } = request;
+    let logs = RunLogs::new(&session.home, &prepared.dag.dag_id, &run_id);
+    let (journal, opening) = start.begin(session, &prepared, &run_id, started_at)?;
     let info = Arc::new(RunInfo { index, prepared, run_id, started_at });
-    Ok((Run::new(info, scheduler, journal, Reports::start(reporter), shared, logs), start))
+    Ok((Run::new(info, scheduler, journal, Reports::start(reporter), shared, logs), opening))
 }
 
 /// Differs from run to run.

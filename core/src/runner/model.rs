@@ -22,7 +22,7 @@ use super::call::{Call, Post, Shared};
 use super::clock::Clock;
 use super::message::{Message, Request};
 use super::report::{Reporter, Reports};
-use super::request::{RunRequest, Session, Start, begin};
+use super::request::{Session, Start};
 use super::run::Run;
 use super::turn::{Rest, Runs};
 use super::workers::{Job, RunInfo, Workers, idempotency_key};
@@ -163,7 +163,7 @@ impl World {
         let mut dice = Dice(seed);
         let (dag, fates) = dag(&mut dice);
         let limits = Limits {
-            workers: 1 + dice.roll(3) as u32,
+            workers: 0,
             engines: vec![dice.one_in(2).then(|| 1 + dice.roll(3) as u32)],
             pools: vec![1],
         };
@@ -202,8 +202,9 @@ impl World {
         }
     }
 
-    /// Begins the run, or goes on with it.
+    /// Begins the run, or goes on with it: another process may have other limits.
     fn start(&mut self, is_new: bool) -> Process {
+        self.limits.workers = 1 + self.dice.roll(3) as u32;
         let source = SourceFile::new("dag.json".into(), self.dag.clone());
         let (dag, source) = parse(source).map_err(|e| e.render(false)).unwrap();
         let blocks = |task: &crate::spec::Task| self.fates[number(&task.task_id)].blocking;
@@ -212,7 +213,9 @@ impl World {
         let start = if is_new {
             Start::whole()
         } else {
-            Start::Resume(Resumed::new(&store.run("r").unwrap().unwrap(), &prepared.graph).unwrap())
+            let journal = store.resume_run("r").unwrap();
+            let from = Resumed::new(&store.run("r").unwrap().unwrap(), &prepared.graph).unwrap();
+            Start::Resume { from, journal }
         };
         let clock = Clock::Manual(self.clock);
         let mailbox = Mailbox::new();
@@ -232,14 +235,10 @@ impl World {
         let session =
             Session { store: &store, home: self.home.clone(), environment: None, workers: 1, mailbox };
         let reporter: Box<dyn Reporter> = Box::new(Teller(Arc::clone(&self.told)));
-        let run_id = "r".to_owned();
-        let request = RunRequest { prepared: Arc::clone(&prepared), run_id, reporter, start };
-        let journal = begin(&session, &request, started_at).unwrap();
+        let (journal, opening) = start.begin(&session, &prepared, "r", started_at).unwrap();
         let logs = RunLogs::new(&self.home, &prepared.dag.dag_id, "r");
-        let info = Arc::new(RunInfo { index: 0, prepared, run_id: request.run_id, started_at });
-        let reports = Reports::start(request.reporter);
-        runs.runs.push(Run::new(info, scheduler, journal, reports, shared, logs));
-        runs.runs[0].begin(request.start);
+        let info = Arc::new(RunInfo { index: 0, prepared, run_id: "r".to_owned(), started_at });
+        runs.begin(Run::new(info, scheduler, journal, Reports::start(reporter), shared, logs), opening);
         let rest = runs.turn_of_loop(true);
         Process { runs, messages, queues, stops, attempts: Vec::new(), rest }
     }

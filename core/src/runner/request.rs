@@ -52,7 +52,12 @@ pub enum Start {
         results: HashMap<TaskIdx, Value>,
     },
     /// Where a scheduler that died left it.
-    Resume(Resumed),
+    Resume {
+        /// What that one had stored, read by the run's present owner.
+        from: Resumed,
+        /// The run's journal, which makes this process its owner.
+        journal: RunJournal,
+    },
 }
 
 impl Start {
@@ -62,18 +67,11 @@ impl Start {
         Self::New { left_out: Vec::new(), results: HashMap::new() }
     }
 
-    pub(super) fn verb(&self) -> &'static str {
-        match self {
-            Self::New { .. } => "begins",
-            Self::Resume(_) => "goes on",
-        }
-    }
-
     /// Nothing that follows may be earlier.
     pub(super) fn not_before(&self) -> Timestamp {
         match self {
             Self::New { .. } => Timestamp::default(),
-            Self::Resume(resumed) => resumed.latest,
+            Self::Resume { from, .. } => from.latest,
         }
     }
 
@@ -81,7 +79,7 @@ impl Start {
     pub(super) fn started_at(&self, now: Timestamp) -> Timestamp {
         match self {
             Self::New { .. } => now,
-            Self::Resume(resumed) => resumed.started_at,
+            Self::Resume { from, .. } => from.started_at,
         }
     }
 }
@@ -108,26 +106,43 @@ pub enum RunError {
     Thread(io::Error),
 }
 
-/// The run's entry in the store, and the right to write to it.
-pub(super) fn begin(
-    session: &Session<'_>,
-    request: &RunRequest,
-    started_at: Timestamp,
-) -> Result<RunJournal, StoreError> {
-    if let Start::Resume(_) = request.start {
-        return session.store.resume_run(&request.run_id);
+/// What a run begins with, once it has its journal.
+#[derive(Debug)]
+pub(super) enum Opening {
+    /// Nothing has run.
+    New { left_out: Vec<TaskIdx>, results: HashMap<TaskIdx, Value> },
+    /// Another scheduler has died over it.
+    Resume(Resumed),
+}
+
+impl Start {
+    /// The run's entry in the store, and the right to write to it.
+    pub(super) fn begin(
+        self,
+        session: &Session<'_>,
+        prepared: &Prepared,
+        run_id: &str,
+        started_at: Timestamp,
+    ) -> Result<(RunJournal, Opening), StoreError> {
+        let (left_out, results) = match self {
+            Self::Resume { from, journal } => return Ok((journal, Opening::Resume(from))),
+            Self::New { left_out, results } => (left_out, results),
+        };
+        let params = Value::Object(prepared.overrides().clone());
+        let dag = &prepared.dag;
+        // A run may be resumed from another folder.
+        let path = prepared.source.path();
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let journal = session.store.begin_run(NewRun {
+            run_id,
+            dag_id: &dag.dag_id,
+            started_at,
+            environment: session.environment,
+            dag_path: &path.display().to_string(),
+            dag_source: prepared.source.text(),
+            params: &params,
+            tasks: &mut dag.tasks.iter().map(|task| (task.task_id.as_str(), &*task.script.engine)),
+        })?;
+        Ok((journal, Opening::New { left_out, results }))
     }
-    let prepared = &request.prepared;
-    let params = Value::Object(prepared.overrides().clone());
-    let dag = &prepared.dag;
-    session.store.begin_run(NewRun {
-        run_id: &request.run_id,
-        dag_id: &dag.dag_id,
-        started_at,
-        environment: session.environment,
-        dag_path: &prepared.source.path().display().to_string(),
-        dag_source: prepared.source.text(),
-        params: &params,
-        tasks: &mut dag.tasks.iter().map(|task| (task.task_id.as_str(), &*task.script.engine)),
-    })
 }

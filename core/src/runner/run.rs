@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::call::{Call, Shared};
 use super::message::{Message, Request};
 use super::report::Reports;
-use super::request::{RunEnd, Start};
+use super::request::{Opening, RunEnd};
 use super::workers::{Job, RunInfo, Workers};
 use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx, Timestamp};
 use crate::logs::{LogFile, RunLogs};
@@ -50,6 +50,9 @@ pub(super) struct Run {
     unstored: Option<String>,
     /// Its end is stored and told.
     told_end: bool,
+    /// The attempts whose beginning is stored.
+    #[cfg(test)]
+    stored: std::collections::HashSet<(TaskIdx, u32)>,
     pub(super) ended: Option<RunState>,
 }
 
@@ -83,22 +86,25 @@ impl Run {
             late: None,
             unstored: None,
             told_end: false,
+            #[cfg(test)]
+            stored: std::collections::HashSet::new(),
             ended: None,
         }
     }
 
     /// The run begins, or goes on.
-    pub(super) fn begin(&mut self, start: Start) {
+    pub(super) fn begin(&mut self, opening: Opening) {
         let now = self.shared.clock.now();
         self.events.push(run_state(now, RunState::Running, None));
         let (run_id, dag) = (&self.info.run_id, &self.prepared.dag.dag_id);
-        let (how, tasks) = (start.verb(), self.prepared.graph.len());
+        let how = if matches!(opening, Opening::New { .. }) { "begins" } else { "goes on" };
+        let tasks = self.prepared.graph.len();
         self.note_run(&format!("run {run_id} of {dag} {how}: {tasks} tasks"), now);
         if self.fatal.is_some() {
             return;
         }
-        let started = match start {
-            Start::New { left_out, results } => {
+        let started = match opening {
+            Opening::New { left_out, results } => {
                 self.results = results;
                 for &task in &left_out {
                     let error = Failure {
@@ -111,7 +117,7 @@ impl Run {
                 }
                 self.scheduler.start(&left_out, now, &mut self.actions)
             }
-            Start::Resume(resumed) => {
+            Opening::Resume(resumed) => {
                 self.results = resumed.results;
                 self.checkpoints = resumed.checkpoints;
                 self.scheduler.resume(&resumed.tasks, now, &mut self.actions)
@@ -166,14 +172,17 @@ impl Run {
 
     /// What other processes ask for.
     fn take_requests(&mut self, now: Timestamp, places: &mut Places) {
-        let asked = match self.journal.tasks_to_cancel() {
+        let asked = match self.journal.to_cancel() {
             Ok(asked) => asked,
             Err(error) => {
                 return self.note_run(&format!("cannot read what is to be cancelled: {error}"), now);
             }
         };
+        if asked.run {
+            self.input(Input::Cancel, now, places);
+        }
         let graph = Arc::clone(&self.prepared.graph);
-        for task in graph.tasks().filter(|&task| asked.contains(graph.name(task))) {
+        for task in graph.tasks().filter(|&task| asked.tasks.contains(graph.name(task))) {
             self.input(Input::CancelTask(task), now, places);
         }
     }
@@ -270,6 +279,11 @@ impl Run {
         }
         let recorded = self.journal.record(events).map_err(|e| e.to_string());
         self.unstored = recorded.as_ref().err().cloned();
+        #[cfg(test)]
+        self.stored.extend(events.iter().filter_map(|event| match event.kind {
+            EventKind::TaskState { task, attempt, state: TaskState::Running, .. } => Some((task, attempt)),
+            _ => None,
+        }));
         recorded
     }
 
@@ -341,6 +355,8 @@ impl Run {
         match action {
             // What could not be stored is not started.
             Action::Start { task, attempt, again } => {
+                #[cfg(test)]
+                assert!(self.stored.contains(&(task, attempt)), "an engine sees what is not stored");
                 let log = LogFile::new(self.logs.attempt(self.prepared.graph.name(task), attempt));
                 let call = Call::new(Arc::clone(&self.shared), task, attempt, log);
                 self.calls.insert(task, Arc::clone(&call));

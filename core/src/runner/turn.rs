@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, never};
 
 use super::call::Post;
 use super::message::Message;
-use super::request::RunEnd;
+use super::request::{Opening, RunEnd};
 use super::run::Run;
 use super::workers::{Job, Threads, Workers};
 use super::{BATCH, LINES};
@@ -41,6 +41,12 @@ impl Runs {
         Self { runs: Vec::new(), places, workers, post, lines, alarm: None }
     }
 
+    /// One more run.
+    pub(super) fn begin(&mut self, mut run: Run, opening: Opening) {
+        run.begin(opening);
+        self.runs.push(run);
+    }
+
     /// A turn of the loop, after it took what happened; `None` when all runs have ended. `caught_up`: nothing more is
     /// known to have happened; else no alarm goes off, since what it is about may have happened in time.
     pub(super) fn turn_of_loop(&mut self, caught_up: bool) -> Option<Rest> {
@@ -66,6 +72,21 @@ impl Runs {
         }
         self.settle();
         let job = self.workers.take_one();
+        self.end_of_workers_turn();
+        job
+    }
+
+    /// A turn of a worker whose engine waits for the answer to a message.
+    pub(super) fn turn_in_call(&mut self, message: Message) {
+        // An answer that cannot be given any more is dropped with the message.
+        if !self.have_ended() {
+            self.take(message);
+            self.settle();
+            self.end_of_workers_turn();
+        }
+    }
+
+    fn end_of_workers_turn(&mut self) {
         self.workers.send_all();
         let alarm = self.next_tick();
         let earlier = alarm.is_some_and(|alarm| self.alarm.is_none_or(|known| alarm < known));
@@ -73,7 +94,6 @@ impl Runs {
             self.alarm = alarm;
             self.post.send(Message::Wake);
         }
-        job
     }
 
     pub(super) fn take(&mut self, message: Message) {

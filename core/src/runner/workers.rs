@@ -1,6 +1,6 @@
 //! The threads that call engines: workers for tasks that block, and one launcher for those that do not.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::{self, JoinHandle};
@@ -211,6 +211,8 @@ fn start_stopper() -> io::Result<Sender<Arc<Call>>> {
 thread_local! {
     /// The call that this worker is in, after which it takes a turn.
     static IN_CALL: Cell<*const Call> = const { Cell::new(ptr::null()) };
+    /// What this worker takes turns of.
+    static RUNS: RefCell<Weak<Mutex<Runs>>> = const { RefCell::new(Weak::new()) };
 }
 
 /// Whether this thread takes a turn as soon as it has returned from this call.
@@ -218,9 +220,22 @@ pub(super) fn takes_next_turn(call: &Call) -> bool {
     ptr::eq(IN_CALL.get(), call)
 }
 
+/// Takes a turn with this message at once, if this thread is the worker in this call; else gives the message back.
+pub(super) fn take_turn_with(call: &Call, message: Message) -> Result<(), Message> {
+    let runs = RUNS.with_borrow(Weak::upgrade);
+    match runs.filter(|_| takes_next_turn(call)) {
+        Some(runs) => {
+            lock(&runs).turn_in_call(message);
+            Ok(())
+        }
+        None => Err(message),
+    }
+}
+
 impl Context {
     /// A worker: runs attempts and takes a turn after each.
     fn work(&self, queue: &Receiver<Job>) {
+        RUNS.set(Weak::clone(&self.runs));
         let mut next = None;
         while let Some(mut job) = next.take().or_else(|| queue.recv().ok()) {
             IN_CALL.set(Arc::as_ptr(&job.call));

@@ -9,13 +9,14 @@ mod ready;
 mod resume;
 mod retry;
 mod rule;
+mod stop;
 mod teardown;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod types;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use fleet::next_to_start;
 use limits::Place;
@@ -27,158 +28,11 @@ use rule::{Counts, Decision};
 use teardown::Teardowns;
 pub use teardown::scopes;
 use timers::{Alarm, Timers};
+pub use types::{Action, Input, Settings, StopReason, TaskInfo};
 
 use crate::event::{FailureKind, TaskIdx, Timestamp};
 use crate::graph::Graph;
-use crate::spec::{Backoff, TriggerRule};
 use crate::state::{IllegalTransition, RunState, TaskState};
-
-/// What the scheduler knows of a task beyond its edges.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TaskInfo {
-    /// Greater starts earlier.
-    pub priority: i32,
-    /// The expected duration in seconds, for the b-level.
-    pub expected: f64,
-    /// Which states of its dependencies let it start.
-    pub rule: TriggerRule,
-    /// How often it is tried again after a failed attempt.
-    pub retries: u32,
-    /// The wait before a retry.
-    pub retry_delay: Duration,
-    /// How that wait grows.
-    pub backoff: Backoff,
-    /// No wait before a retry is longer.
-    pub max_retry_delay: Duration,
-    /// How long an attempt may take.
-    pub timeout: Option<Duration>,
-    /// Its engine: an index into [`Limits::engines`].
-    pub engine: u32,
-    /// Its pool: an index into [`Limits::pools`].
-    pub pool: Option<u32>,
-    /// Whether an attempt needs a worker.
-    pub blocking: bool,
-    /// Whether a condition decides, after the rule.
-    pub conditional: bool,
-    /// Whether it undoes what its dependencies, its setups, have done.
-    pub teardown: bool,
-    /// Whether the run fails with it: true of all but teardowns.
-    pub fails_run: bool,
-}
-
-impl TaskInfo {
-    fn place(&self) -> Place {
-        Place { engine: self.engine, blocking: self.blocking, pool: self.pool }
-    }
-}
-
-/// What holds for a run as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Settings {
-    /// At most so many of its tasks in flight, deferred ones included.
-    pub processors: Option<u32>,
-    /// How long it may take.
-    pub timeout: Option<Duration>,
-    /// How long an attempt that is asked to stop has for it.
-    pub grace: Duration,
-    /// Makes the waits before retries differ from those of other runs.
-    pub seed: u64,
-}
-
-/// Something that the scheduler has to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Input {
-    /// An attempt ended. Without a kind of failure, it succeeded.
-    Ended {
-        /// Which task.
-        task: TaskIdx,
-        /// Which attempt.
-        attempt: u32,
-        /// Why it did not succeed.
-        failure: Option<FailureKind>,
-    },
-    /// An attempt goes on without a worker.
-    Deferred {
-        /// Which task.
-        task: TaskIdx,
-        /// Which attempt.
-        attempt: u32,
-    },
-    /// Whether a task's condition is met; `None` where it could not be evaluated.
-    Condition {
-        /// Which task.
-        task: TaskIdx,
-        /// What came of it.
-        met: Option<bool>,
-    },
-    /// The run is to stop; teardowns whose setups ran still run.
-    Cancel,
-    /// The run is to stop at once, and nothing is waited for.
-    Kill,
-    /// One task is to stop.
-    CancelTask(TaskIdx),
-    /// Time has passed.
-    Tick,
-}
-
-/// Something that the scheduler wants done, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// A task took a state. An attempt of 0 means that none was made.
-    State {
-        /// Which task.
-        task: TaskIdx,
-        /// Its attempt.
-        attempt: u32,
-        /// The new state.
-        state: TaskState,
-    },
-    /// Hand the attempt to its engine.
-    Start {
-        /// Which task.
-        task: TaskIdx,
-        /// Which attempt.
-        attempt: u32,
-        /// A scheduler that died had begun it.
-        again: bool,
-    },
-    /// Evaluate the task's condition and answer with [`Input::Condition`].
-    Evaluate {
-        /// Which task.
-        task: TaskIdx,
-    },
-    /// Ask the engine to stop the attempt.
-    Stop {
-        /// Which task.
-        task: TaskIdx,
-        /// Which attempt.
-        attempt: u32,
-        /// Why.
-        reason: StopReason,
-    },
-    /// The engine did not stop: the attempt is not waited for any longer.
-    Abandon {
-        /// Which task.
-        task: TaskIdx,
-        /// Which attempt.
-        attempt: u32,
-    },
-    /// The run took longer than its timeout, and is stopped.
-    RunDeadline,
-    /// Every task has ended.
-    RunEnded(RunState),
-}
-
-/// Why an attempt is asked to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopReason {
-    /// The run is cancelled.
-    Cancelled,
-    /// The attempt took longer than its timeout.
-    Deadline,
-    /// The run took longer than its timeout.
-    RunDeadline,
-}
 
 /// What changes about a task while it runs.
 #[derive(Debug, Clone, Default)]
@@ -607,101 +461,6 @@ impl Scheduler {
                 self.schedule(task, out)?;
             } else {
                 self.end_with_dependents(task, TaskState::Skipped, out)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn cancel(&mut self, reason: StopReason, now: Timestamp, out: &mut Vec<Action>) -> Result {
-        if std::mem::replace(&mut self.cancelling, true) {
-            return Ok(());
-        }
-        for task in self.graph.tasks().filter(|task| !self.infos[task.get()].teardown).collect::<Vec<_>>() {
-            self.stop_or_close(task, reason, now, out)?;
-        }
-        self.tear_down(out)
-    }
-
-    fn cancel_task(&mut self, task: TaskIdx, now: Timestamp, out: &mut Vec<Action>) -> Result {
-        match self.tasks[task.get()].state {
-            state if state.is_in_flight() => self.stop(task, StopReason::Cancelled, now, out),
-            state if state.is_terminal() => {}
-            _ if self.tasks[task.get()].again => self.tasks[task.get()].doomed = Some(StopReason::Cancelled),
-            _ => self.end(task, TaskState::Cancelled, out)?,
-        }
-        Ok(())
-    }
-
-    fn kill(&mut self, now: Timestamp, places: &mut Places, out: &mut Vec<Action>) -> Result {
-        self.cancelling = true;
-        for task in self.graph.tasks() {
-            self.tasks[task.get()].again = false;
-            self.stop_or_close(task, StopReason::Cancelled, now, out)?;
-        }
-        for task in self.graph.tasks() {
-            let progress = &self.tasks[task.get()];
-            if progress.state.is_in_flight() {
-                out.push(Action::Abandon { task, attempt: progress.attempt });
-                self.attempt_ended(task, Some(FailureKind::Abandoned), now, places, out)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn stop_or_close(
-        &mut self,
-        task: TaskIdx,
-        reason: StopReason,
-        now: Timestamp,
-        out: &mut Vec<Action>,
-    ) -> Result {
-        match self.tasks[task.get()].state {
-            state if state.is_in_flight() => {
-                self.stop(task, reason, now, out);
-                Ok(())
-            }
-            state if state.is_terminal() => Ok(()),
-            _ if self.tasks[task.get()].again => {
-                self.tasks[task.get()].doomed = Some(reason);
-                Ok(())
-            }
-            _ => self.close(task, TaskState::Cancelled, out),
-        }
-    }
-
-    fn stop(&mut self, task: TaskIdx, reason: StopReason, now: Timestamp, out: &mut Vec<Action>) {
-        let progress = &mut self.tasks[task.get()];
-        let attempt = progress.attempt;
-        if progress.stop.replace(reason).is_none() {
-            self.timers.set(now.after(self.settings.grace), task, attempt, Alarm::Grace);
-            out.push(Action::Stop { task, attempt, reason });
-        }
-    }
-
-    fn tick(&mut self, now: Timestamp, places: &mut Places, out: &mut Vec<Action>) -> Result {
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
-            self.deadline = None;
-            self.late = !self.cancelling;
-        }
-        if self.late && !self.cancelling {
-            out.push(Action::RunDeadline);
-            self.cancel(StopReason::RunDeadline, now, out)?;
-        }
-        while let Some((task, attempt, alarm)) = self.timers.due(now) {
-            let progress = &self.tasks[task.get()];
-            let current = self.is_current(task, attempt);
-            match alarm {
-                Alarm::Retry if progress.state == TaskState::UpForRetry && progress.attempt == attempt => {
-                    self.schedule(task, out)?;
-                }
-                Alarm::Deadline if current && progress.stop.is_none() => {
-                    self.stop(task, StopReason::Deadline, now, out);
-                }
-                Alarm::Grace if current => {
-                    out.push(Action::Abandon { task, attempt });
-                    self.attempt_ended(task, Some(FailureKind::Abandoned), now, places, out)?;
-                }
-                Alarm::Retry | Alarm::Deadline | Alarm::Grace => {}
             }
         }
         Ok(())

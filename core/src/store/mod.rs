@@ -3,7 +3,7 @@
 //! ```text
 //! OXIDAG_HOME/oxidag.db                SQLite, write-ahead log; read by every command
 //! OXIDAG_HOME/journal/<run_id>.journal the events of a live run; its lock says that its owner lives
-//! OXIDAG_HOME/journal/<run_id>.cancel  which tasks of it other processes want cancelled
+//! OXIDAG_HOME/journal/<run_id>.cancel  what of it other processes want cancelled
 //! OXIDAG_HOME/lock                     held while journals are created, probed and recovered
 //! ```
 //!
@@ -36,6 +36,7 @@ use rusqlite::Connection;
 
 pub use error::StoreError;
 pub use prune::{PruneRule, Pruned, PrunedRun};
+pub use requests::ToCancel;
 pub use run_journal::RunJournal;
 pub use types::{AttemptDetails, Durations, NewRun, RunDetails, RunFilter, RunHead, TaskDetails};
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::error::StoreError;
 use super::types::RunHead;
-use super::{Store, query, recover};
+use super::{Store, query, recover, requests};
 use crate::event::Timestamp;
 use crate::logs::RunLogs;
 use crate::state::RunState;
@@ -145,6 +145,9 @@ impl Store {
             if live.as_ref().is_some_and(|live| !live.contains(&head.dag_id)) {
                 remove_empty_folders(&logs)?;
             }
+            // What its dead owner was asked for, if anything.
+            let requests = requests::path(&self.home.journal(&head.run_id));
+            measure(&[requests], |path| fs::remove_file(path))?;
             files += logs.len();
             removed.push(head.run_id.clone());
             pruned.add(head, found);

@@ -24,13 +24,13 @@ use crate::state::{RunState, TaskState};
 /// Tells a copy of this test program, started by a test, that it is the other process, and where the store is.
 const CHILD: &str = "OXIDAG_TEST_STORE_CHILD";
 
-fn home() -> (TempDir, Store) {
+pub(super) fn home() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     (dir, store)
 }
 
-fn begin(store: &Store, run_id: &str, tasks: u32) -> RunJournal {
+pub(super) fn begin(store: &Store, run_id: &str, tasks: u32) -> RunJournal {
     try_begin(store, run_id, "dag", 1_000_000, tasks).unwrap()
 }
 

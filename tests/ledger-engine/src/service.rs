@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 pub(crate) struct Job(pub(crate) u64);
 
 pub(crate) struct Service {
+    /// Who asks, as its environment says.
+    by: u32,
     stream: BufReader<TcpStream>,
 }
 
@@ -19,7 +21,8 @@ impl Service {
         let stream = stream.map_err(|e| Error::transient(format!("cannot reach {address}: {e}")))?;
         // Requests are small, and each waits for its answer.
         let _ = stream.set_nodelay(true);
-        Ok(Self { stream: BufReader::new(stream) })
+        let by = std::env::var("PROCESS").ok().and_then(|number| number.parse().ok()).unwrap_or(0);
+        Ok(Self { by, stream: BufReader::new(stream) })
     }
 
     /// A job for this request, a new one or the one that its key has already.
@@ -43,6 +46,8 @@ impl Service {
     }
 
     async fn ask(&mut self, request: &Value) -> Result<Value> {
+        let mut request = request.clone();
+        request["by"] = self.by.into();
         let lost = |e: std::io::Error| Error::transient(format!("the service does not answer: {e}"));
         self.stream.write_all(format!("{request}\n").as_bytes()).await.map_err(lost)?;
         let mut line = String::new();

@@ -59,25 +59,25 @@ pub(crate) fn lost(shown: &Value, ledger: &[Entry]) -> Vec<String> {
         }
     };
     told.filter(|entry| !is_shown(entry))
-        .map(|entry| format!("{}: {entry:?} is not shown", entry.task))
+        .map(|entry| format!("{}: {entry} is not shown", entry.task))
         .collect()
 }
 
 /// Whether the run was told to have ended.
 struct RunTold<'a> {
     state: &'a str,
-    ended: Option<&'a str>,
+    ended: Option<&'a Entry>,
 }
 
 impl<'a> RunTold<'a> {
     fn check(&mut self, entry: &'a Entry, found: &mut Vec<String>) {
-        if let Some(state) = self.ended
-            && (is_start(entry) || entry.what == "task_state")
+        if let Some(told) = self.ended
+            && (is_start_after(entry, told) || entry.what == "task_state")
         {
-            found.push(format!("after the run was told to be a {state} came {entry:?}"));
+            found.push(format!("after the run was told to be a {} came {entry}", told.detail));
         }
         if entry.what == "run_state" && entry.detail != "running" {
-            self.ended = Some(&entry.detail);
+            self.ended = Some(entry);
             if entry.detail != self.state {
                 found.push(format!("the run was told to be {} and is shown as {}", entry.detail, self.state));
             }
@@ -88,6 +88,12 @@ impl<'a> RunTold<'a> {
 /// An attempt is under way.
 fn is_start(entry: &Entry) -> bool {
     matches!(entry.what.as_str(), "begin" | "submitted" | "adopted")
+}
+
+/// An attempt is begun after this was told. A request that a killed process made before may reach the service later;
+/// a script may not.
+fn is_start_after(entry: &Entry, told: &Entry) -> bool {
+    is_start(entry) && (entry.what == "begin" || entry.by >= told.by)
 }
 
 /// One task's traces, in their order.
@@ -126,7 +132,7 @@ impl TaskCheck<'_> {
         for &entry in &self.traces {
             if entry.what == "task_state" {
                 if let Some(over) = over.filter(|over| ENDS.contains(&&*over.detail)) {
-                    self.found.push(format!("after it was told to be {} came {entry:?}", over.detail));
+                    self.found.push(format!("after it was told to be {} came {entry}", over.detail));
                 }
                 if ENDS.contains(&&*entry.detail) || entry.detail == "up_for_retry" {
                     if ENDS.contains(&&*entry.detail) && entry.detail != self.expected.state {
@@ -135,23 +141,24 @@ impl TaskCheck<'_> {
                     over = Some(entry);
                 }
             } else if let Some(over) = over
-                && is_start(entry)
+                && is_start_after(entry, over)
                 && entry.attempt <= over.attempt
             {
-                self.found.push(format!("after {over:?} came {entry:?}"));
+                self.found.push(format!("after {over} came {entry}"));
             }
         }
     }
 
     fn has_one_job_an_attempt(&mut self) {
-        let mut stored = BTreeSet::new();
+        // Which process was the first to store a key's checkpoint.
+        let mut stored = BTreeMap::new();
         for &entry in &self.traces {
             match entry.what.as_str() {
-                "stored" => _ = stored.insert(&entry.key),
-                "adopted" if stored.contains(&entry.key) => {
-                    self.found.push(format!("its stored checkpoint was not handed back: {entry:?}"));
+                "stored" => _ = stored.entry(&entry.key).or_insert(entry.by),
+                "adopted" if stored.get(&entry.key).is_some_and(|by| entry.by >= *by) => {
+                    self.found.push(format!("its stored checkpoint was not handed back: {entry}"));
                 }
-                "cancelled" => self.found.push(format!("nobody asked to cancel it: {entry:?}")),
+                "cancelled" => self.found.push(format!("nobody asked to cancel it: {entry}")),
                 _ => {}
             }
         }
@@ -165,11 +172,10 @@ impl TaskCheck<'_> {
         let mut begun = BTreeSet::new();
         for &entry in &self.traces {
             if entry.what == "overlap" {
-                self.found.push(format!("a process of this attempt was still alive: {entry:?}"));
+                self.found.push(format!("a process of this attempt was still alive: {entry}"));
             }
-            // The detail is which process of oxidag started it.
-            if entry.what == "begin" && !begun.insert((&entry.key, &entry.detail)) {
-                self.found.push(format!("one process started it twice: {entry:?}"));
+            if entry.what == "begin" && !begun.insert((&entry.key, entry.by)) {
+                self.found.push(format!("one process started it twice: {entry}"));
             }
         }
     }
@@ -238,18 +244,19 @@ mod tests {
     }
 
     const RIGHT: &str = "\
-        submitted first 1 a -
-        stored first 1 a -
-        effect first 1 a -
-        task_state first 1 - success
-        begin second 1 b 1
-        task_state second 1 - up_for_retry
-        begin second 2 c 1
-        begin second 2 c 2
-        effect second 2 c 1
-        effect second 2 c 2
-        task_state second 2 - success
-        run_state - 0 - success";
+        submitted first 1 a 2 -
+        stored first 1 a 2 -
+        adopted first 1 a 1 -
+        effect first 1 a 0 -
+        task_state first 1 - 2 success
+        begin second 1 b 2 -
+        task_state second 1 - 2 up_for_retry
+        begin second 2 c 2 -
+        begin second 2 c 3 -
+        effect second 2 c 2 -
+        effect second 2 c 3 -
+        task_state second 2 - 3 success
+        run_state - 0 - 3 success";
 
     fn shown() -> Value {
         json!({"state": "success", "tasks": [
@@ -284,26 +291,30 @@ mod tests {
 
     #[test]
     fn every_breach_is_found() {
-        refused("stored first 1 a -", "adopted first 1 a -", "checkpoint was not handed back");
-        refused("stored first 1 a -", "cancelled first 1 a -", "nobody asked");
-        refused("effect first 1 a -", "effect first 1 a -", "took effect 2 times");
-        refused("submitted first 1 a -", "submitted first 1 x -", "one key each");
-        refused("submitted first 1 a -", "submitted first 2 x -", "one key each");
-        refused("effect second 2 c 2", "effect second 2 x 2", "its effects are");
-        refused("effect first 1 a -", "!stored first 1 a -", "its effects are");
-        refused("begin second 2 c 2", "!begin second 2 c 1", "started it twice");
-        refused("begin second 2 c 2", "overlap second 2 c 2", "still alive");
-        refused("submitted first 1 a -", "begin second 1 b 1", "before the effects of");
-        refused("task_state first 1 - success", "adopted first 1 a -", "after Entry");
+        refused("stored first 1 a 2 -", "adopted first 1 a 3 -", "checkpoint was not handed back");
+        refused("stored first 1 a 2 -", "cancelled first 1 a 3 -", "nobody asked");
+        refused("effect first 1 a 0 -", "effect first 1 a 0 -", "took effect 2 times");
+        refused("submitted first 1 a 2 -", "submitted first 1 x 2 -", "one key each");
+        refused("submitted first 1 a 2 -", "submitted first 2 x 2 -", "one key each");
+        refused("effect second 2 c 3 -", "effect second 2 x 3 -", "its effects are");
+        refused("effect first 1 a 0 -", "!stored first 1 a 2 -", "its effects are");
+        refused("begin second 2 c 3 -", "!begin second 2 c 2 -", "started it twice");
+        refused("begin second 2 c 3 -", "overlap second 2 c 3 -", "still alive");
+        refused("submitted first 1 a 2 -", "begin second 1 b 1 -", "before the effects of");
+        refused("task_state first 1 - 2 success", "adopted first 1 a 3 -", "success came adopted");
         refused(
-            "task_state first 1 - success",
-            "task_state first 1 - running",
-            "after it was told to be success",
+            "task_state first 1 - 2 success",
+            "task_state first 1 - 3 running",
+            "success came task_state",
         );
-        refused("task_state second 1 - up_for_retry", "begin second 1 b 2", "after Entry");
-        refused("task_state first 1 - success", "!task_state first 1 - failed", "it was told to be failed");
-        refused("run_state - 0 - success", "begin second 2 c 3", "after the run was told");
-        refused("run_state - 0 - success", "!run_state - 0 - failed", "the run was told to be failed");
+        refused("task_state second 1 - 2 up_for_retry", "begin second 1 b 1 -", "up_for_retry came begin");
+        refused(
+            "task_state first 1 - 2 success",
+            "!task_state first 1 - 2 failed",
+            "it was told to be failed",
+        );
+        refused("run_state - 0 - 3 success", "begin second 2 c 2 -", "after the run was told");
+        refused("run_state - 0 - 3 success", "!run_state - 0 - 3 failed", "the run was told to be failed");
     }
 
     #[test]

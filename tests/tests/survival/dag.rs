@@ -132,7 +132,7 @@ fn noop(rng: &mut Rng, failures: u32) -> Value {
 fn script(rng: &mut Rng, failures: u32) -> String {
     let note = |what: &str| {
         format!(
-            "echo \"{what} $OXIDAG_TASK_ID $OXIDAG_ATTEMPT $OXIDAG_IDEMPOTENCY_KEY $PROCESS\" >> \"$LEDGER\""
+            "echo \"{what} $OXIDAG_TASK_ID $OXIDAG_ATTEMPT $OXIDAG_IDEMPOTENCY_KEY $PROCESS -\" >> \"$LEDGER\""
         )
     };
     let mut lines = vec![

@@ -9,6 +9,7 @@
 mod checks;
 mod dag;
 mod process;
+mod rivals;
 
 use std::collections::HashSet;
 use std::env;
@@ -121,6 +122,7 @@ impl Round {
         let mut known = Known {
             book: self.ledger.book(),
             tasks: self.dag.tasks.len(),
+            processes: self.processes,
             ended: std::mem::take(&mut self.ended),
         };
         let end = process::watch(command, &mut known, moment, &self.sandbox.path().join("errors"));
@@ -169,10 +171,10 @@ impl Round {
     fn report(&self, seed: u64, error: &str) -> String {
         let mut text =
             format!("seed {seed}, after {} kills in {} processes:\n{error}\n", self.kills, self.processes);
-        for Entry { what, task, attempt, key, detail } in self.ledger.book().entries() {
-            // Those that are named above.
-            if task == "-" || error.contains(&format!("{task}:")) {
-                writeln!(text, "  {what} {task} {attempt} {key} {detail}").unwrap();
+        for entry in self.ledger.book().entries() {
+            // Of the tasks that are named above.
+            if entry.task == "-" || error.contains(&format!("{}:", entry.task)) {
+                writeln!(text, "  {entry}").unwrap();
             }
         }
         for task in self.dag.tasks.iter().filter(|task| error.contains(&format!("{}:", task.id))) {

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use oxidag_tests::ledger::Book;
+use oxidag_tests::ledger::{Book, Entry};
 use serde_json::Value;
 
 /// Longer takes no process that has not lost its way.
@@ -54,6 +54,8 @@ pub(crate) enum End {
 pub(crate) struct Known<'a> {
     pub(crate) book: &'a Book,
     pub(crate) tasks: usize,
+    /// Processes so far, this one included.
+    pub(crate) processes: u32,
     /// Those of which it was told how they ended.
     pub(crate) ended: HashSet<String>,
 }
@@ -77,9 +79,9 @@ pub(crate) fn watch(
     let started = Instant::now();
     let stdout = child.stdout.take().ok_or("no standard output")?;
     let (tell, told) = mpsc::channel();
-    let book = known.book;
+    let (book, by) = (known.book, known.processes);
     thread::scope(|scope| {
-        let reader = scope.spawn(move || read(stdout, book, &tell));
+        let reader = scope.spawn(move || read(stdout, book, by, &tell));
         let mut due = if let Moment::After(time) = moment { Some(started + time) } else { None };
         let mut events = 0;
         let in_time = loop {
@@ -117,7 +119,7 @@ pub(crate) fn watch(
 }
 
 /// Writes each event into the ledger, then tells of it.
-fn read(stdout: impl Read, book: &Book, tell: &Sender<Told>) -> Result<(), String> {
+fn read(stdout: impl Read, book: &Book, by: u32, tell: &Sender<Told>) -> Result<(), String> {
     let mut stdout = BufReader::new(stdout);
     let mut line = String::new();
     // A last line without its end was cut off by the kill: that was told to nobody.
@@ -130,7 +132,8 @@ fn read(stdout: impl Read, book: &Book, tell: &Sender<Told>) -> Result<(), Strin
         let attempt = event["attempt"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
         let what = text("event");
         if what.ends_with("_state") {
-            book.note(&what, &task, attempt, "-", &state);
+            let (what, task, key, detail) = (what.clone(), task.clone(), "-".to_owned(), state.clone());
+            book.note(&Entry { what, task, attempt, key, by, detail });
         }
         let ends = ["success", "failed", "skipped", "upstream_failed", "cancelled"];
         let ended = what == "task_state" && ends.contains(&state.as_str());

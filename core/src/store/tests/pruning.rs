@@ -143,12 +143,14 @@ fn a_run_with_a_living_owner_is_never_removed() {
 fn an_interrupted_run_is_removed_only_when_that_is_asked_for() {
     let (dir, store) = home();
     drop(begin(&store, "a", 1));
+    store.ask_to_cancel("a", &["t0".to_owned()]).unwrap();
     let rule = PruneRule::default();
     let kept = store.prune(&rule).unwrap();
     assert_eq!((ids(&kept).len(), kept.kept_interrupted), (0, vec!["a".to_owned()]));
     let pruned = store.prune(&PruneRule { interrupted: true, ..rule }).unwrap();
     assert!(pruned.runs[0].head.interrupted);
     assert_eq!(count(dir.path(), "runs"), 0);
+    assert_eq!(fs::read_dir(dir.path().join("journal")).unwrap().count(), 0);
 }
 
 #[test]

@@ -1,0 +1,60 @@
+//! What the scheduler needs to know of a DAG's tasks, and the pools that they name.
+
+use std::sync::Arc;
+
+use super::Pool;
+use crate::plugins::Plugins;
+use crate::scheduler::{MAX_RETRY_DELAY, TaskInfo};
+use crate::spec::{Dag, Task};
+use crate::store::Durations;
+
+/// The pools that tasks name and that there are; the environment's win over the DAG's.
+pub(super) fn pools(dag: &Dag, plugins: &Plugins) -> Vec<Pool> {
+    let mut names: Vec<&Arc<str>> = dag.tasks.iter().filter_map(|task| task.pool.as_ref()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let pool = |name: &Arc<str>| {
+        let shared = plugins.pools.get(&**name);
+        let slots = *shared.or_else(|| dag.pools.get(name))?;
+        Some(Pool { name: Arc::clone(name), slots, shared: shared.is_some() })
+    };
+    names.into_iter().filter_map(pool).collect()
+}
+
+/// The expected duration is the median of the task's past successful attempts, else what its author says,
+/// else the median of its engine, else one second.
+pub(super) fn info(
+    task: &Task,
+    engine: u32,
+    blocking: bool,
+    pools: &[Pool],
+    history: &Durations,
+) -> TaskInfo {
+    let expected = history
+        .by_task
+        .get(&task.task_id)
+        .copied()
+        .or(task.expected_duration.map(|d| d.as_secs_f64()))
+        .or_else(|| history.by_engine.get(&*task.script.engine).copied())
+        .unwrap_or(1.0);
+    TaskInfo {
+        priority: task.priority,
+        expected,
+        rule: task.trigger_rule,
+        retries: task.retries,
+        retry_delay: task.retry_delay,
+        backoff: task.retry_backoff,
+        max_retry_delay: task.max_retry_delay.unwrap_or(MAX_RETRY_DELAY),
+        timeout: task.timeout,
+        engine,
+        pool: task
+            .pool
+            .as_ref()
+            .and_then(|pool| pools.iter().zip(0..).find(|(p, _)| p.name == *pool))
+            .map(|(_, n)| n),
+        blocking,
+        conditional: task.when.is_some(),
+        teardown: task.teardown,
+        fails_run: !task.teardown || task.on_failure_fail_dagrun,
+    }
+}
