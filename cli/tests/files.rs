@@ -1,7 +1,9 @@
 //! Commands that look at files and run nothing: `validate`, `plan`, `graph`, `schema`, `completions`, and usage.
 
+use std::fs::read_to_string;
+
 use oxidag_tests::{Sandbox, root};
-use serde_json::json;
+use serde_json::{Value, from_str, json};
 
 const DAG: &str = "dag_id: nightly
 tasks:
@@ -19,7 +21,11 @@ fn sandbox() -> Sandbox {
 
 /// The DAG of pyDag, whose engines and scripts are not here.
 fn pydag() -> String {
-    root().join("dags/pydag_example.json").display().to_string()
+    example("pydag_example.json")
+}
+
+fn example(name: &str) -> String {
+    root().join("dags").join(name).display().to_string()
 }
 
 #[test]
@@ -49,11 +55,32 @@ fn a_placeholder_may_get_its_value_from_the_command_line() {
 
 #[test]
 fn what_the_environment_lacks_is_a_warning() {
-    let ended = Sandbox::new().oxidag(&["validate", &pydag()]).expect_status(0);
-    assert!(ended.stdout.ends_with("pydag_example.json: valid, 8 tasks\n"), "{}", ended.stdout);
-    let (bq, gcs) = ("engine `bq` is not in this environment", "location `gcs` yet (and in 7 more places)");
-    assert!(ended.stderr.contains(bq) && ended.stderr.contains(gcs), "{}", ended.stderr);
-    assert!(ended.stderr.lines().all(|line| line.starts_with("warning: ") || line.starts_with("  ")));
+    for (file, tasks) in [("pydag_example.json", 8), ("pydag_example_with_teardown.json", 10)] {
+        let ended = Sandbox::new().oxidag(&["validate", &example(file)]).expect_status(0);
+        assert!(ended.stdout.ends_with(&format!("{file}: valid, {tasks} tasks\n")), "{}", ended.stdout);
+        let bq = "engine `bq` is not in this environment";
+        let gcs = format!("location `gcs` yet (and in {} more places)", tasks - 1);
+        assert!(ended.stderr.contains(bq) && ended.stderr.contains(&gcs), "{}", ended.stderr);
+        assert!(ended.stderr.lines().all(|line| line.starts_with("warning: ") || line.starts_with("  ")));
+    }
+}
+
+#[test]
+fn pydags_example_with_teardown_is_pydags_and_deletes_what_it_has_made_at_the_end() {
+    let read = |name: &str| -> Value { from_str(&read_to_string(example(name)).unwrap()).unwrap() };
+    let (original, mut extended) = (read("pydag_example.json"), read("pydag_example_with_teardown.json"));
+    let tasks = extended["dag"]["tasks"].as_array_mut().unwrap();
+    let added: Vec<Value> = tasks.drain(8..).collect();
+    assert_eq!(extended, original);
+    assert!(added.iter().all(|task| task["teardown"] == true), "{added:?}");
+
+    let plan = ["plan", &example("pydag_example_with_teardown.json"), "--json"];
+    let plan = Sandbox::new().oxidag(&plan).expect_status(0).json();
+    let planned = plan["tasks"].as_array().unwrap();
+    let ids: Vec<&str> = planned.iter().map(|task| task["task_id"].as_str().unwrap()).collect();
+    assert_eq!(&ids[7..], ["insert_to_fact", "shutdown_dataproc_1", "drop_tables_stg"]);
+    let fact_ends = planned[7]["finish"].as_f64().unwrap();
+    assert!(planned[8..].iter().all(|task| task["start"].as_f64().unwrap() >= fact_ends), "{plan}");
 }
 
 #[test]
