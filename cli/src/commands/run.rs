@@ -84,6 +84,11 @@ fn dags(args: &RunArgs, repeated: Option<&RunDetails>) -> anyhow::Result<Vec<Pat
 fn interrupted(store: &Store, dag_id: &str) -> anyhow::Result<Option<String>> {
     let newest = RunFilter { dag_id: Some(dag_id.to_owned()), limit: 1, ..RunFilter::default() };
     let newest = store.list_runs(&newest)?.into_iter().next();
+    if let Some(head) = &newest
+        && let Some(pid) = head.owner
+    {
+        bail!("the run {} of {dag_id} is still going on, in process {pid}", head.run_id);
+    }
     Ok(newest.filter(|head| head.interrupted).map(|head| head.run_id))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oxidag_core::event::{Event, EventKind};
+use oxidag_core::event::{Event, EventKind, FailureKind};
 use oxidag_core::runner::Reporter;
 use oxidag_core::spec::NotifyOn;
 use oxidag_core::state::RunState;
@@ -64,8 +64,10 @@ impl Reporter for Noticing {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         let told = self.inner.event(event);
         match &event.kind {
-            EventKind::RunState { state: RunState::Running, error: Some(_) } => {
-                self.fire(NotifyOn::Deadline, RunState::Running);
+            EventKind::RunState { state: RunState::Running, error: Some(why) } => {
+                if why.kind == FailureKind::TimedOut {
+                    self.fire(NotifyOn::Deadline, RunState::Running);
+                }
             }
             EventKind::RunState { state, .. } => {
                 if let Some(on) = of_end(*state) {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::event::{FailureKind, TaskIdx, Timestamp};
 use crate::graph::Graph;
-use crate::scheduler::Begun;
+use crate::scheduler::{Begun, StopReason};
 use crate::state::TaskState;
 use crate::store::{AttemptDetails, RunDetails, TaskDetails};
 
@@ -15,6 +15,8 @@ use crate::store::{AttemptDetails, RunDetails, TaskDetails};
 pub struct Resumed {
     /// When the run began.
     pub(super) started_at: Timestamp,
+    /// Why it was being stopped, if it was.
+    pub(super) stopping: Option<StopReason>,
     /// The latest that is stored of it.
     pub(super) latest: Timestamp,
     /// Where each task had got to, in the graph's order.
@@ -44,7 +46,12 @@ impl Resumed {
         let attempts = run.tasks.iter().flat_map(|task| &task.attempts);
         let times = attempts.flat_map(|attempt| [Some(attempt.started_at), attempt.finished_at]);
         let latest = times.flatten().chain([run.head.started_at]).max().unwrap_or_default();
-        let mut resumed = Self { started_at: run.head.started_at, latest, ..Self::default() };
+        let stopping = run.head.error.as_ref().and_then(|error| match error.kind {
+            FailureKind::Cancelled => Some(StopReason::Cancelled),
+            FailureKind::TimedOut => Some(StopReason::RunDeadline),
+            _ => None,
+        });
+        let mut resumed = Self { started_at: run.head.started_at, stopping, latest, ..Self::default() };
         for (task, stored) in graph.tasks().zip(&run.tasks) {
             resumed.results.extend(stored.result.clone().map(|result| (task, result)));
             resumed.checkpoints.extend(checkpoint(stored).map(|checkpoint| (task, checkpoint)));

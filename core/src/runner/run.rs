@@ -120,7 +120,7 @@ impl Run {
             Opening::Resume(resumed) => {
                 self.results = resumed.results;
                 self.checkpoints = resumed.checkpoints;
-                self.scheduler.resume(&resumed.tasks, now, &mut self.actions)
+                self.scheduler.resume(&resumed.tasks, resumed.stopping, now, &mut self.actions)
             }
         };
         self.or_fatal(started);
@@ -311,17 +311,7 @@ impl Run {
                 let error = Some(Failure { kind: FailureKind::Abandoned, message });
                 self.ends.insert(task, Arc::new(AttemptEnd { error, ..AttemptEnd::default() }));
             }
-            Action::RunDeadline => {
-                let timeout = self.prepared.dag.timeout.unwrap_or_default();
-                let message = format!(
-                    "the run was stopped after its timeout of {}",
-                    humantime::format_duration(timeout)
-                );
-                self.note_run(&message, now);
-                let late = Failure { kind: FailureKind::TimedOut, message };
-                self.events.push(run_state(now, RunState::Running, Some(late.clone())));
-                self.late = Some(late);
-            }
+            Action::Stopping(reason) => self.note_stopping(reason, now),
             Action::RunEnded(state) => {
                 let end = self.end(state);
                 self.note_run(&format!("the run ends: {}", end.state), now);
@@ -329,6 +319,22 @@ impl Run {
             }
             Action::Start { .. } | Action::Evaluate { .. } | Action::Stop { .. } => {}
         }
+    }
+
+    /// That the run is being stopped is stored, so that it still is after a crash.
+    fn note_stopping(&mut self, reason: StopReason, now: Timestamp) {
+        let failure = match reason {
+            StopReason::RunDeadline => {
+                let timeout = humantime::format_duration(self.prepared.dag.timeout.unwrap_or_default());
+                let message = format!("the run was stopped after its timeout of {timeout}");
+                let late = Failure { kind: FailureKind::TimedOut, message };
+                self.late = Some(late.clone());
+                late
+            }
+            _ => Failure { kind: FailureKind::Cancelled, message: "the run is being cancelled".to_owned() },
+        };
+        self.note_run(&failure.message, now);
+        self.events.push(run_state(now, RunState::Running, Some(failure)));
     }
 
     fn note_failure(
@@ -392,7 +398,7 @@ impl Run {
                 }
             }
             Action::Evaluate { task } => self.evaluate(task),
-            Action::RunDeadline => {}
+            Action::Stopping(_) => {}
             Action::RunEnded(state) => self.ended = Some(state),
         }
     }

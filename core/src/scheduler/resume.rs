@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::timers::Alarm;
-use super::{Action, Result, Scheduler, retry};
+use super::{Action, Result, Scheduler, StopReason, retry};
 use crate::event::{FailureKind, TaskIdx, Timestamp};
 use crate::state::TaskState;
 
@@ -27,12 +27,18 @@ impl Scheduler {
     /// [`start`](Self::start).
     ///
     /// What had ended stays so. An attempt that was in flight is started again, before all others and with the same
-    /// number; its timeout counts from then, and so does that of the run.
+    /// number; its timeout counts from then, and so does that of the run. Where the run was being stopped, it still is.
     ///
     /// # Errors
     ///
     /// See [`start`](Self::start).
-    pub fn resume(&mut self, tasks: &[Begun], now: Timestamp, out: &mut Vec<Action>) -> Result {
+    pub fn resume(
+        &mut self,
+        tasks: &[Begun],
+        stopping: Option<StopReason>,
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) -> Result {
         self.deadline = self.settings.timeout.map(|timeout| now.after(timeout));
         let graph = Arc::clone(&self.graph);
         for (task, begun) in graph.tasks().zip(tasks) {
@@ -45,14 +51,13 @@ impl Scheduler {
                 self.count_downstream(task);
             }
         }
-        // One that stopped in the middle of being cancelled had closed all that waited.
-        self.cancelling = self.tasks.iter().any(|task| task.state == TaskState::Cancelled);
         for task in graph.tasks() {
             if self.tasks[task.get()].again {
                 self.schedule(task, out)?;
             }
         }
-        self.reconsider_all(out)
+        self.reconsider_all(out)?;
+        stopping.map_or(Ok(()), |reason| self.cancel(reason, now, out))
     }
 
     fn take_up(&mut self, task: TaskIdx, begun: &Begun, now: Timestamp) {

@@ -10,6 +10,8 @@ impl Scheduler {
         if std::mem::replace(&mut self.cancelling, true) {
             return Ok(());
         }
+        self.late = reason == StopReason::RunDeadline;
+        out.push(Action::Stopping(reason));
         for task in self.graph.tasks().filter(|task| !self.infos[task.get()].teardown).collect::<Vec<_>>() {
             self.stop_or_close(task, reason, now, out)?;
         }
@@ -75,10 +77,6 @@ impl Scheduler {
     pub(super) fn tick(&mut self, now: Timestamp, places: &mut Places, out: &mut Vec<Action>) -> Result {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.deadline = None;
-            self.late = !self.cancelling;
-        }
-        if self.late && !self.cancelling {
-            out.push(Action::RunDeadline);
             self.cancel(StopReason::RunDeadline, now, out)?;
         }
         while let Some((task, attempt, alarm)) = self.timers.due(now) {

@@ -90,7 +90,7 @@ impl Env {
                 format!("start {}{attempt}{}", name(task), if again { " again" } else { "" })
             }
             Action::Evaluate { task } => format!("evaluate {}", name(task)),
-            Action::RunDeadline => "too late".to_owned(),
+            Action::Stopping(reason) => format!("stopping: {reason:?}"),
             Action::Stop { task, attempt, reason } => format!("stop {}{attempt} {reason:?}", name(task)),
             Action::Abandon { task, attempt } => format!("abandon {}{attempt}", name(task)),
             Action::RunEnded(state) => format!("run {state}"),
@@ -109,8 +109,12 @@ impl Env {
     }
 
     fn resume(&mut self, begun: &[Begun]) -> String {
+        self.resume_stopping(begun, None)
+    }
+
+    fn resume_stopping(&mut self, begun: &[Begun], stopping: Option<StopReason>) -> String {
         let mut out = Vec::new();
-        self.scheduler.resume(begun, self.now, &mut out).unwrap();
+        self.scheduler.resume(begun, stopping, self.now, &mut out).unwrap();
         self.shown(out)
     }
 
@@ -284,7 +288,7 @@ fn cancelling_stops_what_runs_and_starts_nothing_more() {
     env.start();
     assert_eq!(
         env.step(&[Input::Cancel]),
-        "stop a1 Cancelled, b0 cancelled, stop c1 Cancelled, d0 cancelled"
+        "stopping: Cancelled, stop a1 Cancelled, b0 cancelled, stop c1 Cancelled, d0 cancelled"
     );
     assert_eq!(env.ends("a", Some(FailureKind::Cancelled)), "a1 cancelled");
     assert_eq!(env.succeeds("c"), "c1 success, run cancelled");
@@ -387,7 +391,7 @@ fn a_teardown_runs_after_a_failure_and_after_a_cancellation() {
     let mut env = cluster();
     env.start();
     env.succeeds("create");
-    assert_eq!(env.step(&[Input::Cancel]), "stop load1 Cancelled, report0 cancelled");
+    assert_eq!(env.step(&[Input::Cancel]), "stopping: Cancelled, stop load1 Cancelled, report0 cancelled");
     assert_eq!(env.ends("load", Some(FailureKind::Cancelled)), "load1 cancelled, start delete1");
     assert_eq!(env.step(&[Input::Cancel]), "", "the first of two says it all");
     assert_eq!(env.succeeds("delete"), "delete1 success, run cancelled");
@@ -397,7 +401,10 @@ fn a_teardown_runs_after_a_failure_and_after_a_cancellation() {
 fn without_its_setup_there_is_nothing_to_tear_down() {
     let mut env = cluster();
     env.start();
-    assert_eq!(env.step(&[Input::Cancel]), "stop create1 Cancelled, load0 cancelled, report0 cancelled");
+    assert_eq!(
+        env.step(&[Input::Cancel]),
+        "stopping: Cancelled, stop create1 Cancelled, load0 cancelled, report0 cancelled"
+    );
     assert_eq!(
         env.ends("create", Some(FailureKind::Cancelled)),
         "create1 cancelled, start delete1",
@@ -431,7 +438,7 @@ fn a_run_past_its_deadline_is_stopped_and_has_failed() {
     let mut env = Env::with(&[("a", &[]), ("b", &["a"])], limits(1), late, |_, _| {});
     env.start();
     assert_eq!(env.scheduler.next_tick(), Some(Timestamp(5_000_000)));
-    assert_eq!(env.after(Duration::from_secs(5)), "too late, stop a1 RunDeadline, b0 cancelled");
+    assert_eq!(env.after(Duration::from_secs(5)), "stopping: RunDeadline, stop a1 RunDeadline, b0 cancelled");
     assert_eq!(env.ends("a", Some(FailureKind::Cancelled)), "a1 cancelled, run failed");
 }
 
@@ -522,10 +529,37 @@ fn a_cancelled_run_still_takes_up_what_was_in_flight_to_stop_it() {
     let mut env = env(&[("a", &[]), ("b", &[]), ("c", &["a"])], 1);
     let running = begun(TaskState::Running, 1, &[]);
     env.resume(&[running.clone(), running, begun(TaskState::None, 0, &[])]);
-    assert_eq!(env.step(&[Input::Cancel]), "stop a1 Cancelled, c0 cancelled");
+    assert_eq!(env.step(&[Input::Cancel]), "stopping: Cancelled, stop a1 Cancelled, c0 cancelled");
     let next = env.ends("a", Some(FailureKind::Cancelled));
     assert_eq!(next, "a1 cancelled, start b1 again, stop b1 Cancelled");
     assert_eq!(env.ends("b", Some(FailureKind::Cancelled)), "b1 cancelled, run cancelled");
+}
+
+#[test]
+fn a_run_that_was_being_stopped_still_is_after_a_crash() {
+    let tasks: [(&str, &[&str]); 3] = [("a", &[]), ("b", &["a"]), ("c", &[])];
+    let resumed = [
+        begun(TaskState::Running, 1, &[]),
+        begun(TaskState::Cancelled, 0, &[]),
+        begun(TaskState::Success, 1, &[]),
+    ];
+    let mut env = env(&tasks, 1);
+    let doomed = env.resume_stopping(&resumed, Some(StopReason::RunDeadline));
+    assert_eq!(doomed, "stopping: RunDeadline, start a1 again, stop a1 RunDeadline");
+    assert_eq!(env.ends("a", Some(FailureKind::Cancelled)), "a1 cancelled, run failed");
+}
+
+#[test]
+fn a_task_that_was_cancelled_alone_does_not_stop_the_run_after_a_crash() {
+    let retries = |_: &str, info: &mut TaskInfo| info.retries = 1;
+    let mut env = Env::new(&[("a", &[]), ("b", &[])], limits(1), retries);
+    let resumed = [begun(TaskState::Running, 1, &[]), begun(TaskState::Cancelled, 1, &[])];
+    assert_eq!(env.resume(&resumed), "start a1 again");
+    assert_eq!(env.step(&[Input::Cancel]), "stopping: Cancelled, stop a1 Cancelled");
+    assert_eq!(env.ends("a", Some(FailureKind::Cancelled)), "a1 cancelled, run cancelled");
+    let mut env = Env::new(&[("a", &[]), ("b", &[])], limits(1), retries);
+    env.resume(&resumed);
+    assert_eq!(env.fails("a"), "a1 up_for_retry", "as if nothing had happened");
 }
 
 #[test]

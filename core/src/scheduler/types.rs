@@ -137,8 +137,8 @@ pub enum Action {
         /// Which attempt.
         attempt: u32,
     },
-    /// The run took longer than its timeout, and is stopped.
-    RunDeadline,
+    /// The run as a whole is being stopped.
+    Stopping(StopReason),
     /// Every task has ended.
     RunEnded(RunState),
 }
