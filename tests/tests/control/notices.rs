@@ -9,7 +9,7 @@ use std::thread;
 use oxidag_tests::Sandbox;
 use serde_json::{Value, json};
 
-use super::{idle, noop, oxidag, r, run, sandbox, start, write_dag};
+use super::{idle, noop, oxidag, r, run, sandbox, start, task, write_dag};
 
 /// A server that takes notices.
 struct Hook {
@@ -116,15 +116,27 @@ fn a_command_and_a_webhook_are_told_of_failure_and_why() {
 }
 
 #[test]
-fn a_deadline_is_told_when_it_passes_and_then_the_failure() {
+fn a_deadline_is_told_when_it_passes_and_the_failure_at_the_end() {
     let (sandbox, hook) = (sandbox(), Hook::start(&["200 OK"]));
-    let tasks = [noop("slow", &[], &json!({"delay_ms": 600_000}), &json!({}))];
-    write_dag(&sandbox, &tasks, &json!({"timeout": 0.3, "notify": notify(&hook)}));
-    run(&sandbox, &[]).expect_status(1);
+    let tasks = [
+        idle("setup", &[], &json!({})),
+        noop("slow", &["setup"], &json!({"delay_ms": 600_000}), &json!({})),
+        // The run ends only after the deadline was told.
+        task(
+            "shell",
+            "until [ -s told ] || [ ! -e plugins.toml ]; do sleep 0.01; done",
+            "teardown",
+            &["setup"],
+            &json!({}),
+            &json!({"teardown": true}),
+        ),
+    ];
+    write_dag(&sandbox, &tasks, &json!({"timeout": 1, "notify": notify(&hook)}));
+    assert_eq!(run(&sandbox, &[]).expect_status(1).stderr, "");
     let [late, failed] = &hook.told()[..] else { panic!("not told twice") };
     assert_eq!((&late["event"], &late["state"]), (&json!("run_deadline"), &json!("running")));
     assert_eq!((&failed["event"], &failed["state"]), (&json!("run_failure"), &json!("failed")));
-    assert_eq!((&late["finished_at"], &failed["run_id"]), (&Value::Null, &json!("r")));
+    assert_eq!((&late["finished_at"], &failed["finished_at"]), (&Value::Null, &r(&sandbox)["finished_at"]));
     let events: Vec<Value> = told(&sandbox).into_iter().map(|(told, _)| told["event"].clone()).collect();
     assert_eq!(events, ["run_deadline", "run_failure"]);
 }

@@ -152,7 +152,7 @@ fn a_condition_that_cannot_be_evaluated_fails_its_task_without_an_attempt() {
         "other": "success",
     });
     assert_eq!(states(&run), expected);
-    for (id, why) in [("missing", "bytes"), ("text", "many"), ("neither", "many")] {
+    for (id, why) in [("missing", "bytes"), ("text", "string and int"), ("neither", "many")] {
         let task = find(&run, id);
         assert!(attempts(&run, id).is_empty(), "{task:#}");
         assert_eq!(task["error"]["kind"], "invalid");

@@ -50,7 +50,7 @@ fn both_run_at_once_in_one_process_and_end_each_for_itself() {
     assert_ne!(ids["a"], ids["b"]);
     let lines = ended.json_lines();
     let parent = |dag: &str| {
-        let said = lines.iter().find(|event| event["event"] == "log" && event["run_id"] == ids[dag]);
+        let said = lines.iter().find(|event| event["level"] == "stdout" && event["run_id"] == ids[dag]);
         said.unwrap()["line"].clone()
     };
     assert_eq!(parent("a"), parent("b"), "two processes");
@@ -133,7 +133,7 @@ fn lines_of_both_are_whole_and_in_order() {
     let ended = in_time(sandbox.command(&[&BOTH as &[_], &["--workers", "2"]].concat())).expect_status(0);
     let lines = ended.json_lines();
     for id in ids(&ended).values() {
-        let said = lines.iter().filter(|event| event["event"] == "log" && event["run_id"] == **id);
+        let said = lines.iter().filter(|event| event["level"] == "stdout" && event["run_id"] == **id);
         let said: Vec<&str> = said.map(|event| event["line"].as_str().unwrap()).collect();
         assert_eq!(said, (1..=20_000).map(|n| n.to_string()).collect::<Vec<_>>());
     }
