@@ -1,7 +1,7 @@
 //! A program that a test looks at while it runs, or that must not take forever.
 
 use std::io::{BufRead, BufReader, Lines, Read};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -66,6 +66,16 @@ impl Running {
         self.until(|event| {
             event["event"] == "task_state" && event["task_id"] == task && event["state"] == state
         });
+    }
+
+    /// Sends it a signal, named as `kill` names it.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be sent.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(sent.as_ref().is_ok_and(ExitStatus::success), "cannot send SIG{name}: {sent:?}");
     }
 
     /// Kills it, and waits until it is gone.

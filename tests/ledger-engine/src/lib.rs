@@ -2,7 +2,8 @@
 //!
 //! It does what an engine for a real service does: the attempt's key makes the service refuse a second job, and
 //! the job's id is the checkpoint. Parameters, all optional: `duration_ms`, how long the job takes; `fail`, how
-//! many attempts fail, from the first; `pause_ms`, how long the engine dawdles between the two.
+//! many attempts fail, from the first; `pause_ms`, how long the engine dawdles between the two; `unreachable`, for how
+//! many attempts, from the first, the service is said not to be there.
 
 mod service;
 
@@ -33,6 +34,7 @@ struct Request {
     duration_ms: u64,
     pause_ms: u64,
     fail: u32,
+    unreachable: u32,
 }
 
 struct Ledger {
@@ -50,6 +52,9 @@ impl AsyncEngine for Ledger {
     async fn run(&self, task: Task, host: Host) -> Result<Outcome> {
         let request = Request::deserialize(Value::Object(task.params.clone()))
             .map_err(|e| Error::invalid(format!("the parameters of `{}`: {e}", task.task_id)))?;
+        if task.attempt <= request.unreachable {
+            return Err(Error::transient("the service is not there, as the parameter `unreachable` asks"));
+        }
         let mut service = Service::connect(&self.address).await?;
         let job = match &task.checkpoint {
             Some(checkpoint) => checkpoint["job"]
