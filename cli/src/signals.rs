@@ -43,7 +43,8 @@ pub(crate) fn listen(controller: Controller, in_flight: InFlight, notify: Notify
             notify(&cancelling(signal, in_flight.count()));
             controller.cancel();
         }
-        if pending.next().is_some() {
+        // A terminal that is closed may tell it more than once; teardowns still run then.
+        if pending.any(|signal| signal != SIGHUP) {
             notify("ending at once; what still runs is abandoned");
             controller.kill();
             // Time to store and show how the run ended; but a reader that has stopped reading is not waited for.

@@ -99,7 +99,7 @@ fn simulate(
 ) -> Result<Vec<PlannedTask>, IllegalTransition> {
     let mut running: BinaryHeap<Reverse<(Timestamp, TaskIdx, u32)>> = BinaryHeap::new();
     let (mut now, mut out, mut tasks) = (Timestamp(0), Vec::new(), Vec::new());
-    scheduler.start(left_out, now, &mut out)?;
+    scheduler.start(left_out, &[], now, &mut out)?;
     loop {
         scheduler.dispatch(now, places, &mut out)?;
         let mut conditions = Vec::new();

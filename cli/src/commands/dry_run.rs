@@ -27,7 +27,7 @@ pub(super) fn dry_run(planned: &[Planned], workers: u32, json: bool) -> anyhow::
     let mut answers = Vec::with_capacity(planned.len());
     for Planned { prepared, start, .. } in planned {
         let left_out: &[TaskIdx] = match start {
-            Start::New { left_out, .. } => left_out,
+            Start::New { left_out, skipped, .. } => &[left_out.as_slice(), skipped].concat(),
             Start::Resume { .. } => &[],
         };
         let order = order(prepared, workers, left_out)?;

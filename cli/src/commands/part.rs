@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use anyhow::{bail, ensure};
-use oxidag_core::event::TaskIdx;
+use oxidag_core::event::{FailureKind, TaskIdx};
 use oxidag_core::graph::Graph;
 use oxidag_core::prepare::Prepared;
 use oxidag_core::runner::Start;
 use oxidag_core::scheduler::scopes;
 use oxidag_core::spec::suggest;
 use oxidag_core::state::TaskState;
-use oxidag_core::store::RunDetails;
+use oxidag_core::store::{RunDetails, TaskDetails};
 use serde_json::Value;
 
 use crate::args::PartArgs;
@@ -45,6 +45,12 @@ pub(super) fn start(
             prepared.dag.dag_id
         );
         ensure!(run.head.owner.is_none(), "the run {} has not ended yet", run.head.run_id);
+        ensure!(
+            !run.head.interrupted,
+            "the run {} was interrupted; `oxidag resume {}` goes on with it",
+            run.head.run_id,
+            run.head.run_id
+        );
         first.extend(unsuccessful(graph, run));
         results = results_of(graph, run);
         if first.is_empty() {
@@ -59,7 +65,9 @@ pub(super) fn start(
     let left_out: Vec<TaskIdx> = graph.tasks().filter(|task| !chosen.contains(task)).collect();
     say(graph, &left_out);
     results.retain(|task, _| !chosen.contains(task));
-    Ok(Start::New { left_out, results })
+    let skipped = skipped_in(graph, repeated);
+    let (skipped, left_out) = left_out.into_iter().partition(|task| skipped.contains(task));
+    Ok(Start::New { left_out, skipped, results })
 }
 
 fn find(graph: &Graph, name: &str) -> anyhow::Result<TaskIdx> {
@@ -80,6 +88,15 @@ fn unsuccessful(graph: &Graph, run: &RunDetails) -> Vec<TaskIdx> {
     graph.tasks().filter(|&task| !done.contains(graph.name(task))).collect()
 }
 
+/// The tasks that were skipped for a reason of their own; what depends on them sees that again.
+fn skipped_in(graph: &Graph, run: Option<&RunDetails>) -> HashSet<TaskIdx> {
+    let left_out = |task: &TaskDetails| task.error.as_ref().is_some_and(|e| e.kind == FailureKind::LeftOut);
+    let tasks = run.into_iter().flat_map(|run| &run.tasks);
+    let skipped = tasks.filter(|task| task.state == TaskState::Skipped && !left_out(task));
+    let names: HashSet<&str> = skipped.map(|task| task.task_id.as_str()).collect();
+    graph.tasks().filter(|&task| names.contains(graph.name(task))).collect()
+}
+
 fn results_of(graph: &Graph, run: &RunDetails) -> HashMap<TaskIdx, Value> {
     let by_name: HashMap<&str, &Value> =
         run.tasks.iter().filter_map(|task| Some((task.task_id.as_str(), task.result.as_ref()?))).collect();
@@ -94,14 +111,15 @@ fn add_with_what_follows(graph: &Graph, mut open: Vec<TaskIdx>, chosen: &mut Has
     }
 }
 
-/// A task that works on what a setup makes needs that setup again, and then its teardown.
+/// A task that works on what a setup makes needs that setup again, and then its teardown. A teardown that is asked for
+/// alone takes down what is there.
 fn add_setups_and_teardowns(prepared: &Prepared, chosen: &mut HashSet<TaskIdx>) {
     let graph = &prepared.graph;
     let scopes = scopes(graph, |task| prepared.task(task).teardown);
     loop {
         let before = chosen.len();
         for (teardown, scope) in &scopes {
-            if chosen.contains(teardown) || scope.iter().any(|task| chosen.contains(task)) {
+            if scope.iter().any(|task| chosen.contains(task)) {
                 chosen.insert(*teardown);
                 chosen.extend(graph.upstream(*teardown));
             }

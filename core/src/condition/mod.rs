@@ -30,7 +30,7 @@ const PARAMS: &str = "params";
 /// The function that counts the steps of loops; no condition can name it.
 const TICK: &str = "@tick";
 /// A condition that loops more often is stopped: it would hold up the run.
-const MOST_STEPS: u32 = 100_000;
+const MOST_STEPS: u32 = 10_000;
 
 /// CEL's standard functions and macros. There is no clock among them.
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));

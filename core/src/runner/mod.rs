@@ -21,7 +21,7 @@ mod workers;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded, select};
+use crossbeam_channel::{Receiver, Select, bounded};
 use sha2::{Digest, Sha256};
 
 use call::{Post, Shared};
@@ -125,18 +125,14 @@ struct Loop {
     clock: Clock,
 }
 
-/// What the loop waits for.
-enum Received {
-    Message(Message),
-    Line(Line),
-}
-
 impl Loop {
     fn run(self) -> Vec<RunEnd> {
         let mut rest = lock(&self.runs).turn_of_loop(true);
         while let Some(until) = rest {
-            let received = self.receive(&until);
-            rest = self.turn(received);
+            self.wait(&until);
+            let mut runs = lock(&self.runs);
+            self.messages.try_iter().take(BATCH).for_each(|message| runs.take(message));
+            rest = runs.turn_of_loop(self.messages.is_empty());
         }
         let Self { runs, lines, .. } = self;
         drop(lines);
@@ -145,30 +141,19 @@ impl Loop {
         ends
     }
 
-    /// The next message, or `None` when an alarm is due.
-    fn receive(&self, rest: &Rest) -> Option<Received> {
+    /// Waits until there is a message or a line, or an alarm is due. Nothing is taken out here: without the turn, a line
+    /// that a worker takes meanwhile would be told before it.
+    fn wait(&self, rest: &Rest) {
         let timeout = rest.alarm.map_or(Duration::from_secs(3600), |alarm| self.clock.until(alarm));
+        let mut select = Select::new();
+        select.recv(&self.messages);
         if rest.without_lines {
             // Lines wait, and so do the engines that log them, until the reporters have caught up.
-            return self.messages.recv_timeout(timeout.min(BEHIND)).ok().map(Received::Message);
+            let _ = select.ready_timeout(timeout.min(BEHIND));
+        } else {
+            select.recv(&self.lines);
+            let _ = select.ready_timeout(timeout);
         }
-        select! {
-            recv(self.messages) -> message => message.ok().map(Received::Message),
-            recv(self.lines) -> line => line.ok().map(Received::Line),
-            default(timeout) => None,
-        }
-    }
-
-    /// Takes what was received, with what else has happened meanwhile; `None` when all runs have ended.
-    fn turn(&self, received: Option<Received>) -> Option<Rest> {
-        let mut runs = lock(&self.runs);
-        match received {
-            Some(Received::Message(message)) => runs.take(message),
-            Some(Received::Line(line)) => runs.take_line(line),
-            None => {}
-        }
-        self.messages.try_iter().take(BATCH).for_each(|message| runs.take(message));
-        runs.turn_of_loop(self.messages.is_empty())
     }
 }
 

@@ -216,7 +216,7 @@ impl World {
         let prepared = Arc::new(Prepared::without_engines(dag, source, blocks));
         let store = Store::open(&self.home).unwrap();
         let start = if is_new {
-            Start::New { left_out: self.left_out.clone(), results: HashMap::new() }
+            Start::New { left_out: self.left_out.clone(), skipped: Vec::new(), results: HashMap::new() }
         } else {
             let journal = store.resume_run("r").unwrap();
             let from = Resumed::new(&store.run("r").unwrap().unwrap(), &prepared.graph).unwrap();

@@ -48,7 +48,9 @@ pub enum Start {
     New {
         /// Tasks that are skipped, and count as successes for what depends on them.
         left_out: Vec<TaskIdx>,
-        /// What these had left in an earlier run.
+        /// Tasks that are skipped, as they were in an earlier run.
+        skipped: Vec<TaskIdx>,
+        /// What the tasks that are left out had left in an earlier run.
         results: HashMap<TaskIdx, Value>,
     },
     /// Where a scheduler that died left it.
@@ -64,7 +66,7 @@ impl Start {
     /// A run of all tasks.
     #[must_use]
     pub fn whole() -> Self {
-        Self::New { left_out: Vec::new(), results: HashMap::new() }
+        Self::New { left_out: Vec::new(), skipped: Vec::new(), results: HashMap::new() }
     }
 
     /// Nothing that follows may be earlier.
@@ -110,7 +112,7 @@ pub enum RunError {
 #[derive(Debug)]
 pub(super) enum Opening {
     /// Nothing has run.
-    New { left_out: Vec<TaskIdx>, results: HashMap<TaskIdx, Value> },
+    New { left_out: Vec<TaskIdx>, skipped: Vec<TaskIdx>, results: HashMap<TaskIdx, Value> },
     /// Another scheduler has died over it.
     Resume(Resumed),
 }
@@ -124,9 +126,9 @@ impl Start {
         run_id: &str,
         started_at: Timestamp,
     ) -> Result<(RunJournal, Opening), StoreError> {
-        let (left_out, results) = match self {
+        let (left_out, skipped, results) = match self {
             Self::Resume { from, journal } => return Ok((journal, Opening::Resume(from))),
-            Self::New { left_out, results } => (left_out, results),
+            Self::New { left_out, skipped, results } => (left_out, skipped, results),
         };
         let params = Value::Object(prepared.overrides().clone());
         let dag = &prepared.dag;
@@ -143,6 +145,6 @@ impl Start {
             params: &params,
             tasks: &mut dag.tasks.iter().map(|task| (task.task_id.as_str(), &*task.script.engine)),
         })?;
-        Ok((journal, Opening::New { left_out, results }))
+        Ok((journal, Opening::New { left_out, skipped, results }))
     }
 }

@@ -104,7 +104,7 @@ impl Run {
             return;
         }
         let started = match opening {
-            Opening::New { left_out, results } => {
+            Opening::New { left_out, skipped, results } => {
                 self.results = results;
                 for &task in &left_out {
                     let error = Failure {
@@ -115,7 +115,7 @@ impl Run {
                     self.ends
                         .insert(task, Arc::new(AttemptEnd { error: Some(error), result, metrics: None }));
                 }
-                self.scheduler.start(&left_out, now, &mut self.actions)
+                self.scheduler.start(&left_out, &skipped, now, &mut self.actions)
             }
             Opening::Resume(resumed) => {
                 self.results = resumed.results;

@@ -117,17 +117,29 @@ impl Scheduler {
 
     /// Makes every task ready that waits for nothing. Call it once, then [`dispatch`](Self::dispatch).
     ///
-    /// Tasks that are `excluded` are skipped, and what depends on them takes them for successes as soon as their own
-    /// dependencies have succeeded.
+    /// Tasks that are `skipped` are so as if by their conditions. Those that are `excluded` are skipped too, but what
+    /// depends on them takes them for successes as soon as their own dependencies have succeeded.
     ///
     /// # Errors
     ///
     /// [`IllegalTransition`] here and below is a bug in the scheduler; the run cannot go on.
-    pub fn start(&mut self, excluded: &[TaskIdx], now: Timestamp, out: &mut Vec<Action>) -> Result {
+    pub fn start(
+        &mut self,
+        excluded: &[TaskIdx],
+        skipped: &[TaskIdx],
+        now: Timestamp,
+        out: &mut Vec<Action>,
+    ) -> Result {
         self.deadline = self.settings.timeout.map(|timeout| now.after(timeout));
         for &task in excluded {
             self.tasks[task.get()].excluded = true;
             self.close(task, TaskState::Skipped, out)?;
+        }
+        for &task in skipped {
+            self.close(task, TaskState::Skipped, out)?;
+        }
+        for &task in skipped {
+            self.count_downstream(task);
         }
         self.reconsider_all(out)
     }
@@ -486,7 +498,9 @@ impl Scheduler {
                 let setup = &self.tasks[setup.get()];
                 setup.attempt > 0 && !setup.excluded
             };
-            if self.graph.upstream(task).any(ran) {
+            // One whose setups are all left out was asked for alone.
+            let is_alone = self.graph.upstream(task).all(|setup| self.tasks[setup.get()].excluded);
+            if is_alone || self.graph.upstream(task).any(ran) {
                 self.schedule(task, out)?;
             } else {
                 self.end_with_dependents(task, TaskState::Skipped, out)?;

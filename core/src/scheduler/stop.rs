@@ -7,7 +7,7 @@ use crate::state::TaskState;
 
 impl Scheduler {
     pub(super) fn cancel(&mut self, reason: StopReason, now: Timestamp, out: &mut Vec<Action>) -> Result {
-        if std::mem::replace(&mut self.cancelling, true) {
+        if self.ended || std::mem::replace(&mut self.cancelling, true) {
             return Ok(());
         }
         self.late = reason == StopReason::RunDeadline;

@@ -104,7 +104,7 @@ impl Env {
     fn start_without(&mut self, left_out: &[&str]) -> String {
         let left_out: Vec<TaskIdx> = left_out.iter().map(|name| self.task(name)).collect();
         let mut out = Vec::new();
-        self.scheduler.start(&left_out, self.now, &mut out).unwrap();
+        self.scheduler.start(&left_out, &[], self.now, &mut out).unwrap();
         self.shown(out)
     }
 
@@ -411,9 +411,9 @@ fn without_its_setup_there_is_nothing_to_tear_down() {
         "it may have been made"
     );
     let mut env = cluster();
-    assert_eq!(env.start_without(&["create"]), "create0 skipped, start load1");
-    env.succeeds("load");
-    assert_eq!(env.succeeds("report"), "report1 success, delete0 skipped, run success");
+    let left_out = ["create", "load", "report"];
+    let alone = "create0 skipped, load0 skipped, report0 skipped, start delete1";
+    assert_eq!(env.start_without(&left_out), alone, "it was asked for alone");
 }
 
 #[test]
@@ -586,6 +586,15 @@ fn what_is_left_out_counts_as_done() {
 }
 
 #[test]
+fn what_was_skipped_before_is_skipped_again() {
+    let mut env = env(&[("full", &[]), ("part", &[]), ("after", &["full", "part"])], 1);
+    let (full, mut out) = (env.task("full"), Vec::new());
+    env.scheduler.start(&[], &[full], env.now, &mut out).unwrap();
+    assert_eq!(env.shown(out), "full0 skipped, start part1");
+    assert_eq!(env.succeeds("part"), "part1 success, after0 skipped, run success");
+}
+
+#[test]
 fn what_is_left_out_in_between_still_orders_the_others() {
     let tasks: [(&str, &[&str]); 4] = [("setup", &[]), ("a", &["setup"]), ("b", &["a"]), ("work", &["b"])];
     let mut env = env(&tasks, 2);
@@ -611,7 +620,7 @@ fn runs_that_share_workers_get_equal_shares_and_leave_none_idle() {
         [&many[..], &many[..1], &many[..]].map(|tasks| env(tasks, 4).scheduler).into();
     let (mut out, now) = (Vec::new(), Timestamp(0));
     for run in &mut runs {
-        run.start(&[], now, &mut out).unwrap();
+        run.start(&[], &[], now, &mut out).unwrap();
     }
     out.clear();
     let mut started = vec![0; runs.len()];

@@ -77,10 +77,16 @@ fn sweep(temporary: &Path, now: SystemTime) {
     let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
     for path in ours.map(|entry| entry.path()) {
         let lock = fs::File::open(path.join(LOCK));
+        // Without a lock, its owner was killed before it made one or after it had removed it.
+        let is_free = match &lock {
+            Ok(lock) => lock.try_lock().is_ok(),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
         // One that was made this moment may not be locked yet.
-        let made = lock.as_ref().ok().and_then(|lock| lock.metadata().ok()?.modified().ok());
+        let of = lock.and_then(|lock| lock.metadata()).or_else(|_| fs::metadata(&path));
+        let made = of.and_then(|of| of.modified()).ok();
         let is_old = made.and_then(|made| now.duration_since(made).ok()).is_some_and(|age| age >= SETTLED);
-        if is_old && lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+        if is_old && is_free {
             // Another process may be removing it at the same time.
             let _ = fs::remove_dir_all(path);
         }
@@ -224,12 +230,14 @@ mod tests {
             path
         };
         let [dead, living, other] = ["oxidag-shell-dead", "oxidag-shell-living", "other"].map(dir);
+        let without = dir("oxidag-shell-without");
+        fs::remove_file(without.join(LOCK)).unwrap();
         let lock = fs::File::open(living.join(LOCK)).unwrap();
         lock.try_lock().unwrap();
         sweep(temporary.path(), SystemTime::now());
-        assert!(dead.exists(), "may have been made this moment");
+        assert!(dead.exists() && without.exists(), "may have been made this moment");
         sweep(temporary.path(), SystemTime::now() + SETTLED);
-        assert!(!dead.exists());
+        assert!(!dead.exists() && !without.exists());
         assert!(living.exists() && other.exists());
     }
 

@@ -83,7 +83,7 @@ fn simulate(case: &Case) -> Vec<TaskState> {
     let mut out = Vec::new();
     let mut ended = false;
     let mut places = Places::new(case.limits.clone());
-    scheduler.start(&[], now, &mut out).unwrap();
+    scheduler.start(&[], &[], now, &mut out).unwrap();
     loop {
         scheduler.dispatch(now, &mut places, &mut out).unwrap();
         let mut conditions = Vec::new();
@@ -209,7 +209,7 @@ fn cancelled_after(case: &Case, steps: usize) {
     let mut places = Places::new(case.limits.clone());
     let (mut out, mut now) = (Vec::new(), Timestamp(0));
     let (mut running, mut ends, mut cancelled) = (Vec::new(), 0, false);
-    scheduler.start(&[], now, &mut out).unwrap();
+    scheduler.start(&[], &[], now, &mut out).unwrap();
     loop {
         scheduler.dispatch(now, &mut places, &mut out).unwrap();
         let mut next = Vec::new();
