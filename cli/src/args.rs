@@ -169,7 +169,7 @@ pub(crate) struct ResumeArgs {
     /// Use the DAG file as it is now, where it was changed since
     #[arg(long)]
     pub(crate) changed: bool,
-    /// The plugins.toml to use, as for `run`
+    /// The plugins.toml to use [default: the run's own]
     #[arg(long, value_name = "FILE")]
     pub(crate) plugins: Option<PathBuf>,
     /// The environment [default: the run's own]
@@ -277,7 +277,7 @@ pub(crate) struct ListArgs {
     #[arg(long, value_enum)]
     pub(crate) state: Option<ShownState>,
     /// Only runs that began since then: a duration (`2h`, `7d`), a date, or a time (RFC 3339; UTC without a zone)
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     pub(crate) since: Option<Since>,
     /// Print the runs as JSON
     #[arg(long)]

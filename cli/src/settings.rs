@@ -36,9 +36,12 @@ pub(crate) fn default_workers() -> u32 {
 
 /// The environment for a DAG, or for none.
 pub(crate) fn plugins(args: &EnvironmentArgs, dag: Option<&Path>) -> Result<Plugins, PluginsError> {
-    let file =
-        plugins_file(args.plugins.as_deref(), variable(PLUGINS).map(PathBuf::from), dag, Path::is_file);
-    Plugins::load(file.as_deref(), args.env.as_deref())
+    Plugins::load(chosen_plugins(args, dag).as_deref(), args.env.as_deref())
+}
+
+/// Its `plugins.toml`; none where the engines that come with the program are used.
+pub(crate) fn chosen_plugins(args: &EnvironmentArgs, dag: Option<&Path>) -> Option<PathBuf> {
+    plugins_file(args.plugins.as_deref(), variable(PLUGINS).map(PathBuf::from), dag, Path::is_file)
 }
 
 /// The file that was asked for, whether it is there or not; else the first that is there.

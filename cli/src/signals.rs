@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use signal_hook::iterator::Signals;
 
 use crate::exit::Exit;
 use crate::format::count;
+use crate::notice::Notices;
 use crate::report::InFlight;
 
 /// Tells whoever looks at the run something that is no event.
@@ -27,29 +29,62 @@ pub(crate) fn survive_file_limits() {
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
-/// From now on, signals stop the run.
-pub(crate) fn listen(controller: Controller, in_flight: InFlight, notify: Notify) -> io::Result<()> {
+/// What a signal stops once the runs have ended: what is still waited for.
+#[derive(Default)]
+pub(crate) struct Afterwards {
+    runs_are_over: AtomicBool,
+    notices: Vec<Arc<Notices>>,
+}
+
+impl Afterwards {
+    pub(crate) fn new(notices: Vec<Arc<Notices>>) -> Arc<Self> {
+        Arc::new(Self { runs_are_over: AtomicBool::new(false), notices })
+    }
+
+    /// From now on the exit status is known: a signal only ends the waiting.
+    pub(crate) fn runs_are_over(&self) {
+        self.runs_are_over.store(true, Ordering::Release);
+    }
+
+    /// Whether there was only something to wait for, which is given up.
+    fn give_up(&self) -> bool {
+        let over = self.runs_are_over.load(Ordering::Acquire);
+        self.notices.iter().filter(|_| over).for_each(|notices| notices.give_up());
+        over
+    }
+}
+
+/// From now on, signals stop the runs.
+pub(crate) fn listen(
+    controller: Controller,
+    in_flight: InFlight,
+    notify: Notify,
+    afterwards: Arc<Afterwards>,
+) -> io::Result<()> {
     // Who sends SIGINT means it, even where a script's `&` made this program ignore it.
     let hang_up = Some(SIGHUP).filter(|&signal| !is_in(ignored(), signal));
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1].into_iter().chain(hang_up))?;
     let listen = move || {
-        let mut pending = signals.forever().filter(|&signal| {
-            if signal == SIGUSR1 {
-                controller.look();
+        let mut is_cancelling = false;
+        for signal in &mut signals.forever() {
+            match signal {
+                SIGUSR1 => controller.look(),
+                _ if afterwards.give_up() => {}
+                _ if !is_cancelling => {
+                    is_cancelling = true;
+                    notify(&cancelling(signal, in_flight.count()));
+                    controller.cancel();
+                }
+                // A terminal that is closed may tell it more than once; teardowns still run then.
+                SIGHUP => {}
+                _ => {
+                    notify("ending at once; what still runs is abandoned");
+                    controller.kill();
+                    // Time to store and show how the run ended; but a reader that has stopped reading is not waited for.
+                    thread::sleep(LAST_WORDS);
+                    std::process::exit(Exit::Interrupted as i32);
+                }
             }
-            signal != SIGUSR1
-        });
-        if let Some(signal) = pending.next() {
-            notify(&cancelling(signal, in_flight.count()));
-            controller.cancel();
-        }
-        // A terminal that is closed may tell it more than once; teardowns still run then.
-        if pending.any(|signal| signal != SIGHUP) {
-            notify("ending at once; what still runs is abandoned");
-            controller.kill();
-            // Time to store and show how the run ended; but a reader that has stopped reading is not waited for.
-            thread::sleep(LAST_WORDS);
-            std::process::exit(Exit::Interrupted as i32);
         }
     };
     // It listens until the process ends.

@@ -212,6 +212,7 @@ mod tests {
                 unread: None,
             },
             environment: None,
+            plugins: None,
             dag_path: "nightly.yaml".to_owned(),
             dag_source: String::new(),
             params: serde_json::json!({}),

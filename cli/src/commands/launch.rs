@@ -1,6 +1,7 @@
 //! What `run` and `resume` have in common: prepared DAGs are run to their ends, told of, and their states made one
 //! exit status.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -14,7 +15,8 @@ use crate::args::{Format, NotifyArgs};
 use crate::exit::Exit;
 use crate::notice::{Notices, PATIENCE};
 use crate::report::{self, Forecast, InFlight, Watched};
-use crate::{output, settings, signals};
+use crate::signals::{self, Afterwards};
+use crate::{output, settings};
 
 /// A run that is about to begin or to go on.
 pub(super) struct Planned {
@@ -25,6 +27,8 @@ pub(super) struct Planned {
 
 /// How runs are run and told of.
 pub(super) struct Manner<'a> {
+    /// The plugins.toml.
+    pub(super) plugins: Option<&'a Path>,
     pub(super) environment: Option<&'a str>,
     pub(super) workers: u32,
     pub(super) format: Format,
@@ -51,22 +55,29 @@ pub(super) fn launch(store: &Store, runs: Vec<Planned>, manner: &Manner<'_>) -> 
         notify.get_or_insert(reporting.notify);
         let told: Vec<Notify> = prepared.dag.notify.iter().chain(&manner.notify.notices).cloned().collect();
         let told = Arc::new(Notices::new(&told, prepared.working_dir().to_owned()));
-        notices.push(Arc::clone(&told));
+        notices.push((Arc::clone(&told), Arc::clone(&prepared)));
         let reporter = Box::new(report::Noticing::new(reporting.reporter, told, run_id.clone()));
         requests.push(RunRequest { prepared, run_id, reporter, start });
     }
     let notify = notify.context("there is nothing to run")?;
-    signals::listen(mailbox.controller(), in_flight, notify).context("cannot listen to signals")?;
+    let afterwards = Afterwards::new(notices.iter().map(|(notices, _)| Arc::clone(notices)).collect());
+    signals::listen(mailbox.controller(), in_flight, notify, Arc::clone(&afterwards))
+        .context("cannot listen to signals")?;
     let session = Session {
         store,
         home: settings::home(),
         environment: manner.environment,
+        plugins: manner.plugins,
         workers: manner.workers,
         mailbox,
     };
     let ends = runner::run(session, requests)?;
+    afterwards.runs_are_over();
     ends.iter().filter_map(|end| end.remark.as_ref()).for_each(output::remark);
-    notices.iter().flat_map(|notices| notices.finish(PATIENCE)).for_each(output::remark);
+    for (notices, prepared) in notices {
+        // What a command says may hold a secret.
+        notices.finish(PATIENCE).iter().for_each(|said| output::remark(prepared.masker.mask(said)));
+    }
     Ok(exit(&ends))
 }
 

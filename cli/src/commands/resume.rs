@@ -1,7 +1,7 @@
 //! `oxidag resume`: goes on with a run whose process died.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -60,6 +60,8 @@ fn go_on(mut request: Request<'_>) -> anyhow::Result<Exit> {
         return Ok(ended(&run));
     }
     request.environment.env = request.environment.env.or_else(|| run.environment.clone());
+    request.environment.plugins =
+        request.environment.plugins.or_else(|| run.plugins.as_ref().map(PathBuf::from));
     let plugins = settings::plugins(&request.environment, Some(Path::new(&run.dag_path)))?;
     let (dag, source) = dag(&run, request.changed)?;
     let overrides = run.params.as_object().cloned().unwrap_or_default();
@@ -68,12 +70,14 @@ fn go_on(mut request: Request<'_>) -> anyhow::Result<Exit> {
         .context("the stored DAG is not the run's; the store is damaged")?;
     let start = Start::Resume { from, journal };
     let planned = Planned { prepared: Arc::new(prepared), run_id: head.run_id.clone(), start };
-    let environment = request.environment.env.as_deref();
-    launch(
-        &store,
-        vec![planned],
-        &Manner { environment, workers: request.workers, format: request.format, notify: request.notify },
-    )
+    let manner = Manner {
+        plugins: request.environment.plugins.as_deref(),
+        environment: request.environment.env.as_deref(),
+        workers: request.workers,
+        format: request.format,
+        notify: request.notify,
+    };
+    launch(&store, vec![planned], &manner)
 }
 
 /// A run that has ended is not resumed.

@@ -18,7 +18,8 @@ use crate::settings;
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let repeated = args.part.failed.as_deref().map(runs::find).transpose()?.map(|(_, run)| run);
     let dags = dags(args, repeated.as_ref())?;
-    let plugins = settings::plugins(&args.environment, dags.first().map(PathBuf::as_path))?;
+    let first = dags.first().map(PathBuf::as_path);
+    let plugins = settings::plugins(&args.environment, first)?;
     let mut engines = Engines::default();
     let mut overrides = args.params.map();
     if let Some(run) = &repeated {
@@ -48,7 +49,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         drop(store);
         return resume::latest(&run_id, args);
     }
+    let plugins = settings::chosen_plugins(&args.environment, first);
     let manner = Manner {
+        plugins: plugins.as_deref(),
         environment: args.environment.env.as_deref(),
         workers: args.workers.count(),
         format: args.format,

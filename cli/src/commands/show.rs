@@ -214,6 +214,7 @@ mod tests {
                 unread: None,
             },
             environment: Some("prod".to_owned()),
+            plugins: None,
             dag_path: "nightly.yaml".to_owned(),
             dag_source: String::new(),
             params: serde_json::json!({"day": 1}),

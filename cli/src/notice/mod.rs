@@ -116,6 +116,8 @@ struct State {
     failures: Vec<String>,
     /// Nobody waits any longer.
     given_up: bool,
+    /// Nobody wants to wait.
+    unwanted: bool,
 }
 
 impl Notices {
@@ -173,6 +175,12 @@ impl Notices {
         queue
     }
 
+    /// Ends the waiting of [`Notices::finish`].
+    pub(crate) fn give_up(&self) {
+        self.shared.lock().unwanted = true;
+        self.shared.changed.notify_all();
+    }
+
     /// Waits until no notice is under way, at most for `timeout`, then gives up those that are. Says of each
     /// notice that did not get through which it was and why; nothing when it was asked before.
     pub(crate) fn finish(&self, timeout: Duration) -> Vec<String> {
@@ -180,14 +188,17 @@ impl Notices {
         if state.given_up {
             return Vec::new();
         }
-        let mut state = self.shared.wait_while(state, timeout, |state| !state.under_way.is_empty());
+        let mut state =
+            self.shared.wait_while(state, timeout, |state| !state.under_way.is_empty() && !state.unwanted);
         state.given_up = true;
         self.shared.changed.notify_all();
         let mut failures = std::mem::take(&mut state.failures);
         let late = state.under_way.values();
-        let waited = humantime::format_duration(timeout);
-        failures
-            .extend(late.map(|title| format!("{title} had not got through after {waited} and was given up")));
+        let waited = match state.unwanted {
+            true => "when it was interrupted".to_owned(),
+            false => format!("after {}", humantime::format_duration(timeout)),
+        };
+        failures.extend(late.map(|title| format!("{title} had not got through {waited} and was given up")));
         drop(self.shared.wait_while(state, KILLING, |state| !state.under_way.is_empty()));
         failures
     }

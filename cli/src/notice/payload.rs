@@ -89,6 +89,7 @@ mod tests {
                 unread: None,
             },
             environment: None,
+            plugins: None,
             dag_path: "dag.yaml".to_owned(),
             dag_source: String::new(),
             params: Value::Null,

@@ -190,7 +190,7 @@ fn loops_end() {
     ] {
         assert_eq!(
             on(list.clone(), text),
-            Err("the condition takes more than 100000 steps".to_owned()),
+            Err("the condition takes more than 10000 steps".to_owned()),
             "{text}"
         );
     }

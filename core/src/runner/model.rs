@@ -237,8 +237,14 @@ impl World {
             prepared.settings(GRACE, self.seed),
         );
         let started_at = start.started_at(clock.now());
-        let session =
-            Session { store: &store, home: self.home.clone(), environment: None, workers: 1, mailbox };
+        let session = Session {
+            store: &store,
+            home: self.home.clone(),
+            environment: None,
+            plugins: None,
+            workers: 1,
+            mailbox,
+        };
         let reporter: Box<dyn Reporter> = Box::new(Teller(Arc::clone(&self.told)));
         let (journal, opening) = start.begin(&session, &prepared, "r", started_at).unwrap();
         let logs = RunLogs::new(&self.home, &prepared.dag.dag_id, "r");

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -23,6 +23,8 @@ pub struct Session<'a> {
     pub home: PathBuf,
     /// The environment's name, if one was chosen.
     pub environment: Option<&'a str>,
+    /// Its `plugins.toml`, if there is one.
+    pub plugins: Option<&'a Path>,
     /// How many blocking tasks run at once.
     pub workers: u32,
     /// Where the runs are told to stop.
@@ -133,14 +135,17 @@ impl Start {
         let params = Value::Object(prepared.overrides().clone());
         let dag = &prepared.dag;
         // A run may be resumed from another folder.
-        let path = prepared.source.path();
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let absolute = |path: &Path| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            path.display().to_string()
+        };
         let journal = session.store.begin_run(NewRun {
             run_id,
             dag_id: &dag.dag_id,
             started_at,
             environment: session.environment,
-            dag_path: &path.display().to_string(),
+            plugins: session.plugins.map(absolute).as_deref(),
+            dag_path: &absolute(prepared.source.path()),
             dag_source: prepared.source.text(),
             params: &params,
             tasks: &mut dag.tasks.iter().map(|task| (task.task_id.as_str(), &*task.script.engine)),

@@ -115,8 +115,8 @@ fn key_of(tx: &Transaction<'_>, run_id: &str) -> rusqlite::Result<Option<i64>> {
 fn insert(tx: &Transaction<'_>, run: NewRun<'_>) -> rusqlite::Result<Row> {
     let source_key = source(tx, run.dag_id, run.dag_source)?;
     tx.execute(
-        "INSERT INTO runs (run_id, dag_id, state, started_at, environment, dag_path, params, source_key, journal_applied)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO runs (run_id, dag_id, state, started_at, environment, dag_path, params, source_key, journal_applied, plugins)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         params![
             run.run_id,
             run.dag_id,
@@ -127,6 +127,7 @@ fn insert(tx: &Transaction<'_>, run: NewRun<'_>) -> rusqlite::Result<Row> {
             run.params.to_string(),
             source_key,
             HEADER_LEN.cast_signed(),
+            run.plugins,
         ],
     )?;
     let run_key = tx.last_insert_rowid();

@@ -94,7 +94,7 @@ pub(super) fn details(db: &mut Connection, run_id: &str) -> rusqlite::Result<Opt
         return Ok(None);
     };
     let mut statement = snapshot.prepare_cached(
-        "SELECT run_key, environment, dag_path, params, text FROM runs JOIN sources USING (source_key)
+        "SELECT run_key, environment, dag_path, params, text, plugins FROM runs JOIN sources USING (source_key)
          WHERE run_id = ?1",
     )?;
     let (run_key, mut run) = statement.query_row([run_id], |row| {
@@ -104,6 +104,7 @@ pub(super) fn details(db: &mut Connection, run_id: &str) -> rusqlite::Result<Opt
             dag_path: row.get(2)?,
             params: json(row, 3)?.unwrap_or_default(),
             dag_source: row.get(4)?,
+            plugins: row.get(5)?,
             tasks: Vec::new(),
         };
         Ok((row.get(0)?, run))

@@ -47,6 +47,7 @@ fn try_begin(
         dag_id,
         started_at: Timestamp(started_at),
         environment: Some("prod"),
+        plugins: Some("/etc/plugins.toml"),
         dag_path: "dags/dag.yaml",
         dag_source: "dag: text",
         params: &json!({"day": 1}),

@@ -19,6 +19,8 @@ pub struct NewRun<'a> {
     pub started_at: Timestamp,
     /// The `--env` that was chosen.
     pub environment: Option<&'a str>,
+    /// Its `plugins.toml`, if there is one.
+    pub plugins: Option<&'a str>,
     /// The DAG file's path.
     pub dag_path: &'a str,
     /// The DAG file's text, for a later resume.
@@ -82,6 +84,8 @@ pub struct RunDetails {
     pub head: RunHead,
     /// The `--env` that was chosen.
     pub environment: Option<String>,
+    /// The `plugins.toml` that it began with.
+    pub plugins: Option<String>,
     /// The DAG file's path.
     pub dag_path: String,
     /// The DAG file's text; not part of the JSON.

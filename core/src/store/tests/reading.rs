@@ -60,6 +60,7 @@ fn the_json_of_a_run_is_what_the_design_says() {
         "message": "no engine"
       },
       "environment": "prod",
+      "plugins": "/etc/plugins.toml",
       "dag_path": "dags/dag.yaml",
       "params": {
         "day": 1
