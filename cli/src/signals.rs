@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -29,37 +28,12 @@ pub(crate) fn survive_file_limits() {
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
-/// What a signal stops once the runs have ended: what is still waited for.
-#[derive(Default)]
-pub(crate) struct Afterwards {
-    runs_are_over: AtomicBool,
-    notices: Vec<Arc<Notices>>,
-}
-
-impl Afterwards {
-    pub(crate) fn new(notices: Vec<Arc<Notices>>) -> Arc<Self> {
-        Arc::new(Self { runs_are_over: AtomicBool::new(false), notices })
-    }
-
-    /// From now on the exit status is known: a signal only ends the waiting.
-    pub(crate) fn runs_are_over(&self) {
-        self.runs_are_over.store(true, Ordering::Release);
-    }
-
-    /// Whether there was only something to wait for, which is given up.
-    fn give_up(&self) -> bool {
-        let over = self.runs_are_over.load(Ordering::Acquire);
-        self.notices.iter().filter(|_| over).for_each(|notices| notices.give_up());
-        over
-    }
-}
-
-/// From now on, signals stop the runs.
+/// From now on, signals stop the runs, and once these have ended the waiting for their notices.
 pub(crate) fn listen(
     controller: Controller,
     in_flight: InFlight,
     notify: Notify,
-    afterwards: Arc<Afterwards>,
+    notices: Vec<Arc<Notices>>,
 ) -> io::Result<()> {
     // Who sends SIGINT means it, even where a script's `&` made this program ignore it.
     let hang_up = Some(SIGHUP).filter(|&signal| !is_in(ignored(), signal));
@@ -69,7 +43,10 @@ pub(crate) fn listen(
         for signal in &mut signals.forever() {
             match signal {
                 SIGUSR1 => controller.look(),
-                _ if afterwards.give_up() => {}
+                // The exit status is known by now.
+                _ if notices.iter().all(|notices| notices.is_run_over()) => {
+                    notices.iter().for_each(|notices| notices.give_up());
+                }
                 _ if !is_cancelling => {
                     is_cancelling = true;
                     notify(&cancelling(signal, in_flight.count()));

@@ -15,8 +15,7 @@ use crate::args::{Format, NotifyArgs};
 use crate::exit::Exit;
 use crate::notice::{Notices, PATIENCE};
 use crate::report::{self, Forecast, InFlight, Watched};
-use crate::signals::{self, Afterwards};
-use crate::{output, settings};
+use crate::{output, settings, signals};
 
 /// A run that is about to begin or to go on.
 pub(super) struct Planned {
@@ -60,9 +59,8 @@ pub(super) fn launch(store: &Store, runs: Vec<Planned>, manner: &Manner<'_>) -> 
         requests.push(RunRequest { prepared, run_id, reporter, start });
     }
     let notify = notify.context("there is nothing to run")?;
-    let afterwards = Afterwards::new(notices.iter().map(|(notices, _)| Arc::clone(notices)).collect());
-    signals::listen(mailbox.controller(), in_flight, notify, Arc::clone(&afterwards))
-        .context("cannot listen to signals")?;
+    let told = notices.iter().map(|(notices, _)| Arc::clone(notices)).collect();
+    signals::listen(mailbox.controller(), in_flight, notify, told).context("cannot listen to signals")?;
     let session = Session {
         store,
         home: settings::home(),
@@ -72,7 +70,6 @@ pub(super) fn launch(store: &Store, runs: Vec<Planned>, manner: &Manner<'_>) -> 
         mailbox,
     };
     let ends = runner::run(session, requests)?;
-    afterwards.runs_are_over();
     ends.iter().filter_map(|end| end.remark.as_ref()).for_each(output::remark);
     for (notices, prepared) in notices {
         // What a command says may hold a secret.

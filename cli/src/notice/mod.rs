@@ -118,6 +118,7 @@ struct State {
     given_up: bool,
     /// Nobody wants to wait.
     unwanted: bool,
+    run_is_over: bool,
 }
 
 impl Notices {
@@ -173,6 +174,16 @@ impl Notices {
         // Its failure shows in the queue.
         let _ = thread::Builder::new().name("notice".to_owned()).spawn(serve);
         queue
+    }
+
+    /// The run that they are about has ended.
+    pub(crate) fn run_is_over(&self) {
+        self.shared.lock().run_is_over = true;
+    }
+
+    /// Whether it has.
+    pub(crate) fn is_run_over(&self) -> bool {
+        self.shared.lock().run_is_over
     }
 
     /// Ends the waiting of [`Notices::finish`].

@@ -64,12 +64,14 @@ impl Reporter for Noticing {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         let told = self.inner.event(event);
         match &event.kind {
-            EventKind::RunState { state: RunState::Running, error: Some(why) } => {
-                if why.kind == FailureKind::TimedOut {
-                    self.fire(NotifyOn::Deadline, RunState::Running);
-                }
+            EventKind::RunState { state: RunState::Running, error: Some(why) }
+                if why.kind == FailureKind::TimedOut =>
+            {
+                self.fire(NotifyOn::Deadline, RunState::Running);
             }
+            EventKind::RunState { state: RunState::Running, .. } => {}
             EventKind::RunState { state, .. } => {
+                self.notices.run_is_over();
                 if let Some(on) = of_end(*state) {
                     // People see the end before anything waits for the store.
                     let _ = self.inner.idle();

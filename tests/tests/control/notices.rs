@@ -223,3 +223,19 @@ fn a_notice_does_not_hold_the_run() {
     sandbox.write("go", "");
     run.end().expect_status(0);
 }
+
+#[test]
+fn a_signal_ends_the_waiting_for_notices_and_nothing_else() {
+    let sandbox = sandbox();
+    let slow = "success=echo $$ > told; sleep 1000";
+    write_dag(&sandbox, &[idle("a", &[], &json!({}))], &json!({}));
+    let mut run = start(&sandbox, &["--notify", slow]);
+    run.until(|event| event["event"] == "run_state" && event["state"] == "success");
+    while !sandbox.path().join("told").exists() {
+        thread::yield_now();
+    }
+    run.signal("INT");
+    let ended = run.end().expect_status(0);
+    assert!(ended.stderr.contains("was given up"), "{}", ended.stderr);
+    assert_eq!(r(&sandbox)["state"], "success");
+}

@@ -5,7 +5,7 @@ use std::fs::File;
 use oxidag_tests::Sandbox;
 use serde_json::{Value, json};
 
-use super::{attempts, find, idle, noop, oxidag, r, run, sandbox, shell, shown, states, write_dag};
+use super::{attempts, find, idle, in_turn, noop, oxidag, r, run, sandbox, shell, shown, states, write_dag};
 
 /// `a ─▶ b ─▶ c`, and `x` beside them.
 fn chain() -> Sandbox {
@@ -159,4 +159,41 @@ fn parts_that_do_not_exist_are_refused_and_nothing_runs() {
     }
     let runs = oxidag(&sandbox, &["runs", "list", "--json"], 0).json();
     assert_eq!(runs.as_array().unwrap().len(), 1, "{runs:#}");
+}
+
+#[test]
+fn a_setup_that_is_made_again_comes_before_what_needs_it() {
+    let sandbox = sandbox();
+    let slow = json!({"delay_ms": 300});
+    let tasks = [
+        noop("setup", &[], &slow, &json!({})),
+        idle("between", &["setup"], &json!({})),
+        idle("work", &["between"], &json!({})),
+        idle("teardown", &["setup"], &json!({"teardown": true})),
+    ];
+    write_dag(&sandbox, &tasks, &json!({}));
+    run(&sandbox, &["--only", "work"]).expect_status(0);
+    let run = r(&sandbox);
+    let expected =
+        json!({"setup": "success", "between": "skipped", "work": "success", "teardown": "success"});
+    assert_eq!(states(&run), expected);
+    in_turn(&run, "setup", "work");
+}
+
+#[test]
+fn a_branch_that_was_not_taken_is_not_taken_when_what_failed_is_repeated() {
+    let sandbox = sandbox();
+    let tasks = [
+        idle("full", &[], &json!({"when": "false"})),
+        shell("part", &[], "[ -e go ]"),
+        idle("after_both", &["full", "part"], &json!({})),
+        idle("after_any", &["full", "part"], &json!({"trigger_rule": "none_failed_min_one_success"})),
+    ];
+    write_dag(&sandbox, &tasks, &json!({}));
+    run(&sandbox, &[]).expect_status(1);
+    sandbox.write("go", "");
+    oxidag(&sandbox, &["run", "--failed", "r", "--run-id", "again", "--format", "quiet"], 0);
+    let expected =
+        json!({"full": "skipped", "part": "success", "after_both": "skipped", "after_any": "success"});
+    assert_eq!(states(&shown(&sandbox, "again")), expected);
 }

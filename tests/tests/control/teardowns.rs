@@ -169,3 +169,38 @@ fn inner_teardowns_come_before_outer_ones() {
         assert_eq!(find(&run, "delete_network")["state"], "success");
     }
 }
+
+#[test]
+fn a_terminal_that_is_closed_twice_over_does_not_skip_a_teardown() {
+    let sandbox = sandbox();
+    let tasks = [
+        idle("setup", &[], &json!({})),
+        gate("work", &["setup"]),
+        deaf(&sandbox, "teardown", &["setup"], &json!({"teardown": true})),
+    ];
+    write_dag(&sandbox, &tasks, &json!({}));
+    let mut run = start(&sandbox, &[]);
+    run.until_task("work", "running");
+    run.signal("INT");
+    run.until(|event| event["line"] == "deaf");
+    // As a shell and the kernel do.
+    run.signal("HUP");
+    run.signal("HUP");
+    sandbox.write("until", "");
+    run.end().expect_status(130);
+    let expected = json!({"setup": "success", "work": "cancelled", "teardown": "success"});
+    assert_eq!(states(&r(&sandbox)), expected);
+}
+
+#[test]
+fn a_teardown_that_is_asked_for_alone_takes_down_what_is_there() {
+    let sandbox = sandbox();
+    let tasks = [
+        idle("setup", &[], &json!({})),
+        idle("work", &["setup"], &json!({})),
+        teardown("teardown", &["setup"]),
+    ];
+    write_dag(&sandbox, &tasks, &json!({}));
+    run(&sandbox, &["--only", "teardown"]).expect_status(0);
+    assert_eq!(states(&r(&sandbox)), json!({"setup": "skipped", "work": "skipped", "teardown": "success"}));
+}
