@@ -26,9 +26,9 @@ pub struct TaskInfo {
     pub max_retry_delay: Duration,
     /// How long an attempt may take.
     pub timeout: Option<Duration>,
-    /// Its engine: an index into [`Limits::engines`].
+    /// Its engine: an index into [`super::Limits::engines`].
     pub engine: u32,
-    /// Its pool: an index into [`Limits::pools`].
+    /// Its pool: an index into [`super::Limits::pools`].
     pub pool: Option<u32>,
     /// Whether an attempt needs a worker.
     pub blocking: bool,
