@@ -148,7 +148,7 @@ impl Notices {
 
     /// Tells every target that is to be told about this; returns at once. After [`Notices::finish`] it tells nobody.
     ///
-    /// `payload` is what [`payload`] makes.
+    /// `payload` is what [`payload()`] makes.
     pub(crate) fn fire(&self, on: NotifyOn, payload: Value) {
         let json = payload.to_string();
         let notice = Arc::new(Notice { payload, json });
