@@ -1,8 +1,8 @@
 //! A program that a test looks at while it runs, or that must not take forever.
 
-use std::io::{BufRead, BufReader, Lines, Read};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug)]
 pub struct Running {
     child: Child,
-    events: Lines<BufReader<ChildStdout>>,
+    /// What it writes, line by line; a thread reads it, so that nobody waits forever for more.
+    lines: Receiver<String>,
     told: String,
 }
 
@@ -32,23 +33,41 @@ impl Running {
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = child.unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
         let stdout = child.stdout.take().unwrap_or_else(|| panic!("no standard output"));
-        Self { child, events: BufReader::new(stdout).lines(), told: String::new() }
+        let (tell, lines) = mpsc::channel();
+        thread::spawn(move || {
+            let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            // Until the test has ended, at most.
+            lines.try_for_each(|line| tell.send(line))
+        });
+        Self { child, lines, told: String::new() }
+    }
+
+    /// The next line; `None` when there are no more.
+    #[track_caller]
+    fn line(&mut self) -> Option<String> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => {
+                self.told += &format!("{line}\n");
+                Some(line)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("nothing more for {PATIENCE:?}: {}", self.told),
+        }
     }
 
     /// Waits for an event.
     ///
     /// # Panics
     ///
-    /// When the program ends before.
+    /// When the program ends before, or hangs.
     #[track_caller]
     pub fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
-            let Some(Ok(line)) = self.events.next() else {
+            let Some(line) = self.line() else {
                 let mut said = String::new();
                 let read = self.child.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
                 panic!("it ended before what was waited for ({read:?}): {}\n{said}", self.told);
             };
-            self.told += &format!("{line}\n");
             let event = serde_json::from_str(&line).unwrap_or_else(|e| panic!("not an event: {e}: {line}"));
             if wanted(&event) {
                 return event;
@@ -92,12 +111,11 @@ impl Running {
     ///
     /// # Panics
     ///
-    /// When it cannot be read.
+    /// When it cannot be read, or hangs.
+    #[track_caller]
     pub fn end(&mut self) -> Ended {
-        let mut stdout = std::mem::take(&mut self.told);
-        for line in self.events.by_ref().map_while(Result::ok) {
-            stdout += &format!("{line}\n");
-        }
+        while self.line().is_some() {}
+        let stdout = std::mem::take(&mut self.told);
         let mut stderr = String::new();
         let read = self.child.stderr.take().map_or(Ok(0), |mut pipe| pipe.read_to_string(&mut stderr));
         let status = read.and_then(|_| self.child.wait()).unwrap_or_else(|e| panic!("lost sight of it: {e}"));
