@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oxidag_core::event::{Event, EventKind, FailureKind};
+use oxidag_core::event::{Event, EventKind, Failure, FailureKind};
 use oxidag_core::runner::Reporter;
 use oxidag_core::spec::NotifyOn;
 use oxidag_core::state::RunState;
@@ -42,6 +42,19 @@ impl Noticing {
         }
     }
 
+    /// The run as it is now: it may have ended by the time that the store is read.
+    fn fire_deadline(&self, why: &Failure) {
+        if !self.notices.wants(NotifyOn::Deadline) {
+            return;
+        }
+        let store = settings::existing_store().ok().flatten();
+        let Some(mut run) = store.and_then(|store| store.run(&self.run_id).ok().flatten()) else { return };
+        run.head.state = RunState::Running;
+        run.head.finished_at = None;
+        run.head.error = Some(why.clone());
+        self.notices.fire(NotifyOn::Deadline, payload(NotifyOn::Deadline, &run));
+    }
+
     /// The run as it is stored, once the store shows it in this state.
     fn details(&self, state: RunState) -> Option<RunDetails> {
         let until = Instant::now() + BEHIND;
@@ -67,7 +80,7 @@ impl Reporter for Noticing {
             EventKind::RunState { state: RunState::Running, error: Some(why) }
                 if why.kind == FailureKind::TimedOut =>
             {
-                self.fire(NotifyOn::Deadline, RunState::Running);
+                self.fire_deadline(why);
             }
             EventKind::RunState { state: RunState::Running, .. } => {}
             EventKind::RunState { state, .. } => {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use oxidag_core::event::{Event, EventKind};
+use oxidag_core::event::{Event, EventKind, FailureKind};
 use oxidag_core::runner::Reporter;
 use oxidag_core::state::{RunState, TaskState};
 
@@ -35,6 +35,13 @@ impl<W: Write + Send> Reporter for Quiet<W> {
                     self.run.full_name(*task)
                 )
             }
+            EventKind::TaskState { task, end: Some(end), .. } => match &end.error {
+                Some(error) if error.kind == FailureKind::Abandoned => {
+                    let (name, why) = (self.run.full_name(*task), one_line(&error.message));
+                    writeln!(self.out, "error: task {name} could not be stopped: {why}")
+                }
+                _ => Ok(()),
+            },
             EventKind::RunState { state: RunState::Failed, error: Some(error) } => {
                 writeln!(self.out, "error: the run {run_id} could not go on: {}", one_line(&error.message))
             }

@@ -196,8 +196,8 @@ impl Run {
     }
 
     /// Starts the most urgent task that has a place.
-    pub(super) fn start_next(&mut self, places: &mut Places) {
-        let started = self.scheduler.start_next(self.shared.clock.now(), places, &mut self.actions);
+    pub(super) fn start_next(&mut self, now: Timestamp, places: &mut Places) {
+        let started = self.scheduler.start_next(now, places, &mut self.actions);
         self.or_fatal(started);
     }
 
@@ -241,8 +241,9 @@ impl Run {
     }
 
     /// Carries out what follows: first stores it, then does it, then tells it. Whether more follows from that.
-    pub(super) fn carry_out(&mut self, places: &mut Places, workers: &mut Workers) -> bool {
-        let now = self.shared.clock.now();
+    ///
+    /// `now` is the same for all runs of a turn: what one gives free and another takes happens in that order.
+    pub(super) fn carry_out(&mut self, now: Timestamp, places: &mut Places, workers: &mut Workers) -> bool {
         let settled = self.scheduler.settle(&mut self.actions);
         self.or_fatal(settled);
         if self.actions.is_empty() && self.events.is_empty() && self.fatal.is_none() {

@@ -135,12 +135,13 @@ impl Runs {
     /// Carries out what follows, and what follows from that.
     fn settle(&mut self) {
         loop {
+            let Some(now) = self.runs.first().map(|run| run.shared.clock.now()) else { return };
             while let Some(run) = next_to_start(self.runs.iter().map(|run| &run.scheduler), &self.places) {
-                self.runs[run].start_next(&mut self.places);
+                self.runs[run].start_next(now, &mut self.places);
             }
             let mut more = false;
             for run in &mut self.runs {
-                more |= run.carry_out(&mut self.places, &mut self.workers);
+                more |= run.carry_out(now, &mut self.places, &mut self.workers);
             }
             if !more {
                 return;

@@ -36,9 +36,6 @@ pub(crate) fn run(config: &Config, scratch: &Scratch, task: &Task, sink: &impl S
     let mut child = start(config, &mut files, task)?;
     let pipes = child.stdout.take().zip(child.stderr.take());
     let group = Group::new(child).map_err(|e| unwatchable(&e))?;
-    // On an error the group is dropped, and killed with it.
-    let checkpoint = group.checkpoint().map_err(|e| unwatchable(&e))?;
-    sink.checkpoint(&checkpoint.to_json()).map_err(|e| unstored(&e))?;
     let (out, err) = pipes.ok_or_else(|| unwatchable(&io::ErrorKind::BrokenPipe.into()))?;
     let watch = Watch::new(group, (out.into(), err.into()), request, sink, config.grace(), started);
     let values = task.connections.iter().filter_map(|name| task.params.get(name)?.as_str());
@@ -51,10 +48,6 @@ pub(crate) fn run(config: &Config, scratch: &Scratch, task: &Task, sink: &impl S
 
 fn unwatchable(error: &io::Error) -> Error {
     Error::transient(format!("cannot watch the script: {error}"))
-}
-
-fn unstored(error: &Error) -> Error {
-    Error::transient(format!("cannot store how the script is found again, so it was ended: {error}"))
 }
 
 /// Starts the script in a process group of its own, its output in pipes.

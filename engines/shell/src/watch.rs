@@ -23,6 +23,10 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_m
 /// In `exec > >(tee log)` the last lines come from a process that outlives the script.
 const LINGER: Duration = Duration::from_millis(250);
 
+/// A script that lives for longer is recorded, to be found again should the scheduler die. Before that, it is found by
+/// the key in its environment alone: to record it costs a good part of starting a short one.
+const RECORD_AFTER: Duration = Duration::from_millis(20);
+
 /// Becomes readable when the attempt is asked to stop.
 #[derive(Debug)]
 pub(crate) struct StopRequest(Arc<OwnedFd>);
@@ -55,6 +59,7 @@ pub(crate) struct Watch<'a, S> {
     stop: Stop,
     /// The script's process has ended; others of its group may live on.
     ended: bool,
+    recorded: bool,
     started: Instant,
     buffer: Vec<u8>,
 }
@@ -79,8 +84,8 @@ impl<'a, S: Sink> Watch<'a, S> {
     ) -> Self {
         let out = Stream::new(pipes.0, Level::Stdout, started);
         let err = Stream::new(pipes.1, Level::Stderr, started);
-        let (stop, ended, buffer) = (Stop::No, false, Vec::new());
-        Self { group, out, err, request, sink, grace, stop, ended, started, buffer }
+        let (stop, ended, recorded, buffer) = (Stop::No, false, false, Vec::new());
+        Self { group, out, err, request, sink, grace, stop, ended, recorded, started, buffer }
     }
 
     /// The same, which cuts no long line of output within one of these.
@@ -97,13 +102,16 @@ impl<'a, S: Sink> Watch<'a, S> {
     ///
     /// # Errors
     ///
-    /// When the system refuses to tell; the script is then killed.
+    /// When the system refuses to tell, or how to find the script cannot be stored; the script is then killed.
     pub(crate) fn until_end(mut self) -> io::Result<Ended> {
         let mut pause = PAUSES.0;
         loop {
-            let ready = self.wait(self.until_due(pause))?;
+            let ready = self.wait(self.until_due(pause).into_iter().chain(self.until_recorded()).min())?;
             self.read(&ready);
             self.ended |= ready.leader;
+            if !self.ended && self.until_recorded() == Some(Duration::ZERO) {
+                self.record()?;
+            }
             if ready.request && !self.ended {
                 self.ask_to_stop();
             }
@@ -128,6 +136,20 @@ impl<'a, S: Sink> Watch<'a, S> {
             }
             Stop::No | Stop::Killed { .. } => None,
         }
+    }
+
+    /// How long the script need not be recorded yet; `None` when it is, or need not be any more.
+    fn until_recorded(&self) -> Option<Duration> {
+        let is_due = !self.recorded && !self.ended;
+        is_due.then(|| RECORD_AFTER.saturating_sub(self.started.elapsed()))
+    }
+
+    fn record(&mut self) -> io::Result<()> {
+        self.recorded = true;
+        let checkpoint = self.group.checkpoint()?.to_json();
+        let unstored =
+            |e| io::Error::other(format!("cannot store how it is found again, so it was ended: {e}"));
+        self.sink.checkpoint(&checkpoint).map_err(unstored)
     }
 
     /// Waits until something happens, at most for `timeout`.

@@ -255,7 +255,7 @@ fn a_script_that_could_not_be_found_again_is_not_left_running() {
     let running = Task { idempotency_key: key.clone(), ..task("sleep 1000 & sleep 1000") };
     let error = run_with(&Config::default(), &running, &host).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Transient);
-    insta::assert_snapshot!(error, @"cannot store how the script is found again, so it was ended: the run has ended");
+    insta::assert_snapshot!(error, @"cannot watch the script: cannot store how it is found again, so it was ended: the run has ended");
     let log = resume(&begun(&key, None));
     assert!(log[0].starts_with("nothing runs any more"), "{log:?}");
 }
