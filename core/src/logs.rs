@@ -92,14 +92,15 @@ impl LogFile {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    let open = || File::options().append(true).create(true).open(path);
-    open().or_else(|error| match path.parent() {
-        Some(folder) if error.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(folder)?;
-            open()
+    // The folder first: mostly it is not there, and to look for a file in it costs a good part of making it.
+    match path.parent().map_or(Ok(()), fs::create_dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
         }
-        _ => Err(error),
-    })
+        // Whatever else is wrong with it shows when the file is opened.
+        _ => {}
+    }
+    File::options().append(true).create(true).open(path)
 }
 
 /// A time as RFC 3339 in UTC, with microseconds.

@@ -1,9 +1,11 @@
 //! One attempt: from the task to its outcome.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::Instant;
 
 use oxidag_plugin_api::{Error, Level, Outcome, Result, Task};
@@ -58,7 +60,7 @@ fn start(config: &Config, files: &mut Files, task: &Task) -> Result<Child> {
         let mut command = Command::new(program);
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.current_dir(&task.working_dir).process_group(0);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(nothing()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     };
     let text = &task.script.text;
@@ -77,6 +79,12 @@ fn start(config: &Config, files: &mut Files, task: &Task) -> Result<Child> {
     };
     let started = command(&interpreter.program).args(&interpreter.args).arg(script).spawn();
     started.map_err(|error| refused(&error, &interpreter, task))
+}
+
+/// `/dev/null` for reading, opened once: every script needs it.
+fn nothing() -> Stdio {
+    static NOTHING: LazyLock<Option<File>> = LazyLock::new(|| File::open("/dev/null").ok());
+    NOTHING.as_ref().and_then(|file| file.try_clone().ok()).map_or_else(Stdio::null, Stdio::from)
 }
 
 /// Why the system would not start the interpreter, and what to do.
