@@ -115,7 +115,7 @@ impl Runs {
         self.runs[run as usize].take(message, &mut self.places);
     }
 
-    pub(super) fn take_line(&mut self, (run, line): Line) {
+    fn take_line(&mut self, (run, line): Line) {
         self.runs[run as usize].tell(line);
     }
 
