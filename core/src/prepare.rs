@@ -498,6 +498,7 @@ impl Prepared {
                 text: text.into_owned(),
                 name: script.name.clone(),
                 path: script.path.clone().filter(|_| unchanged),
+                uri: None,
             },
             connections,
             params,

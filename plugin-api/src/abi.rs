@@ -214,6 +214,12 @@ pub struct Description {
     pub mode: Mode,
     /// What is appended to a script's name to find its file, such as `.sql`.
     pub script_suffix: String,
+    /// Suffixes that a spelled-out name may have instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_suffixes: Vec<String>,
+    /// Scripts go to the engine by their place, without their text and as they stand.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_reference: bool,
 }
 
 /// How an engine runs tasks.

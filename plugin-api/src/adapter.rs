@@ -27,7 +27,12 @@ pub fn blocking_module<E: Engine>() -> EngineModuleRef {
 }
 
 extern "C" fn describe<E: Engine>() -> RString {
-    description::<E::Config>(Mode::Blocking, E::SCRIPT_SUFFIX)
+    let scripts = Scripts {
+        suffix: E::SCRIPT_SUFFIX,
+        other_suffixes: E::OTHER_SUFFIXES,
+        by_reference: E::BY_REFERENCE,
+    };
+    description::<E::Config>(Mode::Blocking, &scripts)
 }
 
 extern "C" fn create<E: Engine>(config: RStr<'_>) -> RResult<Instance, RString> {
@@ -70,10 +75,22 @@ pub(crate) unsafe fn engine_ref<'a, E>(engine: Instance) -> &'a E {
     unsafe { &*engine.0.cast::<E>() }
 }
 
-pub(crate) fn description<C: JsonSchema>(mode: Mode, script_suffix: &str) -> RString {
+/// What an engine says of its scripts.
+pub(crate) struct Scripts {
+    pub(crate) suffix: &'static str,
+    pub(crate) other_suffixes: &'static [&'static str],
+    pub(crate) by_reference: bool,
+}
+
+pub(crate) fn description<C: JsonSchema>(mode: Mode, scripts: &Scripts) -> RString {
     let described = catch(|| {
-        let config_schema = schemars::schema_for!(C).to_value();
-        let description = Description { config_schema, mode, script_suffix: script_suffix.to_owned() };
+        let description = Description {
+            config_schema: schemars::schema_for!(C).to_value(),
+            mode,
+            script_suffix: scripts.suffix.to_owned(),
+            other_suffixes: scripts.other_suffixes.iter().map(|&suffix| suffix.to_owned()).collect(),
+            by_reference: scripts.by_reference,
+        };
         serde_json::to_string(&description).unwrap_or_default()
     });
     described.unwrap_or_default().into()

@@ -19,6 +19,13 @@ pub trait Engine: Send + Sync + Sized + 'static {
     /// What is appended to a script's name to find its file.
     const SCRIPT_SUFFIX: &'static str = "";
 
+    /// Other suffixes of scripts: a spelled-out name that ends in one of them is taken as it is.
+    const OTHER_SUFFIXES: &'static [&'static str] = &[];
+
+    /// Whether the engine hands a script's place ([`Script::uri`](crate::Script::uri)) to a service that reads it
+    /// there. Such a script comes without its text where it has a place, and placeholders are never filled in.
+    const BY_REFERENCE: bool = false;
+
     /// An engine with this configuration. Connecting to a service is better left to `run`.
     ///
     /// # Errors
@@ -52,6 +59,12 @@ pub trait AsyncEngine: Send + Sync + Sized + 'static {
 
     /// As in [`Engine::SCRIPT_SUFFIX`].
     const SCRIPT_SUFFIX: &'static str = "";
+
+    /// As in [`Engine::OTHER_SUFFIXES`].
+    const OTHER_SUFFIXES: &'static [&'static str] = &[];
+
+    /// As in [`Engine::BY_REFERENCE`].
+    const BY_REFERENCE: bool = false;
 
     /// Whether [`blocks`](Self::blocks) has to be asked.
     const MIXED: bool = false;

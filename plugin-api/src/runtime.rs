@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::abi::{EngineModule, EngineModuleRef, HostHandle, Instance, Mode};
-use crate::adapter::{Completion, create_with, description, engine_ref, parse, reply};
+use crate::adapter::{Completion, Scripts, create_with, description, engine_ref, parse, reply};
 use crate::engine::AsyncEngine;
 use crate::panics::catch;
 use crate::task::{Error, Result, Task};
@@ -31,7 +31,12 @@ pub fn async_module<E: AsyncEngine>() -> EngineModuleRef {
 
 extern "C" fn describe<E: AsyncEngine>() -> RString {
     let mode = if E::MIXED { Mode::PerTask } else { Mode::Async };
-    description::<E::Config>(mode, E::SCRIPT_SUFFIX)
+    let scripts = Scripts {
+        suffix: E::SCRIPT_SUFFIX,
+        other_suffixes: E::OTHER_SUFFIXES,
+        by_reference: E::BY_REFERENCE,
+    };
+    description::<E::Config>(mode, &scripts)
 }
 
 extern "C" fn create<E: AsyncEngine>(config: RStr<'_>) -> RResult<Instance, RString> {

@@ -45,6 +45,10 @@ pub struct Script {
     /// The file whose content is exactly `text`, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathBuf>,
+    /// Where the script lies, placeholders and all: `gs://bucket/folder/name.py`, `s3://…`, `file:///…`; for
+    /// engines that hand the place to a service. `None` where it has none (`inline`, `database`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
 }
 
 /// What a successful attempt leaves.

@@ -26,7 +26,7 @@ pub(crate) fn task(text: &str) -> Task {
         task_id: "load".to_owned(),
         attempt: 2,
         idempotency_key: "key".to_owned(),
-        script: Script { text: text.to_owned(), name: "inline".to_owned(), path: None },
+        script: Script { text: text.to_owned(), name: "inline".to_owned(), path: None, uri: None },
         params: Map::new(),
         connections: Vec::new(),
         working_dir: std::env::temp_dir(),
