@@ -4,6 +4,7 @@
 
 pub mod ledger;
 pub mod running;
+pub mod servers;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -21,10 +22,14 @@ pub fn root() -> PathBuf {
 /// Where cargo has put the program and the engines, in the profile of the running test.
 #[must_use]
 pub fn built() -> PathBuf {
-    // target/PROFILE/deps/TEST
+    // target/PROFILE/deps/TEST, or target/PROFILE/PROGRAM
     std::env::current_exe()
         .ok()
-        .and_then(|test| Some(test.parent()?.parent()?.to_path_buf()))
+        .and_then(|test| {
+            let folder = test.parent()?;
+            let deps = folder.file_name()? == "deps";
+            Some(if deps { folder.parent()? } else { folder }.to_path_buf())
+        })
         .unwrap_or_else(|| panic!("the running test has no path"))
 }
 
