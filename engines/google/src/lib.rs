@@ -1,1 +1,23 @@
-//! In the making.
+//! What the engines of Google's services share: who a task acts as, clients, retries, pacing, labels, errors.
+//!
+//! A plain library, linked into each engine; it knows no engine and runs no task. Authentication is Application
+//! Default Credentials, or a service-account key through a task's connection, either impersonating another
+//! account or not; nothing else is read from the DAG.
+
+mod account;
+mod client;
+mod config;
+mod error;
+mod labels;
+mod pace;
+mod retry;
+mod storage;
+
+pub use account::Account;
+pub use client::{Clients, connected};
+pub use config::{GoogleConfig, text_param};
+pub use error::{from_builder, from_gax, reason};
+pub use labels::{label_value, labels};
+pub use pace::{Pace, request_slot};
+pub use retry::{backoff, retry_policy};
+pub use storage::{Bucket, ObjectPlace};
