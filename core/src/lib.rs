@@ -14,6 +14,8 @@
 //! - Only [`loader`] opens a shared library. Only [`store`] speaks SQL to the metadata database.
 //! - Nothing here prints: what people read is made in the `oxidag` command.
 
+pub mod background;
+pub mod buckets;
 pub mod condition;
 pub mod dry_run;
 pub mod engine;

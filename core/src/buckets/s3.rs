@@ -1,0 +1,183 @@
+//! S3, and services that speak its protocol.
+
+use std::collections::HashMap;
+use std::error::Error as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::client::{ClientConfigKey, ClientOptions};
+use object_store::path::Path;
+use object_store::{
+    Attribute, Attributes, BackoffConfig, Error, ObjectStore as _, ObjectStoreExt as _, PutOptions,
+    RetryConfig,
+};
+
+use super::{
+    BucketErrorKind, Content, FIRST_WAIT, LONGEST_WAIT, Object, RETRY_TIME, Refusal, TRIES, brief,
+    root_cause, too_large,
+};
+
+/// How long making a connection may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How S3 is reached; what is not said is taken from AWS's usual environment variables.
+#[derive(Clone, Default)]
+pub struct S3Settings {
+    /// Another server than Amazon's.
+    pub endpoint: Option<String>,
+    /// Where the buckets are.
+    pub region: Option<String>,
+    /// Who asks.
+    pub access_key_id: Option<String>,
+    /// What proves it.
+    pub secret_access_key: Option<String>,
+    /// What goes with temporary keys.
+    pub session_token: Option<String>,
+    /// Without any credentials.
+    pub anonymous: bool,
+}
+
+/// A client for each bucket, once it is needed.
+pub(super) struct S3 {
+    settings: S3Settings,
+    clients: Mutex<HashMap<String, Arc<AmazonS3>>>,
+}
+
+impl S3 {
+    pub(super) fn new(settings: S3Settings) -> Self {
+        Self { settings, clients: Mutex::default() }
+    }
+
+    pub(super) fn endpoint(&self) -> Option<String> {
+        self.builder().get_config_value(&AmazonS3ConfigKey::Endpoint)
+    }
+
+    pub(super) async fn get(&self, object: &Object, limit: u64) -> Result<Vec<u8>, Refusal> {
+        let (client, path) = (self.client(&object.bucket)?, path(object)?);
+        let found = client.get(&path).await.map_err(|error| refusal(&error))?;
+        if found.meta.size > limit {
+            return Err(too_large(limit));
+        }
+        found.bytes().await.map(Vec::from).map_err(|error| refusal(&error))
+    }
+
+    pub(super) async fn put(&self, object: &Object, bytes: Bytes, content: Content) -> Result<(), Refusal> {
+        let (client, path) = (self.client(&object.bucket)?, path(object)?);
+        let mut attributes = Attributes::new();
+        attributes.insert(Attribute::ContentType, content.media_type.into());
+        if let Some(encoding) = content.encoding {
+            attributes.insert(Attribute::ContentEncoding, encoding.into());
+        }
+        let options = PutOptions { attributes, ..PutOptions::default() };
+        client.put_opts(&path, bytes.into(), options).await.map(drop).map_err(|error| refusal(&error))
+    }
+
+    fn client(&self, bucket: &str) -> Result<Arc<AmazonS3>, Refusal> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(bucket) {
+            return Ok(Arc::clone(client));
+        }
+        let made = self.builder().with_bucket_name(bucket).build();
+        let client = Arc::new(made.map_err(|error| {
+            (BucketErrorKind::Unusable, format!("the client cannot be made: {}", root_cause(&error)))
+        })?);
+        clients.insert(bucket.to_owned(), Arc::clone(&client));
+        Ok(client)
+    }
+
+    fn builder(&self) -> AmazonS3Builder {
+        let S3Settings { endpoint, region, access_key_id, secret_access_key, session_token, anonymous } =
+            &self.settings;
+        let mut builder = AmazonS3Builder::from_env();
+        if access_key_id.is_some() || secret_access_key.is_some() {
+            // A pair of keys belongs together, and a token of other keys does not go with it.
+            let pair = [access_key_id, secret_access_key].map(|key| key.clone().unwrap_or_default());
+            let [id, secret] = pair;
+            builder = builder.with_access_key_id(id).with_secret_access_key(secret);
+            builder = builder.with_token(session_token.clone().unwrap_or_default());
+        }
+        if let Some(region) = region {
+            builder = builder.with_region(region);
+        }
+        if let Some(endpoint) = endpoint {
+            builder = builder.with_endpoint(endpoint);
+        }
+        if *anonymous {
+            builder = builder.with_skip_signature(true);
+        }
+        let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
+        let plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
+        let options = ClientOptions::new()
+            .with_connect_timeout(CONNECT)
+            .with_timeout(super::PATIENCE)
+            .with_config(ClientConfigKey::AllowHttp, plain.to_string());
+        let backoff = BackoffConfig { init_backoff: FIRST_WAIT, max_backoff: LONGEST_WAIT, base: 2.0 };
+        builder.with_client_options(options).with_retry(RetryConfig {
+            backoff,
+            max_retries: TRIES as usize - 1,
+            retry_timeout: RETRY_TIME,
+        })
+    }
+}
+
+/// As written: no character of a name is replaced.
+fn path(object: &Object) -> Result<Path, Refusal> {
+    Path::parse(&object.name).map_err(|error| (BucketErrorKind::Unusable, brief(&error.to_string())))
+}
+
+fn refusal(error: &Error) -> Refusal {
+    let kind = match error {
+        Error::NotFound { .. } => BucketErrorKind::NotFound,
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => BucketErrorKind::NotAllowed,
+        Error::InvalidPath { .. } | Error::NotSupported { .. } => BucketErrorKind::Unusable,
+        _ => BucketErrorKind::Unavailable,
+    };
+    let said = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    let reason = match (element(&said, "Code"), element(&said, "Message")) {
+        (Some("NoSuchBucket"), _) => "the bucket does not exist".to_owned(),
+        _ if kind == BucketErrorKind::NotFound => "it does not exist".to_owned(),
+        (Some(code), Some(message)) => format!("{} ({code})", brief(message)),
+        (Some(code), None) => code.to_owned(),
+        _ => root_cause(error),
+    };
+    (kind, reason)
+}
+
+/// The text of an element of the XML in which S3 says what is wrong.
+fn element<'t>(xml: &'t str, name: &str) -> Option<&'t str> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    let (text, _) = rest.split_once(&format!("</{name}>"))?;
+    Some(text).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_taken_out_of_the_answer() {
+        let answer = "Error performing GET http://h/b/x in 1ms - Server returned non-2xx status code: 403 Forbidden: \
+                      <?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+        let denied = |answer: &str| Error::PermissionDenied { path: "x".to_owned(), source: answer.into() };
+        assert_eq!(
+            refusal(&denied(answer)),
+            (BucketErrorKind::NotAllowed, "Access Denied (AccessDenied)".to_owned())
+        );
+        let bucket = Error::NotFound { path: "x".to_owned(), source: "<Code>NoSuchBucket</Code>".into() };
+        assert_eq!(refusal(&bucket), (BucketErrorKind::NotFound, "the bucket does not exist".to_owned()));
+        assert_eq!(refusal(&denied("no XML")), (BucketErrorKind::NotAllowed, "no XML".to_owned()));
+    }
+
+    #[test]
+    fn plain_http_is_spoken_only_where_the_endpoint_says_so() {
+        let plain = |endpoint: Option<&str>| {
+            let settings = S3Settings { endpoint: endpoint.map(str::to_owned), ..S3Settings::default() };
+            let options = S3::new(settings).builder();
+            options.get_config_value(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp))
+        };
+        assert_eq!(plain(Some("http://127.0.0.1:9000")).as_deref(), Some("true"));
+        assert_eq!(plain(Some("https://s3.example.org")).as_deref(), Some("false"));
+    }
+}
