@@ -7,6 +7,12 @@ use super::http::{answers, call, encoded};
 use super::kept::Kept;
 use super::python_program;
 
+/// Whoever asks: moto reads who it is and looks at no signature, but refuses private objects to nobody.
+const SOMEBODY: (&str, &str) = (
+    "authorization",
+    "AWS4-HMAC-SHA256 Credential=test/20200101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=none",
+);
+
 /// The server.
 #[derive(Debug)]
 pub struct S3 {
@@ -14,7 +20,7 @@ pub struct S3 {
 }
 
 impl S3 {
-    /// The one that all tests of this process share. It takes any credentials, and none.
+    /// The one that all tests of this process share. It takes any credentials.
     ///
     /// # Panics
     ///
@@ -54,7 +60,7 @@ impl S3 {
     /// When the server refuses: a name has three characters at least.
     #[track_caller]
     pub fn make_bucket(&self, bucket: &str) {
-        call("PUT", &format!("{}/{bucket}", self.url()), &[], &[]).success();
+        call("PUT", &format!("{}/{bucket}", self.url()), &[SOMEBODY], &[]).success();
     }
 
     /// Keeps an object.
@@ -64,7 +70,7 @@ impl S3 {
     /// When there is no such bucket.
     #[track_caller]
     pub fn put(&self, bucket: &str, object: &str, content: impl AsRef<[u8]>) {
-        let headers = [("content-type", "application/octet-stream")];
+        let headers = [SOMEBODY, ("content-type", "application/octet-stream")];
         call("PUT", &self.place(bucket, object), &headers, content.as_ref()).success();
     }
 
@@ -76,7 +82,7 @@ impl S3 {
     #[must_use]
     #[track_caller]
     pub fn get(&self, bucket: &str, object: &str) -> Option<Vec<u8>> {
-        call("GET", &self.place(bucket, object), &[], &[]).found()
+        call("GET", &self.place(bucket, object), &[SOMEBODY], &[]).found()
     }
 
     /// The names of the objects that begin so, in order.
@@ -88,7 +94,7 @@ impl S3 {
     #[track_caller]
     pub fn list(&self, bucket: &str, prefix: &str) -> Vec<String> {
         let url = format!("{}/{bucket}?list-type=2&prefix={}", self.url(), encoded(prefix, false));
-        let xml = String::from_utf8_lossy(&call("GET", &url, &[], &[]).success()).into_owned();
+        let xml = String::from_utf8_lossy(&call("GET", &url, &[SOMEBODY], &[]).success()).into_owned();
         assert!(!xml.contains("<IsTruncated>true"), "there are more objects than one page holds");
         let keys = xml.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
         let mut names: Vec<_> = keys.map(str::to_owned).collect();
