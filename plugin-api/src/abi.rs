@@ -220,6 +220,9 @@ pub struct Description {
     /// Scripts go to the engine by their place, without their text and as they stand.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_reference: bool,
+    /// The texts of scripts go to the engine as they were written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub verbatim: bool,
 }
 
 /// How an engine runs tasks.

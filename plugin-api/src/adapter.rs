@@ -31,6 +31,7 @@ extern "C" fn describe<E: Engine>() -> RString {
         suffix: E::SCRIPT_SUFFIX,
         other_suffixes: E::OTHER_SUFFIXES,
         by_reference: E::BY_REFERENCE,
+        verbatim: E::VERBATIM,
     };
     description::<E::Config>(Mode::Blocking, &scripts)
 }
@@ -80,6 +81,7 @@ pub(crate) struct Scripts {
     pub(crate) suffix: &'static str,
     pub(crate) other_suffixes: &'static [&'static str],
     pub(crate) by_reference: bool,
+    pub(crate) verbatim: bool,
 }
 
 pub(crate) fn description<C: JsonSchema>(mode: Mode, scripts: &Scripts) -> RString {
@@ -90,6 +92,7 @@ pub(crate) fn description<C: JsonSchema>(mode: Mode, scripts: &Scripts) -> RStri
             script_suffix: scripts.suffix.to_owned(),
             other_suffixes: scripts.other_suffixes.iter().map(|&suffix| suffix.to_owned()).collect(),
             by_reference: scripts.by_reference,
+            verbatim: scripts.verbatim,
         };
         serde_json::to_string(&description).unwrap_or_default()
     });

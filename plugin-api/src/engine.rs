@@ -26,6 +26,9 @@ pub trait Engine: Send + Sync + Sized + 'static {
     /// there. Such a script comes without its text where it has a place, and placeholders are never filled in.
     const BY_REFERENCE: bool = false;
 
+    /// Whether a script's text comes as it was written: source code, whose braces are no placeholders.
+    const VERBATIM: bool = false;
+
     /// An engine with this configuration. Connecting to a service is better left to `run`.
     ///
     /// # Errors
@@ -65,6 +68,9 @@ pub trait AsyncEngine: Send + Sync + Sized + 'static {
 
     /// As in [`Engine::BY_REFERENCE`].
     const BY_REFERENCE: bool = false;
+
+    /// As in [`Engine::VERBATIM`].
+    const VERBATIM: bool = false;
 
     /// Whether [`blocks`](Self::blocks) has to be asked.
     const MIXED: bool = false;

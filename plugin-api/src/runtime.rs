@@ -35,6 +35,7 @@ extern "C" fn describe<E: AsyncEngine>() -> RString {
         suffix: E::SCRIPT_SUFFIX,
         other_suffixes: E::OTHER_SUFFIXES,
         by_reference: E::BY_REFERENCE,
+        verbatim: E::VERBATIM,
     };
     description::<E::Config>(mode, &scripts)
 }
