@@ -5,8 +5,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::command::{cargo, run, shown};
-use crate::programs::{POSTGRESQL, PYTHON, require};
+use crate::command::{cargo, command, run, shown};
+use crate::programs::{JAVA, POSTGRESQL, PYTHON, REDIS, VENV, require, require_terraform};
+use crate::python::{self, Making};
+
+/// How much is tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// All but what needs programs that few have and takes long.
+    Usual,
+    /// That too: Spark itself, and Terraform.
+    Full,
+}
 
 /// One thing that has to hold.
 struct Step {
@@ -16,7 +26,10 @@ struct Step {
 
 enum Action {
     Run(Command),
+    /// The programs of the system; with them the Python environment is begun.
     Programs,
+    /// The Python environment is there.
+    Python,
 }
 
 /// Runs every step until one fails, and ends with what each took.
@@ -24,51 +37,80 @@ enum Action {
 /// # Errors
 ///
 /// When a step fails; the message names its command.
-pub(crate) fn test() -> Result<()> {
+pub(crate) fn test(scope: Scope) -> Result<()> {
     let mut took = Vec::new();
     let mut done = Ok(());
-    for mut step in steps() {
+    let mut environment = None;
+    for step in steps(scope)? {
         println!("\n── {} ──", step.name);
         let started = Instant::now();
-        let outcome = step.action.perform();
+        let outcome = step.action.perform(scope, &mut environment);
         took.push((step.name, started.elapsed(), outcome.is_ok()));
         if outcome.is_err() {
             done = outcome.with_context(|| format!("step `{}`", step.name));
             break;
         }
     }
+    // Nothing goes on behind the summary. Where a step before it failed, that is what has to be said.
+    if let Some(making) = environment {
+        done = done.and(making.finish());
+    }
     print_summary(&took);
     done
 }
 
-fn steps() -> Vec<Step> {
+fn steps(scope: Scope) -> Result<Vec<Step>> {
     let step = |name, command| Step { name, action: Action::Run(command) };
+    // What cargo builds is the same in every step.
+    let workspace = |subcommand: &str| {
+        let mut command = cargo([subcommand, "--workspace"]);
+        if scope == Scope::Full {
+            command.args(["--features", "oxidag-tests/full"]);
+        }
+        command
+    };
+    let with = |mut command: Command, arguments: &[&str]| {
+        command.args(arguments);
+        command
+    };
     let mut doc = cargo(["doc", "--workspace", "--no-deps"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
-    vec![
+    let fake = ["-m", "unittest", "discover", "--start-directory", "tests/gcp"];
+    let fake = command(python::interpreter(&python::folder()?), fake);
+    Ok(vec![
         step("format", cargo(["fmt", "--all", "--check"])),
         Step { name: "programs", action: Action::Programs },
-        step("clippy", cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
+        step("clippy", with(workspace("clippy"), &["--all-targets", "--", "-D", "warnings"])),
         // With the tests' own targets: they bring features of shared dependencies with them, and without
         // them those dependencies would be built once for this step and again for the next. The tests
         // across crates run the program and load the libraries that this step leaves behind.
-        step("build", cargo(["build", "--workspace", "--all-targets"])),
-        step("tests", cargo(["test", "--workspace"])),
+        step("build", with(workspace("build"), &["--all-targets"])),
+        // Begun long ago, and mostly there by now.
+        Step { name: "python", action: Action::Python },
+        step("fake of Google", fake),
+        step("tests", workspace("test")),
         step("documentation", doc),
-    ]
+    ])
 }
 
 impl Action {
-    fn perform(&mut self) -> Result<()> {
+    /// `environment` is the Python environment, from when it is begun until it is there.
+    fn perform(self, scope: Scope, environment: &mut Option<Making>) -> Result<()> {
         match self {
-            Action::Run(command) => {
-                println!("$ {}", shown(command));
-                run(command)
+            Self::Run(mut command) => {
+                println!("$ {}", shown(&command));
+                run(&mut command)
             }
-            Action::Programs => {
-                require(&PYTHON)?;
-                require(&POSTGRESQL)
+            Self::Programs => {
+                require(&[&PYTHON, &VENV, &POSTGRESQL, &REDIS])?;
+                if scope == Scope::Full {
+                    require(&[&JAVA])?;
+                    require_terraform()?;
+                }
+                *environment = Some(python::begin(scope)?);
+                Ok(())
             }
+            Self::Python => environment.take().map_or(Ok(()), Making::finish),
         }
     }
 }

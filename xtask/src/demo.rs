@@ -18,7 +18,7 @@ const ENGINES: [&str; 3] = ["oxidag-engine-noop", "oxidag-engine-shell", "oxidag
 ///
 /// When Python 3 is missing, or the build or the run fails.
 pub(crate) fn demo() -> Result<()> {
-    require(&PYTHON)?;
+    require(&[&PYTHON])?;
     println!("building oxidag and three engines in release; from nothing that takes a few minutes");
     let built = Workspace::read()?.build("release", ENGINES)?;
     let oxidag = built.join(format!("oxidag{}", std::env::consts::EXE_SUFFIX));

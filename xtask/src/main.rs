@@ -11,6 +11,7 @@ mod command;
 mod demo;
 mod dist;
 mod programs;
+mod python;
 mod workspace;
 
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ The chores of this repository.
 usage: cargo xtask CHORE
 
   demo                        build in release what the quick start needs, and run it
-  test                        all checks and tests
+  test [--full]               all checks and tests; with --full also those that need Java and Terraform
   bench [--json] [--rounds N] measure, and print medians beside their targets
   audit                       licences, bans and sources of the dependencies, by cargo-deny
   dist                        an archive with the program and its engines, in dist/
@@ -36,7 +37,8 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["demo"] => demo::demo(),
-        ["test"] => check::test(),
+        ["test"] => check::test(check::Scope::Usual),
+        ["test", "--full"] => check::test(check::Scope::Full),
         ["bench", options @ ..] => bench::bench(options),
         ["audit"] => audit::audit(),
         ["dist"] => dist::dist(),

@@ -45,7 +45,7 @@ struct Bench {
 /// When the build fails, a program is missing, or a measured command does not succeed.
 pub(crate) fn bench(options: &[&str]) -> Result<()> {
     let options = Options::read(options)?;
-    require(&MAKE)?;
+    require(&[&MAKE])?;
     let workspace = Workspace::read()?;
     let built = workspace.build("dist", ["oxidag-engine-noop", "oxidag-engine-shell"])?;
     // In the target directory, since the temporary one may be memory and runs are stored on disk.
