@@ -1,5 +1,6 @@
 """What the fake's own tests share: a fake and a storage server of their own, and Google's clients pointed at them."""
 
+import atexit
 import json
 import os
 import shutil
@@ -24,6 +25,16 @@ DEADLINE = 30
 
 class Fake:
     """A running fake."""
+
+    running = {}
+
+    @classmethod
+    def shared(cls, *arguments):
+        """One for all tests that want it started alike."""
+        if arguments not in cls.running:
+            cls.running[arguments] = cls(*arguments)
+            atexit.register(cls.running[arguments].stop)
+        return cls.running[arguments]
 
     def __init__(self, *arguments):
         self.process = subprocess.Popen([sys.executable, "-m", "fake_google", *arguments], cwd=HERE,
@@ -114,8 +125,7 @@ class FakeTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.fake = Fake(*cls.arguments)
-        cls.addClassCleanup(cls.fake.stop)
+        cls.fake = Fake.shared(*cls.arguments)
 
     def setUp(self):
         self.project = self.id().rpartition(".")[2].replace("_", "-")[:60]

@@ -316,7 +316,7 @@ def begin(call, job):
     """Lets a job take its course."""
     call.service(Jobs).jobs[job.location.upper(), job.id] = job
     fault = call.fault if call.fault and call.fault.kind == "job_error" else None
-    job.task = asyncio.create_task(job.run(fault))
+    job.task = call.fake.spawn(job.run(fault))
 
 
 async def dry_run(job):

@@ -1,5 +1,6 @@
 """Takes requests, finds out who calls what, checks it, and answers as the service would."""
 
+import asyncio
 import json
 import socket
 import struct
@@ -7,17 +8,19 @@ import sys
 
 from aiohttp import web
 
-from . import bigquery, control, datasets, metadata
+from . import batches, bigquery, clusters, control, datasets, jobs, metadata, operations
 from .auth import Auth
 from .children import Children
 from .discovery import Discovery
 from .errors import ApiError, invalid
 from .schema import SchemaError
 from .state import Project
+from .storage import Storage
 from .warehouse import Warehouse
 
 # Every method that the fake carries out, by its name in the discovery documents.
-METHODS = {**metadata.METHODS, **bigquery.METHODS, **datasets.METHODS}
+METHODS = {**metadata.METHODS, **bigquery.METHODS, **datasets.METHODS, **operations.METHODS, **clusters.METHODS,
+           **jobs.METHODS, **batches.METHODS}
 
 
 class Call:
@@ -49,7 +52,16 @@ class Fake:
         self.projects = {}
         self.children = Children()
         self.warehouse = Warehouse()
+        self.storage = Storage(options.storage)
         self.problems = []
+        self.tasks = set()
+
+    def spawn(self, work):
+        """Lets work go on beside the requests; the loop itself would forget it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
 
     def project(self, name):
         """A project; every name exists."""
@@ -184,4 +196,5 @@ async def serve(options):
         await options.ended.wait()
     finally:
         await fake.children.stop()
+        await fake.storage.close()
         await runner.cleanup()
