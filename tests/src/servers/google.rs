@@ -36,6 +36,7 @@ impl Google {
             let mut command = Command::new(python());
             command.args(["-m", "fake_google", "--port", "0", "--storage", &storage]);
             command.arg("--key-file").arg(folder.join("key.json"));
+            command.arg("--job-path").arg(crate::root().join("tests/gcp/cluster"));
             command.current_dir(crate::root().join("tests/gcp")).env("PYTHONDONTWRITEBYTECODE", "1");
             command
         };
@@ -85,6 +86,16 @@ impl Google {
     #[track_caller]
     pub fn settings(&self, project: &str, settings: Value) {
         self.control("settings", project, settings);
+    }
+
+    /// Makes a dataset, as nothing in a DAG does.
+    ///
+    /// # Panics
+    ///
+    /// When it refuses.
+    #[track_caller]
+    pub fn make_dataset(&self, project: &str, dataset: &str) {
+        self.control("bigquery/datasets", project, serde_json::json!({"dataset": dataset}));
     }
 
     /// All that was asked of it for a project, and what became of it.
