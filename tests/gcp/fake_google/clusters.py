@@ -357,8 +357,12 @@ def set_at(cluster, path, value):
         kept = {key: text for key, text in cluster.labels.items() if key.startswith("goog-")}
         cluster.labels = {**(value or {}), **kept}
         return
-    *parents, last = path.split(".")[1:]
-    place = cluster.config
+    set_in(cluster.config, path.removeprefix("config."), value)
+
+
+def set_in(place, path, value):
+    """Changes what a path leads to, or removes it for None."""
+    *parents, last = path.split(".")
     for part in parents:
         place = place.setdefault(part, {})
     if value is None:

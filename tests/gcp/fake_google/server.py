@@ -6,9 +6,10 @@ import socket
 import struct
 import sys
 
+import aiohttp
 from aiohttp import web
 
-from . import batches, bigquery, clusters, control, datasets, jobs, metadata, operations
+from . import batches, bigquery, calls, clusters, control, datasets, functions, jobs, metadata, operations
 from .auth import Auth
 from .children import Children
 from .discovery import Discovery
@@ -20,7 +21,7 @@ from .warehouse import Warehouse
 
 # Every method that the fake carries out, by its name in the discovery documents.
 METHODS = {**metadata.METHODS, **bigquery.METHODS, **datasets.METHODS, **operations.METHODS, **clusters.METHODS,
-           **jobs.METHODS, **batches.METHODS}
+           **jobs.METHODS, **batches.METHODS, **functions.METHODS}
 
 
 class Call:
@@ -53,6 +54,7 @@ class Fake:
         self.children = Children()
         self.warehouse = Warehouse()
         self.storage = Storage(options.storage)
+        self.opened = None
         self.problems = []
         self.tasks = set()
 
@@ -78,7 +80,25 @@ class Fake:
             return await metadata.metadata(self, request)
         if path == "/token":
             return await metadata.token(self, request)
-        return await self.api(request)
+        if path.startswith("/_uploads/") and request.method == "PUT":
+            return await calls.upload(self, request)
+        try:
+            return await (calls.call(self, request) if path.startswith("/_functions/") else self.api(request))
+        except ConnectionAbortedError:
+            return drop(request)
+
+    def calls(self):
+        """The connections to functions."""
+        if self.opened is None:
+            self.opened = aiohttp.ClientSession(auto_decompress=False)
+        return self.opened
+
+    async def close(self):
+        """Ends what was started and closes what was opened."""
+        await self.children.stop()
+        await self.storage.close()
+        if self.opened is not None:
+            await self.opened.close()
 
     async def api(self, request):
         """One request of a service's API."""
@@ -96,10 +116,9 @@ class Fake:
         except ApiError as error:
             entry["status"] = error.http
             return respond(error)
-        except ConnectionAbortedError as error:
+        except ConnectionAbortedError:
             entry["status"] = 0
-            entry["fault"] = str(error)
-            return drop(request)
+            raise
         except Exception as error:  # A mistake of the fake's own must be seen, not taken for Google's answer.
             entry["status"] = 500
             return self.problem(f"{method.id}: {type(error).__name__}: {error}")
@@ -113,7 +132,7 @@ class Fake:
         body = parse(raw)
         if request.method != "GET":
             entry["body"] = body
-        fault = call.fault = call.project.fault_for(call.method)
+        fault = call.fault = call.project.fault_for(call.method.id, is_dry_run(body))
         if fault is not None:
             entry["fault"] = fault.kind
             if fault.kind == "reset":
@@ -162,6 +181,12 @@ def parse(raw):
     return body
 
 
+def is_dry_run(body):
+    """Whether a body asks what would happen, rather than that it shall."""
+    configuration = body.get("configuration")
+    return bool(body.get("dryRun") or (isinstance(configuration, dict) and configuration.get("dryRun")))
+
+
 def respond(error):
     """An error as an answer."""
     return web.json_response(error.body(), status=error.http)
@@ -195,6 +220,5 @@ async def serve(options):
     try:
         await options.ended.wait()
     finally:
-        await fake.children.stop()
-        await fake.storage.close()
+        await fake.close()
         await runner.cleanup()

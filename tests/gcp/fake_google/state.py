@@ -6,6 +6,8 @@ import time
 from .errors import ApiError, invalid
 
 FAULTS = {"429", "500", "503", "reset", "lost_reply", "job_error", "operation_error", "unauthorized"}
+# Calls of functions, which are no method of Google's.
+CALL = "functions.call"
 # Which of a project's work a held project keeps from ending.
 HOLDS = {True: {"jobs", "operations"}, False: set(), "jobs": {"jobs"}, "operations": {"operations"}}
 SECONDS = ("pending_seconds", "job_seconds", "operation_seconds")
@@ -50,10 +52,10 @@ class Project:
         while what in self.held:
             await self.changed.wait()
 
-    def fault_for(self, method):
+    def fault_for(self, method, dry_run=False):
         """The next fault that a request of this method shall meet, or None."""
         for fault in self.faults:
-            if fault.matches(method):
+            if fault.matches(method) and fault.dry_run == dry_run:
                 fault.times -= 1
                 self.faults = [other for other in self.faults if other.times > 0]
                 return fault
@@ -68,9 +70,10 @@ class Fault:
         self.kind = str(spec.get("fault", ""))
         self.times = spec.get("times", 1)
         self.reason = spec.get("reason")
+        self.dry_run = spec.get("dry_run", False)
         self.message = spec.get("message") or f"told to fail with {self.kind}"
-        hit = [method for method in methods.values() if self.matches(method)]
-        if not hit:
+        hit = [method for method in methods.values() if self.matches(method.id)]
+        if not hit and self.method != CALL:
             raise invalid(f"no method {self.method!r}; the names are those of the discovery documents")
         if self.kind not in FAULTS:
             raise invalid(f"no fault {self.kind!r}; there are {', '.join(sorted(FAULTS))}")
@@ -83,8 +86,8 @@ class Fault:
 
     def matches(self, method):
         """Whether a method is meant, by its full name or without `projects.regions` or `projects.locations`."""
-        short = method.id.replace(".projects.regions.", ".").replace(".projects.locations.", ".")
-        return self.method in (method.id, short)
+        short = method.replace(".projects.regions.", ".").replace(".projects.locations.", ".")
+        return self.method in (method, short)
 
     def error(self):
         """The answer of a fault that refuses a request, or None for one of another sort."""
