@@ -60,8 +60,9 @@ pub fn connected<F>(
     }
 }
 
-/// Google's crates are built without a provider of cryptography, and take the process's: here the library's own.
-pub(crate) fn install_cryptography() {
+/// Google's crates, and reqwest's, are built without a provider of cryptography, and take the process's: here the
+/// library's own. Called before whatever may speak TLS.
+pub fn install_cryptography() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // An error says that there is one already.

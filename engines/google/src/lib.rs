@@ -14,7 +14,7 @@ mod retry;
 mod storage;
 
 pub use account::Account;
-pub use client::{Clients, connected};
+pub use client::{Clients, connected, install_cryptography};
 pub use config::{GoogleConfig, text_param};
 pub use error::{from_builder, from_gax, reason};
 pub use labels::{label_value, labels};
