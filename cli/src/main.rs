@@ -12,6 +12,7 @@ mod chart;
 mod commands;
 mod exit;
 mod failure;
+mod fetching;
 mod format;
 mod graph;
 mod notice;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::loader::{self, Library, LibraryInfo, LoadError};
 use crate::plugins::EngineConfig;
+use crate::scripts::Kind;
 
 /// An engine that is ready to run tasks.
 #[derive(Debug)]
@@ -97,10 +98,12 @@ impl Engine {
         self.library.info()
     }
 
-    /// What is appended to a script's name to find its file.
+    /// What it says of its scripts.
     #[must_use]
-    pub fn script_suffix(&self) -> &str {
-        &self.description.script_suffix
+    pub fn scripts(&self) -> Kind<'_> {
+        let Description { script_suffix, other_suffixes, by_reference, verbatim, .. } = &self.description;
+        let (by_reference, verbatim) = (*by_reference, *verbatim);
+        Kind { suffix: script_suffix, other_suffixes, by_reference, verbatim }
     }
 
     /// At most this many of its tasks in flight.

@@ -9,13 +9,14 @@
 //!
 //! What is deliberately absent is as important as what is here:
 //!
-//! - [`condition`], [`graph`], [`state`] and [`scheduler`] do no I/O, read no clock, start no thread and print nothing.
+//! - [`condition`], [`graph`], [`schedule`], [`state`] and [`scheduler`] do no I/O, read no clock, start no thread and print nothing.
 //! - Only [`runner`] has engines run tasks and emits events; every event is stored before anyone else sees it.
 //! - Only [`loader`] opens a shared library. Only [`store`] speaks SQL to the metadata database.
 //! - Nothing here prints: what people read is made in the `oxidag` command.
 
 pub mod background;
 pub mod buckets;
+pub mod cache;
 pub mod condition;
 pub mod dry_run;
 pub mod engine;
@@ -28,6 +29,7 @@ pub mod plan;
 pub mod plugins;
 pub mod prepare;
 pub mod runner;
+pub mod schedule;
 pub mod scheduler;
 pub mod scripts;
 pub mod secrets;

@@ -4,18 +4,21 @@
 //! All mistakes are told at once. What is right but not to be had in this environment (an engine without a
 //! library, a connection) is told apart from them: it refuses a run, but a DAG with it is still valid.
 
+mod check;
 mod conditions;
 mod places;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use crate::cache::CacheCounts;
 use crate::condition::{Condition, Scope, TaskView};
 use crate::engine::Engine;
 use crate::event::TaskIdx;
@@ -23,13 +26,13 @@ use crate::graph::{Cycle, Graph};
 use crate::params::{self, ConnectionKey, Connections};
 use crate::plugins::Plugins;
 use crate::scheduler::{Limits, Settings, TaskInfo};
-use crate::scripts::{LoadedScript, ScriptError, Scripts};
+use crate::scripts::{LoadedScript, Progress};
 use crate::secrets::Masker;
-use crate::spec::suggest;
-use crate::spec::{Dag, Diagnostic, Diagnostics, Location, ScriptSource, SourceFile, Task};
+use crate::spec::{Dag, Diagnostic, Diagnostics, SourceFile, Task};
 use crate::state::TaskState;
 use crate::store::Durations;
 
+use check::{Check, Found};
 use conditions::Watched;
 use places::{info, pools};
 
@@ -57,6 +60,10 @@ pub struct Prepared {
     overrides: Map<String, Value>,
     connections: Connections,
     working_dir: PathBuf,
+    /// How often the script cache had a script, where it was asked.
+    pub script_cache: Option<CacheCounts>,
+    /// Something that the user should know before it runs.
+    pub remark: Option<String>,
 }
 
 /// A pool: so many slots for the tasks that name it.
@@ -80,10 +87,8 @@ struct PreparedTask {
     engine: u32,
     blocking: bool,
     script: Arc<LoadedScript>,
+    is_formatted: bool,
 }
-
-/// More mistakes in one script are not told: they have one reason.
-const MOST_MISTAKES: usize = 20;
 
 /// What was found about a DAG in an environment.
 #[derive(Debug)]
@@ -99,9 +104,12 @@ pub struct Checked {
     tasks: Vec<Option<PreparedTask>>,
     watched: Watched,
     connections: Connections,
+    masker: Masker,
+    counts: Option<CacheCounts>,
+    remark: Option<String>,
 }
 
-/// Makes a DAG ready to run.
+/// Makes a DAG ready to run. Scripts of remote locations are fetched, and `progress` is told how far that is.
 ///
 /// # Errors
 ///
@@ -112,8 +120,9 @@ pub fn prepare(
     plugins: &Plugins,
     loaded: &mut Engines,
     overrides: Map<String, Value>,
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<Prepared, Diagnostics> {
-    let checked = match check(&dag, source.path(), plugins, loaded, &overrides) {
+    let checked = match checked(&dag, source.path(), plugins, loaded, &overrides, Some(progress)) {
         Ok(checked) => checked,
         Err(cycles) => return Err(Diagnostics::new(source, cycles)),
     };
@@ -121,7 +130,9 @@ pub fn prepare(
     let tasks: Option<Vec<PreparedTask>> = checked.tasks.into_iter().collect();
     match tasks {
         Some(tasks) if problems.is_empty() => Ok(Prepared {
-            masker: Masker::new(checked.connections.values().map(String::as_str)),
+            masker: checked.masker,
+            script_cache: checked.counts,
+            remark: checked.remark,
             working_dir: working_dir(source.path()),
             connections: checked.connections,
             engines: checked.engines,
@@ -137,7 +148,8 @@ pub fn prepare(
     }
 }
 
-/// Checks a DAG without making it ready to run.
+/// Checks a DAG without making it ready to run. No service is asked: scripts of remote locations are not looked at, and
+/// count as missing.
 ///
 /// # Errors
 ///
@@ -149,33 +161,45 @@ pub fn check(
     loaded: &mut Engines,
     overrides: &Map<String, Value>,
 ) -> Result<Checked, Vec<Diagnostic>> {
+    checked(dag, path, plugins, loaded, overrides, None)
+}
+
+/// With `fetching`, scripts of remote locations are fetched.
+fn checked(
+    dag: &Dag,
+    path: &Path,
+    plugins: &Plugins,
+    loaded: &mut Engines,
+    overrides: &Map<String, Value>,
+    fetching: Option<&mut dyn FnMut(Progress)>,
+) -> Result<Checked, Vec<Diagnostic>> {
     let graph = Graph::new(dag).map_err(|cycles| cycles.iter().map(Cycle::diagnostic).collect::<Vec<_>>())?;
-    let root = plugins.local_root().map_or_else(|| working_dir(path), Path::to_owned);
-    let mut check = Check {
-        dag,
-        plugins,
-        overrides,
-        scripts: Scripts::new(root),
-        loaded,
-        engines: Vec::new(),
-        by_name: HashMap::new(),
-        connections: Connections::new(),
-        asked: BTreeMap::new(),
-        mistakes: Vec::new(),
-        missing: Vec::new(),
+    let base = working_dir(path);
+    let mut check = Check::new(dag, &base, plugins, loaded, overrides);
+    let places: Vec<_> = dag.tasks.iter().map(|task| check.place(task)).collect();
+    let tasks = dag.tasks.iter().zip(&places);
+    let tasks = match fetching {
+        Some(progress) => {
+            check.fetch(&places, progress);
+            tasks.map(|(task, place)| check.task(task, place)).collect()
+        }
+        None => tasks.map(|(task, place)| check.look(task, place)).collect(),
     };
-    let tasks = dag.tasks.iter().map(|task| check.task(task)).collect();
-    let Check { engines, connections, mut mistakes, missing, .. } = check;
+    let Found { mut mistakes, missing, engines, connections, masker, counts, remark } = check.finish();
     let watched = conditions::watched(dag, &graph, &mut mistakes);
+    let (graph, pools) = (Arc::new(graph), pools(dag, plugins));
     Ok(Checked {
-        graph: Arc::new(graph),
+        graph,
         mistakes,
         missing,
         engines,
-        pools: pools(dag, plugins),
+        pools,
         tasks,
         watched,
         connections,
+        masker,
+        counts,
+        remark,
     })
 }
 
@@ -185,172 +209,19 @@ fn working_dir(dag_file: &Path) -> PathBuf {
     folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
 }
 
-/// The checks of one DAG on their way.
-struct Check<'a> {
-    dag: &'a Dag,
-    plugins: &'a Plugins,
-    overrides: &'a Map<String, Value>,
-    scripts: Scripts,
-    loaded: &'a mut Engines,
-    engines: Vec<Arc<Engine>>,
-    /// Each engine that was looked for, and its place in `engines` if it was found.
-    by_name: HashMap<Arc<str>, Option<u32>>,
-    connections: Connections,
-    /// Each connection that was looked for.
-    asked: BTreeMap<(String, String), bool>,
-    mistakes: Vec<Diagnostic>,
-    missing: Vec<Diagnostic>,
-}
-
-impl Check<'_> {
-    fn task(&mut self, task: &Task) -> Option<PreparedTask> {
-        self.check_pool(task);
-        conditions::params(self.dag, task, self.overrides, &mut self.mistakes);
-        let connected = self.connections_of(task);
-        let engine = self.engine_of(task);
-        if let ScriptSource::Stored { location, .. } = task.script.source
-            && location != Location::Local
-        {
-            let error = ScriptError::Unavailable(location.name());
-            self.missing.push(Diagnostic::new(task.script_span, error.to_string()));
-            return None;
-        }
-        let engine_place = engine?;
-        let engine = Arc::clone(&self.engines[engine_place as usize]);
-        let script = match self.scripts.load(&task.script, engine.script_suffix()) {
-            Ok(script) => script,
-            Err(error) => {
-                self.mistakes.push(Diagnostic::new(task.script_span, error.to_string()));
-                return None;
-            }
-        };
-        // Without its connections a task's placeholders cannot be told from mistakes.
-        if !connected {
-            return None;
-        }
-        let params = params::effective(&self.dag.params, &task.params, self.overrides, &self.connections);
-        self.check_text(task, &script, &params);
-        Some(PreparedTask { engine: engine_place, blocking: engine.blocks(&params), script })
-    }
-
-    fn check_pool(&mut self, task: &Task) {
-        let Some(pool) = &task.pool else { return };
-        let (dag, environment) = (&self.dag.pools, &self.plugins.pools);
-        if dag.contains_key(pool) || environment.contains_key(&**pool) {
-            return;
-        }
-        let known = dag.keys().map(|name| &**name).chain(environment.keys().map(String::as_str));
-        let help = match suggest::nearest(pool, known) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!(
-                "add `{pool}: SLOTS` to `pools` of the DAG, or `{pool} = SLOTS` below [pools] in plugins.toml"
-            ),
-        };
-        let message = format!("task `{}`: there is no pool `{pool}`", task.task_id);
-        self.mistakes.push(Diagnostic::new(task.span, message).with_help(help));
-    }
-
-    /// Loads the task's engine, once for all tasks that name it.
-    fn engine_of(&mut self, task: &Task) -> Option<u32> {
-        let name = &task.script.engine;
-        if let Some(&place) = self.by_name.get(name) {
-            return place;
-        }
-        let config = self.plugins.engines.get(&**name);
-        let engine = config.map(|config| {
-            let load = || Engine::load(name, config).map(Arc::new).map_err(|error| error.to_string());
-            self.loaded.0.entry(Arc::clone(name)).or_insert_with(load).clone()
-        });
-        let place = match engine {
-            Some(Ok(engine)) => {
-                self.engines.push(engine);
-                u32::try_from(self.engines.len() - 1).ok()
-            }
-            Some(Err(error)) => {
-                self.mistakes.push(Diagnostic::new(task.script_span, format!("engine `{name}`: {error}")));
-                None
-            }
-            None => {
-                self.unknown_engine(task);
-                None
-            }
-        };
-        self.by_name.insert(Arc::clone(name), place);
-        place
-    }
-
-    fn unknown_engine(&mut self, task: &Task) {
-        let name = &task.script.engine;
-        let known: Vec<&str> = self.plugins.engines.keys().map(String::as_str).collect();
-        let help = format!(
-            "add a section [engines.{name}] to plugins.toml; it has {}",
-            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
-        );
-        if KNOWN_ENGINES.contains(&&**name) {
-            let message = format!("engine `{name}` is not in this environment's plugins.toml");
-            self.missing.push(Diagnostic::new(task.script_span, message).with_help(help));
-        } else {
-            let message = format!("unknown engine `{name}`");
-            self.mistakes.push(Diagnostic::new(task.script_span, message).with_help(help));
-        }
-    }
-
-    /// Reads the task's connections, each once; whether all are there.
-    fn connections_of(&mut self, task: &Task) -> bool {
-        let mut all = true;
-        for connection in
-            self.dag.params.keys().chain(task.params.keys()).filter_map(|key| ConnectionKey::parse(key))
-        {
-            let place = (connection.section.to_owned(), connection.key.to_owned());
-            if self.overrides.contains_key(connection.name) {
-                let name = connection.name;
-                let message = format!(
-                    "`{name}` is a connection: it cannot be given on the command line, where all can read it"
-                );
-                let help = "take -p away, and choose another environment with --env";
-                self.mistakes.push(Diagnostic::new(task.span, message).with_help(help));
-            }
-            let there = match self.asked.get(&place) {
-                Some(&there) => there,
-                None => match self.plugins.connection(connection.section, connection.key) {
-                    Ok(value) => {
-                        self.connections.insert(place.clone(), value);
-                        true
-                    }
-                    Err(error) => {
-                        self.missing.push(Diagnostic::new(task.span, error.to_string()));
-                        false
-                    }
-                },
-            };
-            self.asked.insert(place, there);
-            all &= there;
-        }
-        all
-    }
-
-    fn check_text(&mut self, task: &Task, script: &LoadedScript, params: &Map<String, Value>) {
-        let Err(errors) = params::format(&script.text, params) else { return };
-        let source = SourceFile::new(script.name.clone().into(), script.text.to_string());
-        for error in errors.iter().take(MOST_MISTAKES) {
-            let (line, column) = source.line_column(u32::try_from(error.at).unwrap_or(u32::MAX));
-            let (id, place) = (&task.task_id, format!("{}:{line}:{column}", script.name));
-            let message = format!("{error} ({place}, task `{id}`)");
-            let help = "give it a value in the task's `params`, in the DAG's, or by -p NAME=VALUE";
-            let diagnostic = Diagnostic::new(task.script_span, message);
-            self.mistakes.push(if error.is_missing_value { diagnostic.with_help(help) } else { diagnostic });
-        }
-    }
-}
-
 #[cfg(test)]
 impl Prepared {
     /// Without engines: nothing can be run by it.
     pub(crate) fn without_engines(dag: Dag, source: SourceFile, blocks: impl Fn(&Task) -> bool) -> Self {
         let graph = Graph::new(&dag).unwrap();
-        let script = Arc::new(LoadedScript { name: String::new(), text: Arc::from(""), path: None });
-        let task =
-            |task: &Task| PreparedTask { engine: 0, blocking: blocks(task), script: Arc::clone(&script) };
+        let text = Arc::from("");
+        let script = Arc::new(LoadedScript { name: String::new(), text, path: None, uri: None });
+        let task = |task: &Task| PreparedTask {
+            engine: 0,
+            blocking: blocks(task),
+            script: Arc::clone(&script),
+            is_formatted: true,
+        };
         let tasks = dag.tasks.iter().map(task).collect();
         Self {
             watched: conditions::watched(&dag, &graph, &mut Vec::new()),
@@ -364,6 +235,8 @@ impl Prepared {
             overrides: Map::new(),
             connections: Connections::new(),
             working_dir: PathBuf::new(),
+            script_cache: None,
+            remark: None,
         }
     }
 }
@@ -480,8 +353,11 @@ impl Prepared {
     ) -> Result<oxidag_plugin_api::Task, String> {
         let (entry, script) = (self.task(task), &self.tasks[task.get()].script);
         let params = params::effective(&self.dag.params, &entry.params, &self.overrides, &self.connections);
-        let text = params::format(&script.text, &params)
-            .map_err(|errors| errors.into_iter().map(|e| e.message).collect::<Vec<_>>().join("; "))?;
+        let text = match self.tasks[task.get()].is_formatted {
+            true => params::format(&script.text, &params)
+                .map_err(|errors| errors.into_iter().map(|e| e.message).collect::<Vec<_>>().join("; "))?,
+            false => Cow::Borrowed(&*script.text),
+        };
         let unchanged = *text == *script.text;
         let keys = self.dag.params.keys().chain(entry.params.keys());
         let mut connections: Vec<String> =
@@ -498,7 +374,7 @@ impl Prepared {
                 text: text.into_owned(),
                 name: script.name.clone(),
                 path: script.path.clone().filter(|_| unchanged),
-                uri: None,
+                uri: script.uri.clone(),
             },
             connections,
             params,

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use aho_corasick::{AhoCorasick, MatchKind};
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 /// What stands in place of a secret.
@@ -87,6 +88,16 @@ impl Masker {
             Value::Bool(_) | Value::Null => {}
         }
     }
+}
+
+/// A URL that is a secret, and the password in it, as it is written and as it is meant.
+pub(crate) fn with_password(url: String) -> Vec<String> {
+    let after_scheme = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = after_scheme.split(['/', '?']).next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map(|(user, _)| user);
+    let password = user.and_then(|user| user.split_once(':')).map(|(_, password)| password.to_owned());
+    let meant = password.as_ref().map(|p| percent_decode_str(p).decode_utf8_lossy().into_owned());
+    [Some(url.clone()), password, meant].into_iter().flatten().filter(|secret| !secret.is_empty()).collect()
 }
 
 /// Adds a secret as it is, as it stands between the quotes of JSON (with and without characters beyond ASCII),
@@ -172,6 +183,16 @@ mod tests {
             Masker::new(["p@ss/w:rd"]).mask("postgres://me:p%40ss%2Fw%3Ard@db"),
             "postgres://me:***@db"
         );
+    }
+
+    #[test]
+    fn the_password_of_a_url_is_a_secret_of_its_own() {
+        let secrets = |url: &str| with_password(url.to_owned());
+        assert_eq!(secrets("redis://:a%40b@h/0"), ["redis://:a%40b@h/0", "a%40b", "a@b"]);
+        assert_eq!(secrets("postgres://me:p@ss@h"), ["postgres://me:p@ss@h", "p@ss", "p@ss"]);
+        for url in ["sqlite:a.db", "redis://h:1/@:x", "redis://me@h", "redis://me:@h"] {
+            assert_eq!(secrets(url), [url], "{url}");
+        }
     }
 
     #[test]

@@ -216,6 +216,7 @@ mod tests {
             dag_path: "nightly.yaml".to_owned(),
             dag_source: String::new(),
             params: serde_json::json!({}),
+            script_cache: None,
             tasks: vec![
                 task("d_never", S::UpstreamFailed, vec![]),
                 task("c", S::Success, vec![attempt(1, S::Success, (Some(1000), 1001, None, Some(4000)))]),

@@ -5,16 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use oxidag_core::prepare::Prepared;
+use oxidag_core::plugins::Plugins;
+use oxidag_core::prepare::{self, Engines, Prepared};
 use oxidag_core::runner::{self, Mailbox, RunEnd, RunRequest, Session, Start};
-use oxidag_core::spec::Notify;
+use oxidag_core::spec::{Dag, Diagnostics, Notify, SourceFile};
 use oxidag_core::state::{RunState, TaskState};
 use oxidag_core::store::Store;
+use serde_json::{Map, Value};
 
 use crate::args::{Format, NotifyArgs};
 use crate::exit::Exit;
+use crate::fetching::Fetching;
 use crate::notice::{Notices, PATIENCE};
 use crate::report::{self, Forecast, InFlight, Watched};
+use crate::style::Palette;
 use crate::{output, settings, signals};
 
 /// A run that is about to begin or to go on.
@@ -32,6 +36,24 @@ pub(super) struct Manner<'a> {
     pub(super) workers: u32,
     pub(super) format: Format,
     pub(super) notify: &'a NotifyArgs,
+}
+
+/// Makes a DAG ready to run, and says what there is to say of that.
+pub(super) fn prepare(
+    dag: Dag,
+    source: SourceFile,
+    plugins: &Plugins,
+    engines: &mut Engines,
+    overrides: Map<String, Value>,
+) -> Result<Prepared, Diagnostics> {
+    let mut fetching = Fetching::new();
+    let prepared =
+        prepare::prepare(dag, source, plugins, engines, overrides, &mut |progress| fetching.tell(progress));
+    drop(fetching);
+    if let Some(remark) = prepared.as_ref().ok().and_then(|prepared| prepared.remark.as_ref()) {
+        output::remark(format_args!("{} {remark}", Palette::stderr().warning("warning:")));
+    }
+    prepared
 }
 
 pub(super) fn launch(store: &Store, runs: Vec<Planned>, manner: &Manner<'_>) -> anyhow::Result<Exit> {

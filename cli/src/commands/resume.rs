@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use oxidag_core::prepare::{self, Engines};
+use oxidag_core::prepare::Engines;
 use oxidag_core::runner::{Resumed, Start};
 use oxidag_core::spec::{self, Dag, SourceFile};
 use oxidag_core::state::RunState;
 use oxidag_core::store::{RunDetails, Store, StoreError};
 
-use super::launch::{Manner, Planned, launch};
+use super::launch::{self, Manner, Planned, launch};
 use super::runs;
 use crate::args::{EnvironmentArgs, Format, NotifyArgs, ResumeArgs, RunArgs};
 use crate::exit::Exit;
@@ -65,7 +65,7 @@ fn go_on(mut request: Request<'_>) -> anyhow::Result<Exit> {
     let plugins = settings::plugins(&request.environment, Some(Path::new(&run.dag_path)))?;
     let (dag, source) = dag(&run, request.changed)?;
     let overrides = run.params.as_object().cloned().unwrap_or_default();
-    let prepared = prepare::prepare(dag, source, &plugins, &mut Engines::default(), overrides)?;
+    let prepared = launch::prepare(dag, source, &plugins, &mut Engines::default(), overrides)?;
     let from = Resumed::new(&run, &prepared.graph)
         .context("the stored DAG is not the run's; the store is damaged")?;
     let start = Start::Resume { from, journal };

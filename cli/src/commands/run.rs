@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{bail, ensure};
-use oxidag_core::prepare::{self, Engines};
+use oxidag_core::prepare::Engines;
 use oxidag_core::spec;
 use oxidag_core::store::{RunDetails, RunFilter, Store};
 
-use super::launch::{Manner, Planned, launch};
+use super::launch::{self, Manner, Planned, launch};
 use super::{dry_run, part, resume, runs};
 use crate::args::RunArgs;
 use crate::exit::Exit;
@@ -30,7 +30,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let mut prepared = Vec::new();
     for path in &dags {
         let (dag, source) = spec::load(path)?;
-        prepared.push(Arc::new(prepare::prepare(dag, source, &plugins, &mut engines, overrides.clone())?));
+        prepared.push(Arc::new(launch::prepare(dag, source, &plugins, &mut engines, overrides.clone())?));
     }
     let mut planned = Vec::new();
     for prepared in prepared {

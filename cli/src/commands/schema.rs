@@ -49,6 +49,14 @@ mod tests {
             "[connections.A]\nb = 'text'\nc = {file = 'f'}\nd = {env = 'E'}".to_owned(),
             "[locations.local]\nroot = 'scripts'".to_owned(),
             "[pools]\nwarehouse = 4\n'a.b-c' = 4294967295".to_owned(),
+            "[locations.gcs]\nendpoint = 'http://h:1'\nservice_account = {file = 'f'}\nimpersonate = 'a@b'".to_owned(),
+            "[locations.gcs]\nanonymous = true\n[locations.s3]\nanonymous = false".to_owned(),
+            "[locations.s3]\nendpoint = 'https://h'\nregion = 'r'\naccess_key_id = 'a'\nsecret_access_key = {env = 'E'}\nsession_token = 't'".to_owned(),
+            "[locations.database]\nname_column = 'n'\nscript_column = 's'".to_owned(),
+            "[cache]\nredis = 'redis://h'".to_owned(),
+            "[cache]\nredis = {env = 'E'}".to_owned(),
+            "[logs]\nupload = 'gs://b'\ngzip = true".to_owned(),
+            "[logs]\nupload = 's3://b/a/c/'".to_owned(),
         ];
         for text in right {
             assert_eq!(accepted(&text), (true, true), "{text}");
@@ -70,6 +78,18 @@ mod tests {
             "[pools]\n'a b' = 1",
             "[pools]\n'..' = 1",
             "[locations.moon]\nroot = 'x'",
+            "[locations.gcs]\nproject = 'x'",
+            "[locations.gcs]\nendpoint = 'h:1'",
+            "[locations.gcs]\nservice_account = 1",
+            "[locations.s3]\nendpoint = 'http://user@h'",
+            "[locations.s3]\nanonymous = 'yes'",
+            "[locations.database]\ntable = 't'",
+            "[cache]\nredis = 6379",
+            "[cache]\nexpire = 1",
+            "[logs]\nupload = 'file:///logs'",
+            "[logs]\nupload = 's3://b//a'",
+            "[logs]\ngzip = 'yes'",
+            "[logs]\nfolder = 'gs://b'",
         ];
         for text in wrong {
             assert_eq!(accepted(text), (false, false), "{text}");

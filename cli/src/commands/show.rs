@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use oxidag_core::cache::CacheCounts;
 use oxidag_core::event::Timestamp;
 use oxidag_core::store::{AttemptDetails, RunDetails, TaskDetails};
 
@@ -52,6 +53,7 @@ fn about(run: &RunDetails, palette: Palette) -> String {
     if run.params.as_object().is_some_and(|params| !params.is_empty()) {
         lines.push(("params", run.params.to_string()));
     }
+    lines.extend(run.script_cache.map(|cache| ("scripts", cached(cache))));
     lines.extend(head.owner.map(|pid| ("process", pid.to_string())));
     lines.extend(head.error.iter().map(|error| ("error", one_line(&error.message))));
     let counts: Vec<String> = run
@@ -64,6 +66,11 @@ fn about(run: &RunDetails, palette: Palette) -> String {
         .into_iter()
         .map(|(name, value)| format!("{} {value}\n", palette.faint(format_args!("{name:<9}"))))
         .collect()
+}
+
+/// `2 from the cache, 1 fetched`.
+fn cached(CacheCounts { hits, misses }: CacheCounts) -> String {
+    format!("{hits} from the script cache, {misses} fetched")
 }
 
 /// A row for each task, and one for each attempt of those of which more is to be told than fits there.
@@ -218,6 +225,7 @@ mod tests {
             dag_path: "nightly.yaml".to_owned(),
             dag_source: String::new(),
             params: serde_json::json!({"day": 1}),
+            script_cache: Some(CacheCounts { hits: 2, misses: 1 }),
             tasks: vec![
                 task("done", S::Success, vec![attempt(1, S::Success, (Some(0), 0, None, Some(1500)))]),
                 retried,
@@ -238,6 +246,7 @@ mod tests {
         started   1970-01-01 00:16:40 UTC
         env       prod
         params    {"day":1}
+        scripts   2 from the script cache, 1 fetched
         process   42
         tasks     1 none, 1 waiting, 1 deferred, 1 up_for_retry, 2 success
 

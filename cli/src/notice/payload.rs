@@ -93,6 +93,7 @@ mod tests {
             dag_path: "dag.yaml".to_owned(),
             dag_source: String::new(),
             params: Value::Null,
+            script_cache: None,
             tasks,
         }
     }

@@ -137,6 +137,14 @@ pub enum BucketErrorKind {
     Unusable,
 }
 
+impl BucketError {
+    /// Why, without the object's name.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
 /// What a service said, before it is known of which object.
 type Refusal = (BucketErrorKind, String);
 
@@ -212,7 +220,7 @@ async fn within<T>(patience: Duration, work: impl Future<Output = Result<T, Refu
 }
 
 /// The first line of what a service said, and not too much of it.
-fn brief(text: &str) -> String {
+pub(crate) fn brief(text: &str) -> String {
     const MOST: usize = 300;
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason was given");
     match line.char_indices().nth(MOST) {
@@ -222,7 +230,7 @@ fn brief(text: &str) -> String {
 }
 
 /// The last of an error's causes: those before it say less.
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;

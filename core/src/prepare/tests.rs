@@ -44,6 +44,8 @@ fn prepared(text: &str, overrides: Value) -> Prepared {
         overrides,
         connections: Connections::from([(("A".to_owned(), "key".to_owned()), "s3cret-value".to_owned())]),
         working_dir: PathBuf::new(),
+        script_cache: None,
+        remark: None,
     }
 }
 

@@ -129,7 +129,12 @@ impl Start {
         started_at: Timestamp,
     ) -> Result<(RunJournal, Opening), StoreError> {
         let (left_out, skipped, results) = match self {
-            Self::Resume { from, journal } => return Ok((journal, Opening::Resume(from))),
+            Self::Resume { from, journal } => {
+                if let Some(counts) = prepared.script_cache {
+                    session.store.add_script_cache(run_id, counts)?;
+                }
+                return Ok((journal, Opening::Resume(from)));
+            }
             Self::New { left_out, skipped, results } => (left_out, skipped, results),
         };
         let params = Value::Object(prepared.overrides().clone());
@@ -148,6 +153,7 @@ impl Start {
             dag_path: &absolute(prepared.source.path()),
             dag_source: prepared.source.text(),
             params: &params,
+            script_cache: prepared.script_cache,
             tasks: &mut dag.tasks.iter().map(|task| (task.task_id.as_str(), &*task.script.engine)),
         })?;
         Ok((journal, Opening::New { left_out, skipped, results }))

@@ -192,6 +192,17 @@ pub enum ScriptSource {
     },
 }
 
+impl ScriptSource {
+    /// The location, where the script is not in the DAG itself.
+    #[must_use]
+    pub fn location(&self) -> Option<Location> {
+        match self {
+            Self::Inline(_) => None,
+            Self::Stored { location, .. } => Some(*location),
+        }
+    }
+}
+
 /// Where a script's text lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Location {

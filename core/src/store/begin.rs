@@ -11,6 +11,7 @@ use super::journal::HEADER_LEN;
 use super::run_journal::{Owned, RunJournal};
 use super::types::NewRun;
 use super::{Store, recover};
+use crate::cache::CacheCounts;
 use crate::state::{RunState, TaskState};
 
 /// The word for the newest run.
@@ -48,6 +49,18 @@ impl Store {
             let row = restart(tx, run_id).map_err(|error| self.sqlite(&error))?;
             row.ok_or_else(unknown)
         })
+    }
+
+    /// Adds to how often a run found its scripts in the script cache: it fetches them again when it goes on.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be written.
+    pub fn add_script_cache(&self, run_id: &str, counts: CacheCounts) -> Result<(), StoreError> {
+        let add = "UPDATE runs SET cache_hits = coalesce(cache_hits, 0) + ?2,
+            cache_misses = coalesce(cache_misses, 0) + ?3 WHERE run_id = ?1";
+        let counts = params![run_id, counts.hits.cast_signed(), counts.misses.cast_signed()];
+        self.db().execute(add, counts).map(drop).map_err(|error| self.sqlite(&error))
     }
 
     /// Takes a run's journal, then has its rows written in one transaction.
@@ -115,8 +128,9 @@ fn key_of(tx: &Transaction<'_>, run_id: &str) -> rusqlite::Result<Option<i64>> {
 fn insert(tx: &Transaction<'_>, run: NewRun<'_>) -> rusqlite::Result<Row> {
     let source_key = source(tx, run.dag_id, run.dag_source)?;
     tx.execute(
-        "INSERT INTO runs (run_id, dag_id, state, started_at, environment, dag_path, params, source_key, journal_applied, plugins)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        "INSERT INTO runs (run_id, dag_id, state, started_at, environment, dag_path, params, source_key, journal_applied, plugins,
+             cache_hits, cache_misses)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
             run.run_id,
             run.dag_id,
@@ -128,6 +142,8 @@ fn insert(tx: &Transaction<'_>, run: NewRun<'_>) -> rusqlite::Result<Row> {
             source_key,
             HEADER_LEN.cast_signed(),
             run.plugins,
+            run.script_cache.map(|counts| counts.hits.cast_signed()),
+            run.script_cache.map(|counts| counts.misses.cast_signed()),
         ],
     )?;
     let run_key = tx.last_insert_rowid();

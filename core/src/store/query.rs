@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::prune::PruneRule;
 use super::types::{AttemptDetails, Durations, RunDetails, RunFilter, RunHead, TaskDetails};
+use crate::cache::CacheCounts;
 use crate::event::Timestamp;
 use crate::state::{RunState, TaskState};
 
@@ -94,7 +95,8 @@ pub(super) fn details(db: &mut Connection, run_id: &str) -> rusqlite::Result<Opt
         return Ok(None);
     };
     let mut statement = snapshot.prepare_cached(
-        "SELECT run_key, environment, dag_path, params, text, plugins FROM runs JOIN sources USING (source_key)
+        "SELECT run_key, environment, dag_path, params, text, plugins, cache_hits, cache_misses
+         FROM runs JOIN sources USING (source_key)
          WHERE run_id = ?1",
     )?;
     let (run_key, mut run) = statement.query_row([run_id], |row| {
@@ -105,12 +107,22 @@ pub(super) fn details(db: &mut Connection, run_id: &str) -> rusqlite::Result<Opt
             params: json(row, 3)?.unwrap_or_default(),
             dag_source: row.get(4)?,
             plugins: row.get(5)?,
+            script_cache: cache_counts(row)?,
             tasks: Vec::new(),
         };
         Ok((row.get(0)?, run))
     })?;
     run.tasks = tasks(&snapshot, run_key)?;
     Ok(Some(run))
+}
+
+fn cache_counts(row: &Row<'_>) -> rusqlite::Result<Option<CacheCounts>> {
+    let (hits, misses): (Option<i64>, Option<i64>) = (row.get(6)?, row.get(7)?);
+    let counts = |(hits, misses): (i64, i64)| CacheCounts {
+        hits: hits.cast_unsigned(),
+        misses: misses.cast_unsigned(),
+    };
+    Ok(hits.zip(misses).map(counts))
 }
 
 fn tasks(db: &Connection, run_key: i64) -> rusqlite::Result<Vec<TaskDetails>> {

@@ -18,6 +18,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{NewRun, RunDetails, RunJournal, Store, StoreError};
+use crate::cache::CacheCounts;
 use crate::event::{AttemptEnd, Event, EventKind, TaskIdx, Timestamp};
 use crate::state::{RunState, TaskState};
 
@@ -51,6 +52,7 @@ fn try_begin(
         dag_path: "dags/dag.yaml",
         dag_source: "dag: text",
         params: &json!({"day": 1}),
+        script_cache: Some(CacheCounts { hits: 2, misses: 1 }),
         tasks: &mut ids.iter().map(|id| (id.as_str(), "noop")),
     })
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use crate::cache::CacheCounts;
 use crate::event::{Failure, Timestamp};
 use crate::state::{RunState, TaskState};
 
@@ -27,6 +28,8 @@ pub struct NewRun<'a> {
     pub dag_source: &'a str,
     /// The run's parameters; secrets do not belong here.
     pub params: &'a Value,
+    /// How often it found its scripts in the script cache, where it asked.
+    pub script_cache: Option<CacheCounts>,
     /// Task id and engine of every task, in the graph's order.
     pub tasks: &'a mut dyn Iterator<Item = (&'a str, &'a str)>,
 }
@@ -93,6 +96,8 @@ pub struct RunDetails {
     pub dag_source: String,
     /// The run's parameters.
     pub params: Value,
+    /// How often it found its scripts in the script cache, where it asked.
+    pub script_cache: Option<CacheCounts>,
     /// The tasks, in the graph's order.
     pub tasks: Vec<TaskDetails>,
 }

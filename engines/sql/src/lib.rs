@@ -15,7 +15,6 @@
 //! with `result: rows` the last statement's rows must be there and fit; `result: none` leaves none.
 
 mod config;
-mod database;
 mod job;
 mod lexer;
 mod postgres;
@@ -28,12 +27,12 @@ mod testing;
 use std::path::Path;
 use std::sync::Arc;
 
+use oxidag_database::Database;
 use oxidag_plugin_api::{
     Engine, Error, ErrorKind, Finding, Host, Level, Outcome, Result, Severity, Task, export_engine,
 };
 
 use crate::config::{Config, Request};
-use crate::database::Database;
 use crate::job::Job;
 use crate::lexer::Dialect;
 use crate::reporter::{Cancel, Reporter};

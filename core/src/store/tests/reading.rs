@@ -65,6 +65,10 @@ fn the_json_of_a_run_is_what_the_design_says() {
       "params": {
         "day": 1
       },
+      "script_cache": {
+        "hits": 2,
+        "misses": 1
+      },
       "tasks": [
         {
           "task_id": "t0",

@@ -4,10 +4,10 @@ use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io;
 
+use oxidag_database::Server;
 use oxidag_plugin_api::{Error, ErrorKind};
 use tokio_postgres::error::{DbError, ErrorPosition};
 
-use super::url::Server;
 use crate::job::Job;
 use crate::script::Statement;
 

@@ -6,19 +6,17 @@
 
 mod errors;
 mod session;
-mod tls;
-mod url;
 mod values;
 
 use std::future::Future;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
+use oxidag_database::Server;
 use oxidag_plugin_api::{Error, Finding, Outcome, Result, Severity};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-pub(crate) use self::url::Server;
 use crate::job::{Done, Job, Rows, Tally};
 use crate::script::Statement;
 

@@ -5,14 +5,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oxidag_database::Server;
 use oxidag_plugin_api::{Level, Result};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::url::Server;
-use super::{errors, tls};
+use super::errors;
 use crate::job::Job;
 use crate::reporter::{Reporter, cancelled};
 
@@ -33,7 +33,7 @@ pub(super) async fn with_client<T, F: Future<Output = Result<T>>>(
     let stop = Arc::new(Notify::new());
     let notify = Arc::clone(&stop);
     job.cancel.watch(&*job.reporter, move || notify.notify_one());
-    let tls = tls::connector(&server.trust)?;
+    let tls = server.connector()?;
     let (client, connection) = tokio::select! {
         biased;
         () = stop.notified() => return Err(cancelled()),

@@ -9,8 +9,9 @@ use oxidag_plugin_api::{Error, Result};
 use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::tls::{Roots, Trust};
+use super::tls::{self, Roots, Trust};
 
 /// How long making the connection may take, unless the URL has a `connect_timeout`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -18,14 +19,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(10), 6);
 
 /// Where a server is, and how to talk to it. Its `Display` is for messages.
-pub(crate) struct Server {
-    pub(super) config: Config,
-    pub(super) trust: Trust,
+pub struct Server {
+    /// What to connect with; holds the password.
+    pub config: Config,
+    trust: Trust,
 }
 
 impl Server {
-    /// A relative `sslrootcert` is looked up in `base`.
-    pub(crate) fn parse(url: &str, base: &Path) -> Result<Self> {
+    /// Reads a URL; a relative `sslrootcert` is looked up in `base`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the URL, without the URL itself.
+    pub fn parse(url: &str, base: &Path) -> Result<Self> {
         if url.matches('@').count() > 1 {
             // The library would take the password's rest for the host, and show it.
             return Err(invalid("it has more than one `@`: write one in the user or the password as `%40`"));
@@ -49,6 +55,15 @@ impl Server {
         config.keepalives_interval(config.get_keepalives_interval().unwrap_or(KEEPALIVE.1));
         config.keepalives_retries(config.get_keepalives_retries().unwrap_or(KEEPALIVE.2));
         Ok(Self { config, trust })
+    }
+
+    /// What makes the encrypted side of a connection.
+    ///
+    /// # Errors
+    ///
+    /// The root certificates that the URL names cannot be used.
+    pub fn connector(&self) -> Result<MakeRustlsConnect> {
+        tls::connector(&self.trust)
     }
 }
 

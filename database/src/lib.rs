@@ -1,23 +1,34 @@
-//! Which database a URL names. Passwords stay inside: nothing here shows one.
+//! Which database a URL names, and how a PostgreSQL server is reached. Passwords stay inside: nothing here shows one.
+//!
+//! What the `sql` engine and the location `database` have in common; a connection means the same to both.
+
+mod server;
+mod tls;
 
 use std::path::{Path, PathBuf};
 
 use oxidag_plugin_api::{Error, Result};
 
-use crate::postgres::Server;
+pub use server::Server;
 
+/// A database, not opened yet.
 #[derive(Debug)]
-pub(crate) enum Database {
+pub enum Database {
     /// A file, by its absolute path.
     File(PathBuf),
     /// One that exists for this task alone.
     Memory,
+    /// On a PostgreSQL server.
     Postgres(Box<Server>),
 }
 
 impl Database {
-    /// Paths are relative to `base`.
-    pub(crate) fn parse(url: &str, base: &Path) -> Result<Self> {
+    /// Reads a `sqlite:` or `postgres://` URL; paths in it are relative to `base`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the URL, without the URL itself.
+    pub fn parse(url: &str, base: &Path) -> Result<Self> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             return Ok(Self::Postgres(Box::new(Server::parse(url, base)?)));
         }

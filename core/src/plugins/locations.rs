@@ -1,0 +1,181 @@
+//! `[locations]` and `[cache]` of `plugins.toml`: how the places of scripts are reached.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::PluginsError;
+use super::secret::Secret;
+use crate::buckets::{BucketSettings, GcsSettings, S3Settings};
+
+/// Where scripts are.
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Locations {
+    local: Option<Local>,
+    gcs: Gcs,
+    s3: S3,
+    database: Database,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Local {
+    root: PathBuf,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Gcs {
+    endpoint: Option<Endpoint>,
+    service_account: Option<Secret>,
+    impersonate: Option<String>,
+    anonymous: Option<bool>,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct S3 {
+    endpoint: Option<Endpoint>,
+    region: Option<String>,
+    access_key_id: Option<Secret>,
+    secret_access_key: Option<Secret>,
+    session_token: Option<Secret>,
+    anonymous: Option<bool>,
+}
+
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Database {
+    name_column: Option<String>,
+    script_column: Option<String>,
+}
+
+/// The script cache.
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Cache {
+    redis: Option<Secret>,
+}
+
+/// A server's URL.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Endpoint(String);
+
+impl TryFrom<String> for Endpoint {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        match rest {
+            Some(host) if !host.is_empty() && !host.contains('@') => {
+                Ok(Self(text.trim_end_matches('/').to_owned()))
+            }
+            _ => Err("an endpoint is a URL such as https://storage.example.org, without a user"),
+        }
+    }
+}
+
+/// The columns of a table of scripts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Columns {
+    /// That of a script's name.
+    pub name: String,
+    /// That of its text.
+    pub script: String,
+}
+
+impl Locations {
+    pub(super) fn local_root(&self) -> Option<&Path> {
+        self.local.as_ref().map(|local| local.root.as_path())
+    }
+
+    pub(super) fn columns(&self) -> Columns {
+        let or = |column: &Option<String>, usual: &str| column.clone().unwrap_or_else(|| usual.to_owned());
+        let Database { name_column, script_column } = &self.database;
+        Columns { name: or(name_column, "name"), script: or(script_column, "script") }
+    }
+
+    /// Relative paths count from this folder.
+    pub(super) fn in_folder(&mut self, folder: &Path) {
+        if let Some(local) = &mut self.local {
+            local.root = folder.join(&local.root);
+        }
+        let S3 { access_key_id, secret_access_key, session_token, .. } = &mut self.s3;
+        let secrets = [&mut self.gcs.service_account, access_key_id, secret_access_key, session_token];
+        secrets.into_iter().flatten().for_each(|secret| secret.in_folder(folder));
+    }
+
+    pub(super) fn lay_over(&mut self, over: Self) {
+        put(&mut self.local, over.local);
+        let (gcs, s3, database) = (over.gcs, over.s3, over.database);
+        put(&mut self.gcs.endpoint, gcs.endpoint);
+        put(&mut self.gcs.service_account, gcs.service_account);
+        put(&mut self.gcs.impersonate, gcs.impersonate);
+        put(&mut self.gcs.anonymous, gcs.anonymous);
+        put(&mut self.s3.endpoint, s3.endpoint);
+        put(&mut self.s3.region, s3.region);
+        put(&mut self.s3.access_key_id, s3.access_key_id);
+        put(&mut self.s3.secret_access_key, s3.secret_access_key);
+        put(&mut self.s3.session_token, s3.session_token);
+        put(&mut self.s3.anonymous, s3.anonymous);
+        put(&mut self.database.name_column, database.name_column);
+        put(&mut self.database.script_column, database.script_column);
+    }
+
+    pub(super) fn buckets(&self) -> Result<BucketSettings, PluginsError> {
+        let text = |endpoint: &Option<Endpoint>| endpoint.as_ref().map(|endpoint| endpoint.0.clone());
+        let Self { gcs, s3, .. } = self;
+        let read = |secret: &Option<Secret>, name: &str| secret.as_ref().map(|s| read(s, name)).transpose();
+        Ok(BucketSettings {
+            gcs: GcsSettings {
+                endpoint: text(&gcs.endpoint),
+                service_account: read(&gcs.service_account, "`service_account` of [locations.gcs]")?,
+                impersonate: gcs.impersonate.clone(),
+                anonymous: gcs.anonymous.unwrap_or(false),
+            },
+            s3: S3Settings {
+                endpoint: text(&s3.endpoint),
+                region: s3.region.clone(),
+                access_key_id: read(&s3.access_key_id, "`access_key_id` of [locations.s3]")?,
+                secret_access_key: read(&s3.secret_access_key, "`secret_access_key` of [locations.s3]")?,
+                session_token: read(&s3.session_token, "`session_token` of [locations.s3]")?,
+                anonymous: s3.anonymous.unwrap_or(false),
+            },
+        })
+    }
+
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let S3 { access_key_id, secret_access_key, session_token, .. } = &self.s3;
+        [&self.gcs.service_account, access_key_id, secret_access_key, session_token].into_iter().flatten()
+    }
+}
+
+impl Cache {
+    pub(super) fn in_folder(&mut self, folder: &Path) {
+        self.redis.iter_mut().for_each(|secret| secret.in_folder(folder));
+    }
+
+    pub(super) fn lay_over(&mut self, over: Self) {
+        put(&mut self.redis, over.redis);
+    }
+
+    /// The URL of the Redis that keeps scripts, where one does.
+    pub(super) fn redis(&self) -> Result<Option<String>, PluginsError> {
+        self.redis.as_ref().map(|redis| read(redis, "`redis` of [cache]")).transpose()
+    }
+}
+
+/// What an overlay says counts; what it does not say stays.
+pub(super) fn put<T>(below: &mut Option<T>, above: Option<T>) {
+    if above.is_some() {
+        *below = above;
+    }
+}
+
+/// The value without what an editor leaves at a file's end.
+fn read(secret: &Secret, name: &str) -> Result<String, PluginsError> {
+    let problem = |problem| PluginsError::Setting { setting: name.to_owned(), problem };
+    secret.read().map(|value| value.trim().to_owned()).map_err(problem)
+}

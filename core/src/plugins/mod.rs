@@ -1,0 +1,248 @@
+//! `plugins.toml`: which engines an environment has, its connections, and where scripts are.
+//!
+//! Reads files; opens no library. `--env prod` lays `plugins.prod.toml` over `plugins.toml`.
+
+mod file;
+mod locations;
+mod logs;
+mod secret;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use serde_json::Value;
+
+use crate::background::Background;
+use crate::buckets::Buckets;
+use crate::cache::{Redis, ScriptCache};
+use crate::logs::Uploader;
+
+pub use locations::Columns;
+
+use crate::secrets::with_password;
+use locations::{Cache, Locations, put};
+use logs::Logs;
+use secret::Secret;
+
+/// An environment: a `plugins.toml` with its overlay.
+#[derive(Debug, Default)]
+pub struct Plugins {
+    /// The engines by name.
+    pub engines: BTreeMap<String, EngineConfig>,
+    /// Pools by name with their slots; they win over those of a DAG.
+    pub pools: BTreeMap<String, u32>,
+    connections: BTreeMap<String, BTreeMap<String, Secret>>,
+    locations: Locations,
+    cache: Cache,
+    logs: Logs,
+    background: Arc<Background>,
+    buckets: OnceLock<Arc<Buckets>>,
+    script_cache: OnceLock<Arc<ScriptCache>>,
+}
+
+/// One engine's section.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineConfig {
+    /// Where its library is.
+    pub library: LibraryPath,
+    /// The SHA-256 that the library's file must have, in lower-case hexadecimal.
+    pub sha256: Option<String>,
+    /// At most this many of its tasks in flight.
+    pub max_concurrent: Option<u32>,
+    /// Handed to the engine as it is.
+    pub config: Value,
+}
+
+/// How a library is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LibraryPath {
+    /// By its bare name, on the search path.
+    Name(String),
+    /// By its file.
+    File(PathBuf),
+}
+
+/// What is wrong with an environment.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginsError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{}:{line}:{column}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// The environment has no overlay.
+    #[error("environment `{name}` has no file {}; create it, or leave out --env", path.display())]
+    NoOverlay {
+        /// The environment.
+        name: String,
+        /// The file that would be its own.
+        path: PathBuf,
+    },
+    /// An engine without a library.
+    #[error("{}: engine `{engine}` has no `path`; name its library, such as path = \"oxidag_engine_{engine}\"", path.display())]
+    NoPath {
+        /// The file.
+        path: PathBuf,
+        /// The engine.
+        engine: String,
+    },
+    /// A connection that a DAG needs is not there or cannot be read.
+    #[error("the connection `**{section}_{key}` {problem}")]
+    Connection {
+        /// Its section.
+        section: String,
+        /// Its key.
+        key: String,
+        /// What is wrong; never the value.
+        problem: String,
+    },
+    /// Another secret that is needed cannot be read.
+    #[error("{setting} {problem}")]
+    Setting {
+        /// Which one.
+        setting: String,
+        /// What is wrong; never the value.
+        problem: String,
+    },
+}
+
+impl Plugins {
+    /// Reads an environment: the file, and over it the file of the environment's name. Without a file, the
+    /// engines that come with oxidag.
+    ///
+    /// # Errors
+    ///
+    /// Any [`PluginsError`] but that of a connection.
+    pub fn load(path: Option<&Path>, environment: Option<&str>) -> Result<Self, PluginsError> {
+        let base = path.map(file::read).transpose()?;
+        let overlay = environment.map(|name| file::read_overlay(path, name)).transpose()?;
+        let shown = path.unwrap_or(Path::new("plugins.toml"));
+        let mut file = base.unwrap_or_else(file::default_file);
+        if let Some(overlay) = overlay {
+            file.lay_over(overlay);
+        }
+        file.finish(shown)
+    }
+
+    /// The folder in which buckets of the `local` location are, unless it is the DAG file's own.
+    #[must_use]
+    pub fn local_root(&self) -> Option<&Path> {
+        self.locations.local_root()
+    }
+
+    /// The value of a connection. Only those that a DAG names are ever read.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginsError::Connection`] where there is none, or its file or variable cannot be read.
+    pub fn connection(&self, section: &str, key: &str) -> Result<String, PluginsError> {
+        let problem =
+            |problem| PluginsError::Connection { section: section.to_owned(), key: key.to_owned(), problem };
+        let Some(secret) = self.connections.get(section).and_then(|s| s.get(key)) else {
+            return Err(problem(format!("is not in plugins.toml; add {key} below [connections.{section}]")));
+        };
+        secret.read().map_err(problem)
+    }
+
+    /// The URL of the database that a script's bucket names: `SECTION_key` is a connection, and a `SECTION` alone its
+    /// `url`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plugins::connection`].
+    pub fn database(&self, bucket: &str) -> Result<String, PluginsError> {
+        let (section, key) = match bucket.split_once('_') {
+            Some(parts) if !self.connections.contains_key(bucket) => parts,
+            _ => (bucket, "url"),
+        };
+        self.connection(section, key).map(|url| url.trim().to_owned())
+    }
+
+    /// The columns in which tables of scripts have their names and texts.
+    #[must_use]
+    pub fn script_columns(&self) -> Columns {
+        self.locations.columns()
+    }
+
+    /// The runtime for what talks to services.
+    #[must_use]
+    pub fn background(&self) -> &Background {
+        &self.background
+    }
+
+    /// What reads and writes buckets; all DAGs that run together share it.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginsError::Setting`] where a secret cannot be read.
+    pub fn buckets(&self) -> Result<Arc<Buckets>, PluginsError> {
+        if let Some(buckets) = self.buckets.get() {
+            return Ok(Arc::clone(buckets));
+        }
+        let buckets = Arc::new(Buckets::new(self.locations.buckets()?, Arc::clone(&self.background)));
+        Ok(Arc::clone(self.buckets.get_or_init(|| buckets)))
+    }
+
+    /// What uploads logs, where they are uploaded.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plugins::buckets`].
+    pub fn uploader(&self) -> Result<Option<Uploader>, PluginsError> {
+        self.logs.target().map(|target| Ok(Uploader::new(self.buckets()?, target))).transpose()
+    }
+
+    /// The script cache; all DAGs that run together share it.
+    ///
+    /// # Errors
+    ///
+    /// [`PluginsError::Setting`] where the URL of the Redis cannot be read or is none.
+    pub fn script_cache(&self) -> Result<Arc<ScriptCache>, PluginsError> {
+        if let Some(cache) = self.script_cache.get() {
+            return Ok(Arc::clone(cache));
+        }
+        let cache = match self.redis()? {
+            Some(redis) => ScriptCache::redis(redis),
+            None => ScriptCache::in_process(),
+        };
+        Ok(Arc::clone(self.script_cache.get_or_init(|| Arc::new(cache))))
+    }
+
+    /// The Redis that keeps scripts, where one does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plugins::script_cache`].
+    pub fn redis(&self) -> Result<Option<Redis>, PluginsError> {
+        let Some(url) = self.cache.redis()? else { return Ok(None) };
+        let problem = |problem| PluginsError::Setting { setting: "`redis` of [cache]".to_owned(), problem };
+        Redis::new(&url).map(Some).map_err(problem)
+    }
+
+    /// The secrets of `[locations]` and `[cache]`, for masking; those that cannot be read are in nobody's hands.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        let secrets = self.locations.secrets().filter_map(|secret| secret.read().ok());
+        let redis = self.cache.redis().ok().flatten();
+        secrets.chain(redis.into_iter().flat_map(with_password)).collect()
+    }
+}

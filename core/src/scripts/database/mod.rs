@@ -1,0 +1,152 @@
+//! Scripts in tables of databases: a row for each, found by its name.
+//!
+//! Databases are only read. Identifiers are quoted and values are parameters, so that no name can be more than a name.
+
+mod postgres;
+mod sqlite;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use oxidag_database::Database;
+
+use super::remote::Row;
+use crate::plugins::Columns;
+
+/// How long a database may keep a script waiting.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long making a connection may take, or waiting for who writes.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Why a row cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RowError {
+    pub(super) reason: String,
+    /// The reason is the database's, and the same for all of its rows.
+    pub(super) is_common: bool,
+}
+
+impl RowError {
+    fn of_row(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), is_common: false }
+    }
+
+    fn of_database(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), is_common: true }
+    }
+}
+
+/// What was found of a row.
+pub(super) type Found = Result<String, RowError>;
+
+/// Where a database is, for the keys of the cache: the same for all who mean the same scripts, and without a secret.
+pub(super) fn place(url: &str, base: &std::path::Path) -> String {
+    match Database::parse(url, base) {
+        Ok(Database::File(path)) => format!("sqlite:{}", path.display()),
+        Ok(Database::Postgres(server)) => server.to_string(),
+        Ok(Database::Memory) | Err(_) => String::new(),
+    }
+}
+
+/// The scripts of rows of one database, in their order.
+pub(super) async fn read(url: String, base: PathBuf, columns: Columns, rows: Vec<Row>) -> Vec<Found> {
+    let count = rows.len();
+    let all = |error: RowError| vec![Err(error); count];
+    let database = match Database::parse(&url, &base) {
+        Ok(database) => database,
+        Err(error) => return all(RowError::of_database(error.message)),
+    };
+    let work = async {
+        match database {
+            Database::File(path) => {
+                // SQLite knows no waiting but that of a thread.
+                let reading = tokio::task::spawn_blocking(move || sqlite::read(&path, &columns, &rows));
+                reading.await.unwrap_or_else(|_| Err(RowError::of_database("the reading was broken off")))
+            }
+            Database::Postgres(server) => postgres::read(&server, &columns, &rows).await,
+            Database::Memory => Err(RowError::of_database("a database in memory holds no scripts")),
+        }
+    };
+    let silent = || {
+        let reason = format!("the database did not answer within {} s", PATIENCE.as_secs());
+        Err(RowError::of_database(reason))
+    };
+    let found = tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| silent());
+    found.unwrap_or_else(all)
+}
+
+/// The text of the one row that there has to be.
+fn only(mut texts: Vec<Option<String>>, row: &Row) -> Found {
+    match (texts.pop(), texts.is_empty()) {
+        (None, _) => Err(RowError::of_row(format!("the table {} has no script of this name", row.table))),
+        (Some(_), false) => {
+            Err(RowError::of_row(format!("the table {} has more than one script of this name", row.table)))
+        }
+        (Some(None), true) => Err(RowError::of_row("it is NULL")),
+        (Some(Some(text)), true) if text.len() as u64 > super::LARGEST => {
+            Err(RowError::of_row(format!("it is larger than {} MiB", super::LARGEST >> 20)))
+        }
+        (Some(Some(text)), true) => Ok(text),
+    }
+}
+
+/// What asks for a row by its name.
+fn query(table: &str, columns: &Columns, parameter: &str, cast: &str) -> String {
+    let table: Vec<String> = table.split('.').map(quoted).collect();
+    let (script, name) = (quoted(&columns.script), quoted(&columns.name));
+    format!("SELECT {script}{cast} FROM {} WHERE {name} = {parameter} LIMIT 2", table.join("."))
+}
+
+/// An identifier, whatever characters it has.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns() -> Columns {
+        Columns { name: "na\"me".to_owned(), script: "script".to_owned() }
+    }
+
+    #[test]
+    fn identifiers_are_quoted() {
+        let sql = query("etl.scr\"ipts", &columns(), "$1", "::text");
+        assert_eq!(sql, r#"SELECT "script"::text FROM "etl"."scr""ipts" WHERE "na""me" = $1 LIMIT 2"#);
+    }
+
+    #[test]
+    fn a_file_of_scripts_is_read_and_what_is_wrong_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = rusqlite::Connection::open(folder.path().join("a.db")).unwrap();
+        db.execute_batch(
+            "CREATE TABLE scripts (name TEXT, script TEXT);
+             INSERT INTO scripts VALUES ('one', 'select 1'), ('two', 'a'), ('two', 'b'), ('none', NULL);
+             INSERT INTO scripts VALUES ('latin', CAST(X'63616665e9' AS TEXT)), ('blob', X'73');",
+        )
+        .unwrap();
+        let row = |table: &str, name: &str| Row {
+            bucket: "A".to_owned(),
+            table: table.to_owned(),
+            name: name.to_owned(),
+        };
+        let columns = || Columns { name: "name".to_owned(), script: "script".to_owned() };
+        let read = |url: &str, rows: &[Row]| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let work = read(url.to_owned(), folder.path().to_owned(), columns(), rows.to_vec());
+            let found = runtime.block_on(work).into_iter();
+            let shown = |found: Found| {
+                found.unwrap_or_else(|error| format!("({}) {}", error.is_common, error.reason))
+            };
+            found.map(shown).collect::<Vec<_>>().join("\n").replace(folder.path().to_str().unwrap(), "DIR")
+        };
+        let rows = ["one", "two", "none", "latin", "blob", "x' OR 'a'='a"].map(|name| row("scripts", name));
+        let missing = row("nowhere", "one");
+        insta::assert_snapshot!(read("sqlite:a.db", &[rows.as_slice(), &[missing]].concat()), @"");
+        insta::assert_snapshot!(read("sqlite:b.db", &rows[..2]), @"");
+        assert!(!folder.path().join("b.db").exists(), "what is only read is not made");
+        insta::assert_snapshot!(read("mysql://s3cret@h", &rows[..1]), @"");
+        insta::assert_snapshot!(read("sqlite::memory:", &rows[..1]), @"");
+    }
+}

@@ -1,0 +1,45 @@
+//! Scripts in a SQLite file.
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::super::remote::Row;
+use super::{CONNECT, Found, RowError, only, query};
+use crate::plugins::Columns;
+
+/// The scripts of these rows.
+pub(super) fn read(path: &Path, columns: &Columns, rows: &[Row]) -> Result<Vec<Found>, RowError> {
+    if !path.exists() {
+        return Err(RowError::of_database(format!("the database {} does not exist", path.display())));
+    }
+    let failed = |error: &rusqlite::Error| {
+        RowError::of_database(format!("the database {} cannot be opened: {error}", path.display()))
+    };
+    // Without SQLITE_OPEN_URI: a path is a path, whatever characters it has.
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(|error| failed(&error))?;
+    db.busy_timeout(CONNECT).map_err(|error| failed(&error))?;
+    rows.iter()
+        .map(|row| match read_row(&db, columns, row) {
+            Ok(texts) => Ok(only(texts, row)),
+            Err(error) if is_of_database(&error) => Err(failed(&error)),
+            Err(error) => Ok(Err(RowError::of_row(error.to_string()))),
+        })
+        .collect()
+}
+
+fn read_row(db: &Connection, columns: &Columns, row: &Row) -> rusqlite::Result<Vec<Option<String>>> {
+    let mut statement = db.prepare_cached(&query(&row.table, columns, "?1", ""))?;
+    let texts = statement.query_map([&row.name], |row| row.get(0))?;
+    texts.collect()
+}
+
+/// Not of a table or a row in it: no other row can be read, either.
+fn is_of_database(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase, PermissionDenied,
+    };
+    let codes = [CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase, PermissionDenied];
+    error.sqlite_error_code().is_some_and(|code| codes.contains(&code))
+}
