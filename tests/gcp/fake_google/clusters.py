@@ -1,18 +1,17 @@
 """Dataproc's clusters: state machines that take time, driven by operations."""
 
-import copy
 import io
 import re
 import tarfile
-import uuid
 
-from .bigquery import check_labels
-from .errors import ApiError, invalid, not_found
+from .cluster import Cluster, Clusters
+from .errors import ApiError, invalid
+from .labels import check_labels
 from .operations import TYPE, Operations
+from .paths import camel, matches, parse_filter, set_at, value_at
 from .state import now_text
 
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,52}[a-z0-9])?")
-COMPUTE = "https://www.googleapis.com/compute/v1/projects"
 KIND = "google.cloud.dataproc.v1.Cluster"
 EMPTY = "google.protobuf.Empty"
 # What may be changed, and whether by itself or with all below it.
@@ -20,111 +19,11 @@ CHANGEABLE = ("labels", "config.workerConfig.numInstances", "config.secondaryWor
               "config.lifecycleConfig.", "config.autoscalingConfig.policyUri")
 
 
-class Clusters:
-    """A project's clusters."""
-
-    def __init__(self, project):
-        self.project = project
-        self.clusters = {}
-        self.made = {}
-        self.refused = {}
-
-    def ledger(self):
-        """What a test may see of them, those that are gone included."""
-        result = {}
-        for key, times in self.made.items():
-            cluster = self.clusters.get(key)
-            result[key[1]] = {"state": cluster.state if cluster else "DELETED", "made": times,
-                              "refused": self.refused.get(key, 0), "region": key[0],
-                              "workers": cluster and cluster.workers(), "labels": cluster and cluster.labels}
-        return {"clusters": result}
-
-    def find(self, region, name):
-        """A cluster; raises `ApiError`."""
-        if (region, name) not in self.clusters:
-            raise not_found(f"Cluster projects/{self.project.name}/regions/{region}/clusters/{name}")
-        return self.clusters[region, name]
-
-
-class Cluster:
-    """One cluster."""
-
-    def __init__(self, project, region, body):
-        self.project = project
-        self.region = region
-        self.name = body["clusterName"]
-        self.uuid = str(uuid.uuid4())
-        self.labels = {**body.get("labels", {}), "goog-dataproc-cluster-name": self.name,
-                       "goog-dataproc-cluster-uuid": self.uuid, "goog-dataproc-location": region}
-        self.config = filled(project.name, region, body.get("config", {}))
-        self.jobs = []
-        self.history = []
-        self.state = None
-        self.enter("CREATING")
-
-    def enter(self, state, detail=None):
-        """Goes to another state."""
-        if self.state is not None:
-            self.history.append(self.status)
-        self.state = state
-        self.status = {"state": state, "stateStartTime": now_text()}
-        if detail:
-            self.status["detail"] = detail
-
-    def end_jobs(self, why):
-        """Ends what runs on a cluster that is going away."""
-        for job in self.jobs:
-            if not job.ended:
-                job.work.end(why)
-
-    def workers(self):
-        """How many workers there are, of both sorts."""
-        return sum(self.config.get(part, {}).get("numInstances", 0) for part in ("workerConfig",
-                                                                                 "secondaryWorkerConfig"))
-
-    def show(self):
-        """The cluster as the API shows it."""
-        result = {"projectId": self.project.name, "clusterName": self.name, "clusterUuid": self.uuid,
-                  "config": copy.deepcopy(self.config), "labels": self.labels, "status": self.status}
-        if self.history:
-            result["statusHistory"] = list(self.history)
-        return result
-
-    def bucket(self):
-        """Where the cluster keeps what its jobs print."""
-        return self.config["configBucket"]
-
-
-def filled(project, region, config):
-    """A cluster's configuration with what Dataproc adds to it."""
-    config = copy.deepcopy(config)
-    config.setdefault("configBucket", f"dataproc-staging-{region}-{project}"[:63].rstrip("-"))
-    config.setdefault("tempBucket", f"dataproc-temp-{region}-{project}"[:63].rstrip("-"))
-    machine = config.setdefault("gceClusterConfig", {})
-    zone = machine.get("zoneUri", "").rpartition("/")[2] or f"{region}-a"
-    machine["zoneUri"] = f"{COMPUTE}/{project}/zones/{zone}"
-    for part, count, preemptible in (("masterConfig", 1, "NON_PREEMPTIBLE"), ("workerConfig", 2, "NON_PREEMPTIBLE"),
-                                     ("secondaryWorkerConfig", 0, "PREEMPTIBLE")):
-        if part == "secondaryWorkerConfig" and part not in config:
-            continue
-        group = config.setdefault(part, {})
-        group.setdefault("numInstances", count)
-        kind = group.get("machineTypeUri", "").rpartition("/")[2] or "n1-standard-4"
-        group["machineTypeUri"] = f"{COMPUTE}/{project}/zones/{zone}/machineTypes/{kind}"
-        group.setdefault("preemptibility", preemptible)
-        group.setdefault("diskConfig", {}).setdefault("bootDiskSizeGb", 1000)
-        group["diskConfig"].setdefault("bootDiskType", "pd-standard")
-    software = config.setdefault("softwareConfig", {})
-    version = software.get("imageVersion", "2.2")
-    software["imageVersion"] = f"{version}.1-debian12" if re.fullmatch(r"\d+\.\d+", version) else version
-    return config
-
-
 def check(call, body):
     """Whether a cluster can be made as asked; raises `ApiError`."""
     name = body.get("clusterName", "")
     if not NAME.fullmatch(name):
-        raise invalid(f"Invalid cluster name '{name}': a lower-case letter, then letters, digits and hyphens, 54 at most")
+        raise invalid(f"Invalid cluster name '{name}': a letter, then letters, digits and hyphens, 54 at most")
     if body.get("projectId", call.project.name) != call.project.name:
         raise invalid("the cluster's projectId is not the project of the path")
     check_labels(body.get("labels", {}))
@@ -138,10 +37,12 @@ def check(call, body):
 
 def begin(call, cluster, what, past):
     """Starts an operation on a cluster, and the work behind it."""
+    labels = dict(cluster.labels)
+
     def metadata(operation):
         state = "DONE" if operation.done else "RUNNING"
         return {"@type": f"{TYPE}google.cloud.dataproc.v1.ClusterOperationMetadata", "clusterName": cluster.name,
-                "clusterUuid": cluster.uuid, "operationType": what, "description": past,
+                "clusterUuid": cluster.uuid, "operationType": what, "description": past, "labels": labels,
                 "status": {"state": state, "innerState": state, "stateStartTime": now_text()}}
     operations = call.service(Operations)
     parent = f"projects/{call.project.name}/regions/{cluster.region}"
@@ -337,55 +238,6 @@ def archive(files):
             info.size = len(text.encode())
             tar.addfile(info, io.BytesIO(text.encode()))
     return buffer.getvalue()
-
-
-def camel(path):
-    """A field mask's path in JSON's spelling."""
-    return re.sub(r"_([a-z])", lambda match: match[1].upper(), path)
-
-
-def value_at(body, path):
-    """What a body has at a path, or None."""
-    for part in path.split("."):
-        body = (body or {}).get(part)
-    return body
-
-
-def set_at(cluster, path, value):
-    """Changes a cluster at a path."""
-    if path == "labels":
-        kept = {key: text for key, text in cluster.labels.items() if key.startswith("goog-")}
-        cluster.labels = {**(value or {}), **kept}
-        return
-    set_in(cluster.config, path.removeprefix("config."), value)
-
-
-def set_in(place, path, value):
-    """Changes what a path leads to, or removes it for None."""
-    *parents, last = path.split(".")
-    for part in parents:
-        place = place.setdefault(part, {})
-    if value is None:
-        place.pop(last, None)
-    else:
-        place[last] = value
-
-
-def parse_filter(text):
-    """Dataproc's filters: `labels.key = value AND status.state = RUNNING`; raises `ApiError`."""
-    wanted = []
-    for part in re.split(r"\s+AND\s+", text.strip()) if text.strip() else []:
-        match = re.fullmatch(r"([\w.-]+)\s*=\s*\"?([^\"]*)\"?", part)
-        if not match:
-            raise invalid(f"Invalid filter '{text}'")
-        wanted.append((match[1], match[2]))
-    return wanted
-
-
-def matches(shown, wanted):
-    """Whether a resource is one that a filter wants."""
-    return all((value_at(shown, path) is not None if value == "*" else value_at(shown, path) == value)
-               for path, value in wanted)
 
 
 METHODS = {f"dataproc.projects.regions.clusters.{name}": handler for name, handler in {
