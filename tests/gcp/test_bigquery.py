@@ -92,6 +92,18 @@ class Queries(BigQueryTest):
         self.assertEqual(self.rows(sql, default_dataset=default), [(1, 1)])
         self.assertIn('Table "t" must be qualified', self.fails("select * from t"))
 
+    def test_dates_stay_dates(self):
+        day = datetime.date(2024, 1, 31)
+        sql = ("select date_add(d, interval 1 day), date_sub(d, interval 30 day), date_trunc(d, month) "
+               "from (select @d as d)")
+        parameter = bigquery.ScalarQueryParameter("d", "DATE", day)
+        first = datetime.date(2024, 1, 1)
+        self.assertEqual(self.rows(sql, query_parameters=[parameter]), [(datetime.date(2024, 2, 1), first, first)])
+
+    def test_tables_are_copied_and_columns_named_in_full(self):
+        self.rows("create table d.t as select 1 as id; create table d.u copy d.t")
+        self.assertEqual(self.rows("select d.t.id, u.id, format('%d-%s', 5, 'x') from d.t, d.u"), [(1, 1, "5-x")])
+
     def test_another_project_is_read_by_its_name(self):
         other = self.fake.bigquery(f"{self.project}-2")
         self.addCleanup(other.close)
@@ -205,10 +217,20 @@ class Scripts(BigQueryTest):
         self.assertEqual(self.rows(sql), [("sum", 6)])
 
     def test_a_handler_goes_on_after_an_error(self):
-        self.assertEqual(self.rows("begin select error('x'); exception when error then select 'mended'; end"),
-                         [("mended",)])
+        self.assertEqual(self.rows("begin select error('x'); exception when error then select @@error.message; end"),
+                         [("x",)])
         self.assertIn("too bad", self.fails("raise using message = 'too bad'"))
         self.assertIn("not one", self.fails("assert 1 = 2 as 'not one'"))
+
+    def test_rows_can_be_gone_through(self):
+        sql = """
+            declare total int64 default 0;
+            for r in (select n, date '2024-01-31' as d from unnest([1, 2, 3]) as n) do
+              if r.n = 3 then break; end if;
+              set total = total + r.n;
+            end for;
+            select total, @@project_id"""
+        self.assertEqual(self.rows(sql), [(3, self.project)])
 
     def test_statements_can_be_made_of_text(self):
         self.assertEqual(self.rows("declare x int64; execute immediate 'select 4' into x; select x + 1"), [(5,)])

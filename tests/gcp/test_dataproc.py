@@ -122,8 +122,10 @@ class Clusters(DataprocTest):
     def test_scaling_takes_a_mask(self):
         self.create().result(polling=OFTEN)
         change = {"config": {"worker_config": {"num_instances": 4}}}
-        request = self.whole(cluster_name="one", cluster=change, update_mask={"paths": ["config.worker_config.num_instances"]})
-        self.assertEqual(self.clusters.update_cluster(request).result(polling=OFTEN).config.worker_config.num_instances, 4)
+        mask = {"paths": ["config.worker_config.num_instances"]}
+        request = self.whole(cluster_name="one", cluster=change, update_mask=mask)
+        cluster = self.clusters.update_cluster(request).result(polling=OFTEN)
+        self.assertEqual(cluster.config.worker_config.num_instances, 4)
         request["update_mask"] = {"paths": ["config.master_config.num_instances"]}
         with self.assertRaises(exceptions.BadRequest):
             self.clusters.update_cluster(request)
@@ -232,7 +234,8 @@ class Jobs(DataprocTest):
         storage.put(self.bucket, "a.py", "print(1)")
         job = {"reference": {"job_id": "j"}, "placement": {"cluster_name": "one"},
                "pyspark_job": {"main_python_file_uri": f"gs://{self.bucket}/a.py"}}
-        self.assertEqual(self.jobs.submit_job_as_operation(self.whole(job=job)).result(polling=OFTEN).status.state, JobStates.DONE)
+        done = self.jobs.submit_job_as_operation(self.whole(job=job)).result(polling=OFTEN)
+        self.assertEqual(done.status.state, JobStates.DONE)
 
     def test_faults_reach_jobs(self):
         self.fake.fault(self.project, SUBMIT, "503")

@@ -58,7 +58,8 @@ class Credentials(Raw):
         now = int(time.time())
         base = {"iss": account["client_email"], "sub": account["client_email"], "iat": now, "exp": now + 3600,
                 "scope": "https://www.googleapis.com/auth/cloud-platform"}
-        return jwt.encode({**base, **claims}, key or account["private_key"], "RS256", {"kid": account["private_key_id"]})
+        headers = {"kid": account["private_key_id"]}
+        return jwt.encode({**base, **claims}, key or account["private_key"], "RS256", headers)
 
     def test_a_token_of_the_key_is_taken(self):
         self.assertEqual(self.status(self.signed()), 200)

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -33,6 +34,8 @@ async def main():
         options.key_file = Path(options.key_file or Path(folder, "key.json")).absolute()
         options.ready = announce
         loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, options.ended.set)
         threading.Thread(target=watch_input, args=(loop, options.ended), daemon=True).start()
         await serve(options)
 

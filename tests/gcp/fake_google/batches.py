@@ -4,10 +4,10 @@ import asyncio
 import re
 import uuid
 
-from .bigquery import check_labels
-from .clusters import matches, parse_filter
 from .errors import ApiError, invalid, not_found
+from .labels import check_labels
 from .operations import TYPE, Operations
+from .paths import matches, parse_filter
 from .spark import Failed, Work, mistakes
 from .state import now_text
 

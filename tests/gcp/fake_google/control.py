@@ -4,8 +4,9 @@ import json
 
 from aiohttp import web
 
-from . import bigquery, datasets
+from . import datasets
 from .errors import ApiError, invalid
+from .load import load as load_rows
 from .state import Fault
 
 
@@ -74,7 +75,7 @@ async def load(fake, request):
     missing = [name for name in ("dataset", "table", "schema", "rows") if name not in body]
     if missing:
         raise invalid(f"{', '.join(missing)} is missing")
-    return await bigquery.load(fake, body)
+    return await load_rows(fake, body)
 
 
 async def certs(fake, _request):

@@ -2,7 +2,7 @@
 
 A discovery document lists an enum's names, mostly in the order of their numbers, but not the numbers. Where those have
 gaps or another order, they stand here, as far as the fake takes or gives such values. `test_protocol.py` holds all of
-Dataproc's against Google's Python package; there is none for BigQuery's, whose numbers are those of Google's Rust crate.
+Dataproc's against Google's Python package; BigQuery has none, and its numbers are those of Google's Rust crate.
 """
 
 NUMBERS = {

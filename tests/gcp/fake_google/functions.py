@@ -13,10 +13,10 @@ import uuid
 import zipfile
 from pathlib import Path
 
-from .bigquery import check_labels
-from .clusters import camel, set_in, value_at
 from .errors import ApiError, invalid, not_found
+from .labels import check_labels
 from .operations import TYPE, Operations
+from .paths import camel, set_in, value_at
 from .state import now_text
 
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")

@@ -4,10 +4,12 @@ import asyncio
 import re
 import uuid
 
-from .bigquery import check_labels
-from .clusters import Clusters, matches, must_be, parse_filter
+from .cluster import Clusters
+from .clusters import must_be
 from .errors import ApiError, invalid, not_found
+from .labels import check_labels
 from .operations import TYPE, Operations
+from .paths import matches, parse_filter
 from .spark import Failed, Work, mistakes
 from .state import now_text
 

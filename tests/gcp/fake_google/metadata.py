@@ -1,4 +1,4 @@
-"""Where credentials come from: the metadata server of a machine at Google, OAuth's token endpoint, and impersonation."""
+"""Where credentials come from: the metadata server of Google's machines, OAuth's token endpoint, impersonation."""
 
 import datetime
 

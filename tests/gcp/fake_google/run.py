@@ -39,6 +39,7 @@ class Session:
     def __init__(self, warehouse, scope, location, limit=None, destination=None):
         self.warehouse = warehouse
         self.scope = scope
+        scope.system["project_id"] = scope.project
         self.location = location
         self.limit = limit
         self.destination = destination
@@ -74,7 +75,7 @@ class Session:
         except SqlError as error:
             if "handler" not in node.parts:
                 raise
-            self.message = error.message
+            self.message = self.scope.system["error.message"] = error.message
             self.block(node.parts["handler"])
 
     def run_if(self, node):
@@ -101,6 +102,24 @@ class Session:
         raise SqlError("the loop has no end that the fake would wait for", "resourcesExceeded")
 
     run_loop = run_repeat = run_while
+
+    def run_for(self, node):
+        """A loop over a query's rows."""
+        name = node.parts["name"]
+        query = self.value_sql(node.parts["query"])
+        self.execute(f"SELECT list(one) FROM {query} AS one", node)
+        rows = self.cursor.fetchone()[0] or []
+        self.scope.variables.add(name)
+        for row in rows:
+            self.cursor.execute(f"SET VARIABLE {quote(name)} = ?", [row])
+            try:
+                self.block(node.parts["body"])
+            except Leave as leave:
+                if str(leave) in ("LEAVE", "BREAK"):
+                    break
+                if str(leave) == "RETURN":
+                    raise
+        self.scope.variables.discard(name)
 
     def run_leave(self, node):
         """Leaves a loop, or goes on with its next round, or ends the script."""
@@ -213,8 +232,8 @@ class Session:
         if statement.kind.endswith("_SCHEMA"):
             return self.change_dataset(statement, done)
         self.execute(statement.sql, leaf)
-        if statement.dml or statement.kind == "TRUNCATE_TABLE":
-            done.affected = (self.cursor.fetchone() or (0,))[0] if statement.dml else 0
+        if statement.dml:
+            done.affected = self.scope.system["row_count"] = (self.cursor.fetchone() or (0,))[0]
         done.target = statement.target
         if statement.temporary:
             if statement.kind.startswith("CREATE_") and statement.target:
@@ -309,8 +328,8 @@ class Session:
     def check_limit(self, processed):
         """Raises `SqlError` when a statement would read more than the job may."""
         if self.limit is not None and billed(processed) > self.limit:
-            raise SqlError(f"Query exceeded limit for bytes billed: {self.limit}. {billed(processed)} or higher required.",
-                           "bytesBilledLimitExceeded")
+            raise SqlError(f"Query exceeded limit for bytes billed: {self.limit}. "
+                           f"{billed(processed)} or higher required.", "bytesBilledLimitExceeded")
 
     def plan(self, nodes):
         """What a dry run tells: the kind, the bytes and the columns of a script's only statement."""

@@ -16,10 +16,12 @@ from sqlglot.tokens import TokenType
 # It warns of what it does not know; here that is an error in the job.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
-STARTS = {
-    "SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "CREATE", "DROP", "ALTER", "TRUNCATE", "BEGIN", "COMMIT",
-    "ROLLBACK", "BEGIN TRANSACTION", "DECLARE", "SET", "IF", "WHILE", "LOOP", "REPEAT", "FOR", "LEAVE", "BREAK", "CONTINUE", "ITERATE",
-    "RETURN", "RAISE", "EXECUTE", "ASSERT", "CALL", "EXPORT", "LOAD", "GRANT", "REVOKE", "CASE", "UNDROP",
+# Statements of which nothing could be made here.
+ABSENT = {"CASE", "CALL", "EXPORT", "LOAD", "GRANT", "REVOKE", "UNDROP"}
+STARTS = ABSENT | {
+    "SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE", "CREATE", "DROP", "ALTER", "TRUNCATE", "BEGIN",
+    "BEGIN TRANSACTION", "COMMIT", "ROLLBACK", "DECLARE", "SET", "IF", "WHILE", "LOOP", "REPEAT", "FOR", "LEAVE",
+    "BREAK", "CONTINUE", "ITERATE", "RETURN", "RAISE", "EXECUTE", "ASSERT",
 }
 
 
@@ -130,11 +132,13 @@ class Reader:
         token = self.tokens[self.at]
         word = self.word()
         node = Scripting(word, token.line, column(token))
+        if word in ABSENT or (word == "CREATE" and "PROCEDURE" in (self.word(1), self.word(3))):
+            raise SqlError(f"the fake does not carry out {word} here, at {place_of(token)}")
         if word == "BEGIN" and self.word(1) not in ("", ";", "TRANSACTION"):
             return self.begin(node)
         reader = {"IF": self.branch, "WHILE": self.loop, "LOOP": self.loop, "REPEAT": self.loop,
                   "DECLARE": self.declare, "SET": self.assign, "EXECUTE": self.execute, "ASSERT": self.check,
-                  "RAISE": self.fail}.get(word)
+                  "RAISE": self.fail, "FOR": self.each}.get(word)
         if reader:
             return reader(node)
         if word in ("LEAVE", "BREAK", "CONTINUE", "ITERATE", "RETURN"):
@@ -177,6 +181,22 @@ class Reader:
             self.expect("UNTIL")
             node.parts["until"] = self.expression(("END",))
         self.expect("END", node.kind)
+        return node
+
+    def each(self, node):
+        """FOR name IN (query) DO …."""
+        self.expect("FOR")
+        node.parts["name"] = self.name()
+        self.expect("IN")
+        start = self.at
+        self.slice(("DO",))
+        if start == self.at:
+            raise SqlError(f"Syntax error: Unexpected {self.found()} at {self.place()}")
+        tokens = self.tokens[start:self.at]
+        node.parts["query"] = Leaf(parse_tokens(self.text, tokens), tokens[0].line, column(tokens[0]))
+        self.expect("DO")
+        node.parts["body"] = self.block(("END",))
+        self.expect("END", "FOR")
         return node
 
     def declare(self, node):

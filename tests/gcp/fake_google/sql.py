@@ -4,11 +4,10 @@ from dataclasses import dataclass, field
 
 from sqlglot import ErrorLevel, exp
 
+from . import mend
 from .script import SqlError
 
 DML = {exp.Insert: "INSERT", exp.Update: "UPDATE", exp.Delete: "DELETE", exp.Merge: "MERGE"}
-# DuckDB's DECIMAL alone has three digits behind the point, BigQuery's NUMERIC nine.
-NUMERIC = {exp.DataType.Type.DECIMAL, exp.DataType.Type.BIGDECIMAL}
 
 
 @dataclass
@@ -19,6 +18,8 @@ class Scope:
     parameters: dict = field(default_factory=dict)
     positional: list = field(default_factory=list)
     variables: set = field(default_factory=set)
+    # The values of @@names.
+    system: dict = field(default_factory=dict)
     temporary: set = field(default_factory=set)
 
 
@@ -51,7 +52,9 @@ def translate(leaf, scope):
     """A statement for DuckDB; raises `SqlError`."""
     tree = leaf.tree.copy()
     statement = Statement("", kind_of(tree), tree)
-    mend(tree, leaf)
+    mend.check(statement.kind, tree, leaf)
+    tree = mend.before(tree)
+    replace_system(tree, scope)
     for name in list(tree.find_all(exp.Parameter, exp.Placeholder)):
         replace_parameter(name, scope)
     replace_variables(tree, scope)
@@ -59,10 +62,7 @@ def translate(leaf, scope):
     statement.everything = tree.find(exp.Star) is not None
     take_properties(tree, statement)
     name_tables(tree, scope, statement)
-    for data_type in tree.find_all(exp.DataType):
-        if data_type.this in NUMERIC and not data_type.expressions:
-            data_type.replace(exp.DataType.build("DECIMAL(38, 9)", dialect="duckdb"))
-    statement.tree = guard_divisions(tree)
+    statement.tree = mend.after(tree)
     statement.sql = statement.tree.sql("duckdb", unsupported_level=ErrorLevel.IGNORE)
     return statement
 
@@ -87,19 +87,6 @@ def kind_of(tree):
     raise SqlError(f"the fake does not carry out {type(tree).__name__.upper()} statements")
 
 
-def mend(tree, leaf):
-    """What `sqlglot` reads otherwise than BigQuery means it."""
-    if isinstance(tree, exp.Delete) and not tree.this and tree.args.get("tables"):
-        tree.set("this", tree.args["tables"][0])
-        tree.set("tables", None)
-    if isinstance(tree, (exp.Update, exp.Delete)) and not tree.args.get("where"):
-        raise SqlError(f"{kind_of(tree)} must have a WHERE clause at [{leaf.line}:{leaf.col}]")
-    for insert in tree.find_all(exp.Insert):
-        if isinstance(insert.this, exp.Var) and insert.this.name.upper() == "ROW":
-            # INSERT ROW is INSERT in DuckDB.
-            insert.set("this", None)
-
-
 def replace_parameter(node, scope):
     """A query parameter by its value."""
     if isinstance(node, exp.Placeholder):
@@ -107,19 +94,32 @@ def replace_parameter(node, scope):
             raise SqlError("Query parameters: fewer values than question marks")
         node.replace(scope.positional.pop(0).copy())
         return
-    if isinstance(node.this, exp.Parameter):
-        raise SqlError(f"the fake does not know the system variable @@{node.this.name}")
-    if isinstance(node.parent, exp.Parameter):
-        return
     value = scope.parameters.get(node.name.lower())
     if value is None:
         raise SqlError(f"Query parameter '{node.name}' not found")
     node.replace(value.copy())
 
 
+def replace_system(tree, scope):
+    """System variables such as `@@project_id` by their values."""
+    for outer in [node for node in tree.find_all(exp.Parameter) if isinstance(node.this, exp.Parameter)]:
+        name, node = outer.this.name.lower(), outer
+        if isinstance(outer.parent, exp.Dot):
+            name, node = f"{name}.{outer.parent.expression.name.lower()}", outer.parent
+        if name not in scope.system:
+            raise SqlError(f"the fake does not know the system variable @@{name}")
+        node.replace(exp.convert(scope.system[name]))
+
+
 def replace_variables(tree, scope):
     """A script's variables by DuckDB's own."""
     for column in list(tree.find_all(exp.Column)):
+        if column.table.lower() in scope.variables and not column.args.get("db"):
+            row = exp.func("getvariable", exp.Literal.string(column.table.lower()))
+            value = exp.func("struct_extract", row, exp.Literal.string(column.name))
+            named = isinstance(column.parent, exp.Select) and column.arg_key == "expressions"
+            column.replace(exp.alias_(value, column.name) if named else value)
+            continue
         if not column.table and column.name.lower() in scope.variables and isinstance(column.this, exp.Identifier):
             value = exp.func("getvariable", exp.Literal.string(column.name.lower()))
             if isinstance(column.parent, exp.Select) and column.arg_key == "expressions":
@@ -224,17 +224,3 @@ def is_cte(table):
             return True
         node = node.parent
     return False
-
-
-def guard_divisions(tree):
-    """Division by zero is an error in BigQuery and NULL in DuckDB."""
-    def guard(node):
-        if isinstance(node, exp.Div) and not node.args.get("safe"):
-            divisor = node.expression
-            if isinstance(divisor, exp.Literal) and float(divisor.this or 0) != 0:
-                return node
-            zero = exp.EQ(this=divisor.copy(), expression=exp.Literal.number(0))
-            fail = exp.Anonymous(this="error", expressions=[exp.Literal.string("division by zero")])
-            node.set("expression", exp.Case(ifs=[exp.If(this=zero, true=fail)], default=divisor.copy()))
-        return node
-    return tree.transform(guard)
