@@ -1,0 +1,115 @@
+//! Submits a job once, whatever happens on the way.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use google_cloud_bigquery_v2::model::Job;
+use oxidag_google::request_slot;
+use oxidag_plugin_api::{Error, ErrorKind, Level, Result};
+use tokio::time::timeout;
+
+use crate::ending;
+use crate::remote::{Remote, Submitted};
+use crate::witness::Witness;
+
+/// How long a submission on its way is waited for once the task is asked to stop: what it makes has to be ended.
+const SETTLING: Duration = Duration::from_secs(5);
+
+/// Submits the job, or finds the one that an earlier call has submitted; then there is no answer.
+///
+/// # Errors
+///
+/// When BigQuery refuses it or the task is asked to stop; what may have been made is ended then.
+pub(crate) async fn submit(
+    remote: &mut Remote,
+    job: Job,
+    witness: &impl Witness,
+) -> Result<Option<Box<Job>>> {
+    let _slot = tokio::select! {
+        biased;
+        () = witness.until_cancelled() => {
+            return Err(Error::cancelled("the task was stopped before its job was submitted"));
+        }
+        slot = request_slot() => slot,
+    };
+    let answer = {
+        let mut submission = pin!(remote.submit(job));
+        tokio::select! {
+            answer = &mut submission => Some(answer),
+            () = witness.until_cancelled() => timeout(SETTLING, submission).await.ok(),
+        }
+    };
+    match answer {
+        Some(Ok(Submitted::New(job))) => {
+            witness.log(Level::Info, &format!("submitted job {}: {}", remote.handle, remote.handle.link()));
+            Ok(Some(job))
+        }
+        Some(Ok(Submitted::Adopted)) => {
+            let handle = &remote.handle;
+            witness.log(
+                Level::Info,
+                &format!("found job {handle}, which was submitted before: {}", handle.link()),
+            );
+            Ok(None)
+        }
+        Some(Err(error)) => {
+            let error = oxidag_google::from_gax("cannot submit the job", &error);
+            if error.kind == ErrorKind::Transient {
+                // An answer may have been lost, and the job be there.
+                return ending::given_up(remote, error, witness).await.map(Some);
+            }
+            Err(error)
+        }
+        None => ending::stopped(remote, witness).await.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Scribe, Script};
+
+    async fn submitted(script: Script, scribe: &Scribe) -> (Result<Option<Box<Job>>>, Remote) {
+        let (mut remote, _) = script.remote();
+        (submit(&mut remote, Job::new(), scribe).await, remote)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_job_tells_where_it_is() {
+        let (answer, remote) =
+            submitted(Script::default().inserts(&[Ok("PENDING")]), &Scribe::default()).await;
+        assert!(answer.unwrap().is_some());
+        assert_eq!(remote.handle.location.as_deref(), Some("US"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_is_there_is_taken_over_where_it_is() {
+        let (answer, remote) = submitted(Script::default().inserts(&[Err(409)]), &Scribe::default()).await;
+        assert!(answer.unwrap().is_none());
+        assert_eq!(remote.handle.location.as_deref(), Some("EU"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_refused_leaves_nothing_to_end() {
+        let (answer, _) = submitted(Script::default().inserts(&[Err(400)]), &Scribe::default()).await;
+        assert_eq!(answer.unwrap_err().kind, ErrorKind::Invalid);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_submission_without_an_answer_may_have_left_a_job_which_is_ended() {
+        let script = Script::default().inserts(&[Err(503)]).cancels(&[Ok("DONE (stopped)")]);
+        let (answer, _) = submitted(script, &Scribe::default()).await;
+        let error = answer.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Transient);
+        assert!(error.message.ends_with("job p:oxidag-0123 was cancelled"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_was_stopped_before_submits_nothing() {
+        let scribe = Scribe::default();
+        scribe.stop();
+        // No answer is expected: a call would panic.
+        let (answer, _) = submitted(Script::default(), &scribe).await;
+        assert_eq!(answer.unwrap_err().kind, ErrorKind::Cancelled);
+    }
+}
