@@ -10,10 +10,13 @@ use tokio::sync::{Mutex, OnceCell};
 
 use crate::account::Account;
 
+/// Whose client it is, and of which place.
+type Key = (String, String);
+
 /// Clients of one kind.
 #[derive(Debug)]
 pub struct Clients<C> {
-    made: Mutex<HashMap<(String, String), Arc<OnceCell<C>>>>,
+    made: Mutex<HashMap<Key, Arc<OnceCell<C>>>>,
 }
 
 impl<C> Default for Clients<C> {

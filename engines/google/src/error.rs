@@ -28,6 +28,10 @@ pub fn reason(error: &Gax) -> Option<&str> {
 
 /// Whether the service, or what lies between, is at fault: the same call may do later.
 pub(crate) fn is_fault(error: &Gax) -> bool {
+    // The older APIs, BigQuery's among them, say with a 403 what the newer ones say with a 429.
+    if reason(error).is_some_and(|reason| matches!(reason, "rateLimitExceeded" | "userRateLimitExceeded")) {
+        return true;
+    }
     match (error.http_status_code(), error.status()) {
         (Some(status), _) if status == 408 || status == 429 || status >= 500 => true,
         (_, Some(status)) => matches!(
@@ -53,7 +57,7 @@ fn kind(error: &Gax) -> ErrorKind {
     if is_fault(error) || error.is_transient_and_before_rpc() {
         return ErrorKind::Transient;
     }
-    let code = error.status().map(|status| status.code.clone());
+    let code = error.status().map(|status| status.code);
     match (error.http_status_code(), code) {
         (Some(400 | 401 | 403), _)
         | (_, Some(Code::InvalidArgument | Code::Unauthenticated | Code::PermissionDenied)) => {
@@ -87,6 +91,7 @@ fn message(error: &Gax) -> String {
 mod tests {
     use super::*;
     use google_cloud_gax::error::rpc::Status;
+    use serde_json::json;
 
     #[test]
     fn kinds_follow_from_who_is_at_fault() {
@@ -104,6 +109,14 @@ mod tests {
         ] {
             assert_eq!(http(status).kind, kind, "{status}");
         }
+        let refused = |reason| {
+            let info = json!({"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason});
+            let status =
+                Status::default().set_details([serde_json::from_value::<StatusDetails>(info).unwrap()]);
+            from_gax("x", &Gax::service_with_http_metadata(status, Some(403), None)).kind
+        };
+        assert_eq!(refused("accessDenied"), ErrorKind::Invalid);
+        assert_eq!(refused("rateLimitExceeded"), ErrorKind::Transient);
         assert_eq!(from_gax("x", &Gax::timeout("late")).kind, ErrorKind::Transient);
         assert_eq!(from_gax("x", &Gax::ser("odd")).kind, ErrorKind::Invalid);
         insta::assert_snapshot!(http(401), @"cannot start the job: the service answered 401; check the credentials");
