@@ -1,6 +1,9 @@
 """Dataproc, driven by Google's own client over HTTP."""
 
+import os
+import tempfile
 import unittest
+from unittest import mock
 
 from google.api_core import exceptions
 from google.api_core.future.polling import DEFAULT_POLLING
@@ -301,6 +304,31 @@ class Batches(DataprocTest):
         url = f"{self.fake.url}/v1/{operation.operation.name}:cancel"
         self.fake.session().post(url, json={}).raise_for_status()
         wait_for(lambda: self.get().state == BatchStates.CANCELLED, "the batch's end")
+
+
+class End(DataprocTest):
+    """What was started ends with the fake."""
+
+    @classmethod
+    def setUpClass(cls):
+        # A fake that is killed leaves its folder behind.
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        with mock.patch.dict(os.environ, TMPDIR=folder.name):
+            cls.fake = Fake("--storage", storage.url)
+
+    def test_a_script_does_not_outlive_a_killed_fake(self):
+        self.create().result(polling=OFTEN)
+        uri = self.submit("import os, time\nprint(os.getpid())\nwhile True: time.sleep(1)").driver_output_resource_uri
+        process = int(wait_for(lambda: self.output(uri), "the script's own id"))
+        self.fake.process.kill()
+        self.fake.process.wait()
+        wait_for(lambda: not alive(process), "the script to be gone")
+        self.fake.process.stdin.close()
+        self.fake.process.stdout.close()
+
+    def no_problems(self):
+        """The fake is gone."""
 
 
 def alive(process):

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import uuid
+from collections import Counter
 
 from .cluster import Clusters
 from .clusters import must_be
@@ -26,13 +27,19 @@ class Jobs:
         self.project = project
         self.jobs = {}
         self.by_request = {}
+        self.made = Counter()
         self.refused = {}
+        self.gone = {}
 
     def ledger(self):
         """What a test may see of them."""
-        return {"jobs": {job.id: {"service": "dataproc", "state": job.state, "error": job.status.get("details"),
-                                  "made": 1, "refused": self.refused.get(job.id, 0), "cluster": job.cluster.name,
-                                  "labels": job.body.get("labels", {})} for job in self.jobs.values()}}
+        return {"jobs": {**self.gone, **{job.id: self.record(job, job.state) for job in self.jobs.values()}}}
+
+    def record(self, job, state):
+        """What the ledger shows of one."""
+        return {"service": "dataproc", "state": state, "error": job.status.get("details"), "made": self.made[job.id],
+                "refused": self.refused.get(job.id, 0), "cluster": job.cluster.name, "region": job.region,
+                "labels": job.body.get("labels", {}), "parent": None}
 
     def find(self, region, job_id):
         """A job; raises `ApiError`."""
@@ -146,6 +153,7 @@ def make(call):
     must_be(cluster, "RUNNING", "UPDATING")
     job = jobs.jobs[region, job_id] = Job(call, cluster, job_id, body)
     cluster.jobs.append(job)
+    jobs.made[job_id] += 1
     if request_id:
         jobs.by_request[region, request_id] = job
     return job
@@ -238,7 +246,9 @@ async def delete(call):
     job = found(call)
     if not job.ended:
         raise ApiError(400, f"job '{job.id}' is {job.state}", "failedPrecondition", "FAILED_PRECONDITION")
-    del call.service(Jobs).jobs[job.region, job.id]
+    jobs = call.service(Jobs)
+    jobs.gone[job.id] = jobs.record(job, "DELETED")
+    del jobs.jobs[job.region, job.id]
     return {}
 
 
