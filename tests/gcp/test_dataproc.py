@@ -122,6 +122,21 @@ class Clusters(DataprocTest):
         first, second = (self.clusters.create_cluster(request, **ONCE) for _ in range(2))
         self.assertEqual(first.operation.name, second.operation.name)
 
+    def test_a_cluster_can_be_deleted_with_the_same_request_twice(self):
+        self.create().result(polling=OFTEN)
+        request = self.whole(cluster_name="one", request_id="00000000-0000-0000-0000-000000000002")
+        operation = self.clusters.delete_cluster(request)
+        operation.result(polling=OFTEN)
+        self.assertEqual(self.clusters.delete_cluster(request).operation.name, operation.operation.name)
+
+    def test_an_operation_can_be_cancelled(self):
+        self.fake.control("settings", project=self.project, hold=True)
+        name = self.create().operation.name
+        self.fake.session().post(f"{self.fake.url}/v1/{name}:cancel", json={}).raise_for_status()
+        operation = wait_for(lambda: (found := self.fake.session().get(f"{self.fake.url}/v1/{name}").json())["done"] and
+                             found, "the operation's end")
+        self.assertEqual((operation["error"]["code"], self.state()), (1, States.ERROR))
+
     def test_scaling_takes_a_mask(self):
         self.create().result(polling=OFTEN)
         change = {"config": {"worker_config": {"num_instances": 4}}}

@@ -1,5 +1,6 @@
 """Dataproc's clusters: state machines that take time, driven by operations."""
 
+import asyncio
 import io
 import re
 import tarfile
@@ -61,20 +62,25 @@ def carry_out(call, operation, cluster, ending, failing="ERROR"):
     """Lets an operation take its time, and then end as told or by `ending`, which may raise `ApiError`."""
     told = call.fault if call.fault and call.fault.kind == "operation_error" else None
 
+    def fail(error):
+        if cluster.state != failing:
+            cluster.enter(failing, error.message)
+        operation.fail(error)
+
     async def work():
         try:
             await call.project.work(call.project.operation_seconds, "operations")
             if told:
                 raise ApiError(500, told.message)
             await ending()
+        except asyncio.CancelledError:
+            fail(ApiError(500, "the operation was cancelled", status="CANCELLED"))
         except ApiError as error:
-            if cluster.state != failing:
-                cluster.enter(failing, error.message)
-            operation.fail(error)
+            fail(error)
         except Exception as error:  # The fake's own mistake must not leave an operation without an end.
             call.fake.problem(f"{call.method.id}: {type(error).__name__}: {error}")
             operation.fail(ApiError(500, str(error)))
-    call.fake.spawn(work())
+    operation.cancel = call.fake.spawn(work()).cancel
 
 
 def settle(operation, cluster, state):
@@ -140,10 +146,10 @@ async def list_clusters(call):
 
 async def change(call, operation_name, before, during, after, description):
     """start and stop."""
-    cluster = found(call)
-    again = repeated(call, cluster.name)
+    again = repeated(call, call.params["clusterName"])
     if again:
         return again.show()
+    cluster = found(call)
     same_uuid(call, cluster)
     must_be(cluster, before)
     cluster.enter(during)
@@ -166,10 +172,10 @@ async def stop(call):
 
 async def patch(call):
     """clusters.patch: scaling, labels and lifetimes."""
-    cluster = found(call)
-    again = repeated(call, cluster.name)
+    again = repeated(call, call.params["clusterName"])
     if again:
         return again.show()
+    cluster = found(call)
     paths = [camel(path) for path in call.params["updateMask"].split(",")] if call.params.get("updateMask") else []
     if not paths:
         raise invalid("updateMask is required")
@@ -195,10 +201,10 @@ async def patch(call):
 
 async def delete(call):
     """clusters.delete."""
-    cluster = found(call)
-    again = repeated(call, cluster.name)
+    again = repeated(call, call.params["clusterName"])
     if again:
         return again.show()
+    cluster = found(call)
     same_uuid(call, cluster)
     if cluster.state == "DELETING":
         must_be(cluster, "RUNNING")
