@@ -1,5 +1,6 @@
 //! The command line as types. Values are checked and lowered while they are parsed; nothing is read from disk.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -44,6 +45,13 @@ A task that succeeded is not run again. An attempt that was under way is taken u
 for, and what is left of a local process is ended before it is started anew. A run that has ended is not resumed:
 `oxidag run --failed RUN` runs what did not succeed once more, as a new run.";
 
+const SCHEDULE_HELP: &str = "\
+Times are UTC. Of several times that passed while a run was still going on, or while nobody was there, the latest counts. A
+run that was interrupted goes on first. Ctrl-C cancels the runs and waits for them; a second one ends them at once.
+
+Examples:
+  oxidag schedule nightly.yaml hourly.yaml --env prod";
+
 const GRAPH_EXAMPLES: &str = "\
 Examples:
   oxidag graph dags/quickstart.yaml --format svg > quickstart.svg
@@ -79,6 +87,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Go on with a run whose process died
     Resume(ResumeArgs),
+    /// Stay, and run DAGs when their schedules say so
+    Schedule(ScheduleArgs),
     /// Check DAG files without running them
     Validate(ValidateArgs),
     /// Show when each task would start, and what bounds the run
@@ -91,6 +101,9 @@ pub(crate) enum Command {
     /// Show which engines there are
     #[command(subcommand)]
     Engines(EnginesCommand),
+    /// Look after the script cache
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Print the JSON Schema of a file, for editors
     Schema {
         /// Which file
@@ -182,6 +195,45 @@ pub(crate) struct ResumeArgs {
     /// What to print while it runs
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = SCHEDULE_HELP)]
+pub(crate) struct ScheduleArgs {
+    /// DAG files, JSON or YAML, each with a `schedule_interval`
+    #[arg(required = true, value_name = "DAG")]
+    pub(crate) dags: Vec<PathBuf>,
+    #[command(flatten)]
+    params: ParamArgs,
+    #[command(flatten)]
+    environment: EnvironmentArgs,
+    #[command(flatten)]
+    workers: WorkersArgs,
+    /// What to print: for `human` a line for each start and end, for `json` the events of all runs
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+impl ScheduleArgs {
+    /// The arguments of every run that is started.
+    pub(crate) fn passed_on(&self) -> Vec<OsString> {
+        let format = if self.format == Format::Json { "json" } else { "quiet" };
+        let mut passed: Vec<OsString> = vec!["--format".into(), format.into()];
+        let mut pass = |name: &str, value: OsString| passed.extend([name.into(), value]);
+        for Param { key, value } in &self.params.list {
+            pass("--param", format!("{key}={value}").into());
+        }
+        if let Some(env) = &self.environment.env {
+            pass("--env", env.into());
+        }
+        if let Some(plugins) = &self.environment.plugins {
+            pass("--plugins", plugins.into());
+        }
+        if let Some(workers) = self.workers.asked {
+            pass("--workers", workers.to_string().into());
+        }
+        passed
+    }
 }
 
 #[derive(Debug, Args)]
@@ -325,6 +377,18 @@ pub(crate) enum EnginesCommand {
         #[command(flatten)]
         environment: EnvironmentArgs,
         /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Remove the scripts that oxidag keeps in the Redis of plugins.toml
+    Clear {
+        #[command(flatten)]
+        environment: EnvironmentArgs,
+        /// Print what was removed as JSON
         #[arg(long)]
         json: bool,
     },

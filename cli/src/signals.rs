@@ -1,12 +1,13 @@
 //! Signals to a run: the first asks it to stop, the second ends it at once. SIGUSR1 makes it look for requests.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use oxidag_core::logs::RunUploads;
 use oxidag_core::runner::Controller;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use crate::exit::Exit;
@@ -28,12 +29,25 @@ pub(crate) fn survive_file_limits() {
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
-/// From now on, signals stop the runs, and once these have ended the waiting for their notices.
+/// What is waited for once runs have ended.
+pub(crate) struct Awaited {
+    pub(crate) notices: Vec<Arc<Notices>>,
+    pub(crate) uploads: Vec<Arc<RunUploads>>,
+}
+
+impl Awaited {
+    fn give_up(&self) {
+        self.notices.iter().for_each(|notices| notices.give_up());
+        self.uploads.iter().for_each(|uploads| uploads.give_up());
+    }
+}
+
+/// From now on, signals stop the runs, and once these have ended the waiting for what they left to do.
 pub(crate) fn listen(
     controller: Controller,
     in_flight: InFlight,
     notify: Notify,
-    notices: Vec<Arc<Notices>>,
+    awaited: Awaited,
 ) -> io::Result<()> {
     // Who sends SIGINT means it, even where a script's `&` made this program ignore it.
     let hang_up = Some(SIGHUP).filter(|&signal| !is_in(ignored(), signal));
@@ -44,9 +58,7 @@ pub(crate) fn listen(
             match signal {
                 SIGUSR1 => controller.look(),
                 // The exit status is known by now.
-                _ if notices.iter().all(|notices| notices.is_run_over()) => {
-                    notices.iter().for_each(|notices| notices.give_up());
-                }
+                _ if awaited.notices.iter().all(|notices| notices.is_run_over()) => awaited.give_up(),
                 _ if !is_cancelling => {
                     is_cancelling = true;
                     notify(&cancelling(signal, in_flight.count()));
@@ -71,6 +83,25 @@ pub(crate) fn listen(
 fn cancelling(signal: i32, in_flight: usize) -> String {
     let again = if signal == SIGINT { "press Ctrl-C again" } else { "signal again" };
     format!("cancelling: waiting for {}; {again} to end at once", count(in_flight, "task"))
+}
+
+/// Wakes whoever waits for a time, for children, and for being asked to stop.
+pub(crate) struct Bell(mpsc::Receiver<i32>);
+
+impl Bell {
+    /// From now on, signals ring it.
+    pub(crate) fn listen() -> io::Result<Self> {
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGCHLD])?;
+        let (ring, rung) = mpsc::channel();
+        let listen = move || signals.forever().try_for_each(|signal| ring.send(signal));
+        thread::Builder::new().name("oxidag-signals".to_owned()).spawn(listen)?;
+        Ok(Self(rung))
+    }
+
+    /// Waits so long, or until a child ends; whether it was asked to stop.
+    pub(crate) fn wait(&self, wait: Duration) -> bool {
+        self.0.recv_timeout(wait).is_ok_and(|signal| signal != SIGCHLD)
+    }
 }
 
 /// The signals that were ignored when the program started, as SIGHUP is below `nohup`.

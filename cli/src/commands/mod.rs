@@ -1,5 +1,6 @@
 //! The commands: each lowers its arguments, asks the library, and prints the answer.
 
+mod cache;
 mod cancel;
 mod completions;
 mod dry_run;
@@ -14,11 +15,12 @@ mod prune;
 mod resume;
 mod run;
 mod runs;
+mod schedule;
 mod schema;
 mod show;
 mod validate;
 
-use crate::args::{Command, EnginesCommand, RunsCommand};
+use crate::args::{CacheCommand, Command, EnginesCommand, RunsCommand};
 use crate::exit::Exit;
 
 /// Does what was asked for. An error means that the request was refused.
@@ -41,6 +43,8 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<Exit> {
         Command::Engines(EnginesCommand::Inspect { engine, environment, json }) => {
             engines::inspect(&engine, &environment, json)?;
         }
+        Command::Schedule(args) => return schedule::schedule(&args),
+        Command::Cache(CacheCommand::Clear { environment, json }) => cache::clear(&environment, json)?,
         Command::Schema { file } => schema::schema(file)?,
         Command::Completions { shell } => completions::completions(shell)?,
     }

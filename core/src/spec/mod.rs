@@ -31,6 +31,6 @@ pub use dag::{
 };
 pub use diagnostic::{Diagnostic, Diagnostics, quote};
 pub use load::{SpecError, load, parse};
-pub use lower::is_id;
+pub use lower::{PRESETS as SCHEDULE_PRESETS, is_id};
 pub use schema::schema;
 pub use source::{SourceFile, Span};

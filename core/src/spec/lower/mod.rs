@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use dag::dag;
-pub(super) use time::PRESETS;
+pub use time::PRESETS;
 
 use super::diagnostic::{Diagnostic, Mistakes, quote};
 use super::keys::{self, Keys};

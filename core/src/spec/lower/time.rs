@@ -8,7 +8,7 @@ use super::super::tree::{Node, Value};
 use super::{LONGEST_DURATION, Lower};
 
 /// Airflow's names for schedules.
-pub(in super::super) const PRESETS: [&str; 10] = [
+pub const PRESETS: [&str; 10] = [
     "@once",
     "@continuous",
     "@hourly",

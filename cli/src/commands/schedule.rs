@@ -1,0 +1,218 @@
+//! `oxidag schedule`: stays, and starts each DAG when its `schedule_interval` says so.
+//!
+//! Every run is a process of its own, `oxidag run --resume`: what becomes of one touches neither the others nor this
+//! process, and a run that was interrupted goes on before a new one begins. A DAG never runs twice at once.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, bail, ensure};
+use oxidag_core::event::Timestamp;
+use oxidag_core::schedule::Schedule;
+use oxidag_core::spec;
+use oxidag_core::store::{RunFilter, RunHead};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::runs::now;
+use crate::args::{Format, ScheduleArgs};
+use crate::exit::Exit;
+use crate::signals::Bell;
+use crate::{output, settings};
+
+/// The clock is looked at this often, since it may be set, and the machine may sleep.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How often a DAG is looked at that another process runs, and how soon one is tried again that was refused.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// A DAG that is waited for.
+struct Watched {
+    path: PathBuf,
+    changed: Option<SystemTime>,
+    dag_id: String,
+    schedule: Schedule,
+    /// Times up to this one do not count any more.
+    since: Timestamp,
+    not_before: Timestamp,
+    run: Option<Child>,
+}
+
+/// What is to be done about a DAG.
+enum Next {
+    /// Start it now; the time for which it was due.
+    Start(Timestamp),
+    Wait(Duration),
+    Never,
+}
+
+pub(super) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
+    let mut dags: Vec<Watched> = Vec::new();
+    for path in &args.dags {
+        let watched = Watched::read(path)?;
+        ensure!(
+            dags.iter().all(|other| other.dag_id != watched.dag_id),
+            "two of the files are DAGs called {}; one of them has to have another `dag_id`",
+            watched.dag_id
+        );
+        dags.push(watched);
+    }
+    let bell = Bell::listen().context("cannot listen to signals")?;
+    let mut worst = Exit::Success;
+    loop {
+        let mut wait = None;
+        for dag in &mut dags {
+            if dag.reap(args.format)? == Some(Exit::Interrupted) {
+                worst = Exit::Interrupted;
+            }
+            if let Some(pause) = dag.turn(args)? {
+                wait = Some(wait.map_or(pause, |wait: Duration| wait.min(pause)));
+            }
+        }
+        let Some(wait) = wait else { return Ok(worst) };
+        if bell.wait(wait) {
+            return stop(&mut dags, &bell, args.format);
+        }
+    }
+}
+
+/// Asks all runs to stop, as often as this process is asked, and waits for them.
+fn stop(dags: &mut [Watched], bell: &Bell, format: Format) -> anyhow::Result<Exit> {
+    let mut exit = Exit::Success;
+    let mut asked = true;
+    loop {
+        let mut running = false;
+        for dag in dags.iter_mut() {
+            if dag.reap(format)? == Some(Exit::Interrupted) {
+                exit = Exit::Interrupted;
+            }
+            if let Some(run) = &dag.run {
+                running = true;
+                if asked && let Some(pid) = i32::try_from(run.id()).ok().and_then(Pid::from_raw) {
+                    // One that has just ended is reaped in the next round.
+                    let _ = kill_process(pid, Signal::TERM);
+                }
+            }
+        }
+        if !running {
+            return Ok(exit);
+        }
+        asked = bell.wait(LONGEST_WAIT);
+    }
+}
+
+impl Watched {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let (dag, source) = spec::load(path)?;
+        let Some(schedule) = Schedule::of(&dag)? else {
+            bail!(
+                "{} has no schedule; give it a `schedule_interval`, such as `@daily` or `30 2 * * 1-5`",
+                source.path().display()
+            );
+        };
+        let now = now();
+        let since = schedule.start().map_or(now, |start| start.min(now));
+        let (dag_id, path, changed) = (dag.dag_id, path.to_owned(), changed(path));
+        Ok(Self { path, changed, dag_id, schedule, since, not_before: now, run: None })
+    }
+
+    /// Starts the DAG if that is due; else tells how long to wait. `None`: it is not due any more, ever.
+    fn turn(&mut self, args: &ScheduleArgs) -> anyhow::Result<Option<Duration>> {
+        if self.run.is_some() {
+            return Ok(Some(LONGEST_WAIT));
+        }
+        self.read_again();
+        match self.next()? {
+            Next::Start(due) => {
+                self.start(due, args)?;
+                Ok(Some(LONGEST_WAIT))
+            }
+            Next::Wait(wait) => Ok(Some(wait.min(LONGEST_WAIT))),
+            Next::Never => Ok(None),
+        }
+    }
+
+    fn next(&self) -> anyhow::Result<Next> {
+        let now = now();
+        let newest = self.newest()?;
+        if newest.as_ref().is_some_and(|run| run.owner.is_some()) {
+            return Ok(Next::Wait(AGAIN));
+        }
+        let began = newest.as_ref().map(|run| run.started_at);
+        let since = began.map_or(self.since, |began| began.max(self.since));
+        let due = match newest {
+            Some(run) if run.interrupted => Some(run.started_at),
+            _ => self.schedule.due(began, since, now),
+        };
+        Ok(match due {
+            None => Next::Never,
+            Some(due) if due <= now && self.not_before <= now => Next::Start(due),
+            Some(due) => Next::Wait(between(now, due.max(self.not_before))),
+        })
+    }
+
+    fn newest(&self) -> anyhow::Result<Option<RunHead>> {
+        let Some(store) = settings::existing_store()? else { return Ok(None) };
+        let newest = RunFilter { dag_id: Some(self.dag_id.clone()), limit: 1, ..RunFilter::default() };
+        Ok(store.list_runs(&newest)?.into_iter().next())
+    }
+
+    fn start(&mut self, due: Timestamp, args: &ScheduleArgs) -> anyhow::Result<()> {
+        let mut command = Command::new(std::env::current_exe().context("cannot find the oxidag program")?);
+        command.arg("run").arg(&self.path).arg("--resume").args(args.passed_on());
+        // A group of its own: Ctrl-C reaches this process alone, which then asks every run once.
+        command.process_group(0).stdin(Stdio::null());
+        self.run = Some(command.spawn().context("cannot start a run")?);
+        self.since = due.max(self.since);
+        say(args.format, &self.dag_id, &format!("starts, due {}", oxidag_core::logs::rfc3339(due)));
+        Ok(())
+    }
+
+    /// How the run ended, if it just did.
+    fn reap(&mut self, format: Format) -> anyhow::Result<Option<Exit>> {
+        let Some(run) = &mut self.run else { return Ok(None) };
+        let Some(status) = run.try_wait().context("cannot wait for a run")? else { return Ok(None) };
+        self.run = None;
+        let (exit, word) = match status.code() {
+            Some(0) => (Exit::Success, "success".to_owned()),
+            Some(130) => (Exit::Interrupted, "cancelled".to_owned()),
+            Some(1) => {
+                (Exit::Failed, format!("failed; `oxidag runs list --dag {}` names the run", self.dag_id))
+            }
+            _ => (Exit::Refused, format!("did not run: {status}")),
+        };
+        if exit == Exit::Refused {
+            self.not_before = now().after(AGAIN);
+        }
+        say(format, &self.dag_id, &word);
+        Ok(Some(exit))
+    }
+
+    /// A file that was changed has its new schedule; one that is broken keeps the old one, and is told of.
+    fn read_again(&mut self) {
+        let changed = changed(&self.path);
+        if changed == self.changed {
+            return;
+        }
+        self.changed = changed;
+        match Self::read(&self.path) {
+            Ok(read) => (self.dag_id, self.schedule) = (read.dag_id, read.schedule),
+            Err(error) => output::remark(format!("{error:#}\n{} keeps its schedule", self.dag_id)),
+        }
+    }
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    path.metadata().and_then(|file| file.modified()).ok()
+}
+
+fn between(now: Timestamp, then: Timestamp) -> Duration {
+    Duration::from_micros(u64::try_from(then.0.saturating_sub(now.0)).unwrap_or(0))
+}
+
+/// To people only: for programs, the runs' own events are the answer.
+fn say(format: Format, dag_id: &str, what: &str) {
+    if format == Format::Human {
+        output::remark(format!("{} {dag_id} {what}", oxidag_core::logs::rfc3339(now())));
+    }
+}

@@ -1,0 +1,86 @@
+//! `oxidag schedule`: runs start when the DAG says so, once each, and whatever was interrupted goes on first.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use oxidag_tests::Sandbox;
+use oxidag_tests::running::{Running, in_time};
+use serde_json::{Value, json};
+
+/// A DAG of one task, which waits for the file `go` if it is a gate.
+fn dag(sandbox: &Sandbox, schedule: &Value, inline: &str) {
+    let task = json!({"task_id": "t", "script": {"engine": "shell", "inline": inline}});
+    let mut dag = json!({"dag_id": "d", "tasks": [task]});
+    dag.as_object_mut().unwrap().extend(schedule.as_object().unwrap().clone());
+    sandbox.write("d.json", &dag.to_string());
+}
+
+fn schedule(sandbox: &Sandbox) -> Running {
+    Running::start(sandbox.command(&["schedule", "d.json", "--format", "json"]))
+}
+
+fn states(sandbox: &Sandbox) -> Vec<Value> {
+    let listed = sandbox.oxidag(&["runs", "list", "--json"]).expect_status(0).json();
+    listed.as_array().unwrap().iter().map(|run| run["state"].clone()).collect()
+}
+
+#[test]
+fn a_dag_for_once_runs_once_and_its_schedule_is_over() {
+    let sandbox = Sandbox::new();
+    dag(&sandbox, &json!({"schedule_interval": "@once"}), "true");
+    for _ in 0..2 {
+        let command = sandbox.command(&["schedule", "d.json"]);
+        let _ = in_time(command).expect_status(0);
+        assert_eq!(states(&sandbox), ["success"]);
+    }
+}
+
+#[test]
+fn a_start_in_the_past_is_made_up_for_by_one_run() {
+    let sandbox = Sandbox::new();
+    let past = json!({"schedule_interval": "@yearly", "start_date": "2020-06-01"});
+    dag(&sandbox, &past, "true");
+    let mut schedule = schedule(&sandbox);
+    schedule.until(|event| event["event"] == "run_state" && event["state"] == "success");
+    schedule.signal("TERM");
+    assert_eq!(schedule.end().status, Some(0));
+    assert_eq!(states(&sandbox), ["success"]);
+}
+
+#[test]
+fn a_continuous_dag_begins_again_when_it_has_ended_and_stops_when_asked() {
+    let sandbox = Sandbox::new();
+    dag(
+        &sandbox,
+        &json!({"schedule_interval": "@continuous"}),
+        "test ! -e second || sleep 600; touch second",
+    );
+    let mut schedule = schedule(&sandbox);
+    schedule.until(|event| event["event"] == "run_state" && event["state"] == "success");
+    schedule.until_task("t", "running");
+    schedule.signal("TERM");
+    assert_eq!(schedule.end().status, Some(130));
+    assert_eq!(states(&sandbox), ["cancelled", "success"]);
+}
+
+#[test]
+fn a_run_that_was_interrupted_goes_on_before_anything_else() {
+    let sandbox = Sandbox::new();
+    dag(&sandbox, &json!({"schedule_interval": "@once"}), "test -e go || sleep 600");
+    let mut run = Running::start(sandbox.command(&["run", "d.json", "--run-id", "r", "--format", "json"]));
+    run.until_task("t", "running");
+    run.kill();
+    sandbox.write("go", "");
+    let command = sandbox.command(&["schedule", "d.json"]);
+    let _ = in_time(command).expect_status(0);
+    let shown = sandbox.oxidag(&["runs", "show", "r", "--json"]).expect_status(0).json();
+    assert_eq!(shown["state"], "success");
+    assert_eq!(states(&sandbox).len(), 1, "it is over: no other run was due");
+}
+
+#[test]
+fn a_dag_without_a_schedule_is_refused() {
+    let sandbox = Sandbox::new();
+    dag(&sandbox, &json!({}), "true");
+    let refused = sandbox.oxidag(&["schedule", "d.json"]).expect_status(2);
+    assert!(refused.stderr.contains("give it a `schedule_interval`"), "{}", refused.stderr);
+    assert_eq!(refused.stdout, "");
+}
