@@ -1,1 +1,126 @@
-//! In the making.
+//! The `spark` engine: runs PySpark scripts, jars and SQL scripts on a cluster of Dataproc, as a serverless batch of
+//! Dataproc, on a server of Livy, or by the program `spark-submit`.
+//!
+//! How the parts lie: `work` is what a task asks for, the same for every backend; `source` is where its script lies.
+//! `remote` runs the job of a service, whichever it is; `cluster`, `batch` and `livy` are the services. `local` runs the
+//! program. `output` and `livy_log` tell what is new in what a job prints.
+//!
+//! What it must not do: give a connection's value to a service or a program, or make two jobs for one attempt.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("the spark engine finds what an earlier scheduler left in /proc, which only Linux has");
+
+mod batch;
+mod cluster;
+mod config;
+mod google;
+mod leftover;
+mod lines;
+mod livy;
+mod livy_http;
+mod livy_log;
+mod local;
+mod output;
+mod remote;
+mod sink;
+mod source;
+mod validate;
+mod work;
+
+use oxidag_google::text_param;
+use oxidag_plugin_api::{
+    AsyncEngine, Error, ErrorKind, Finding, Host, Outcome, Result, Severity, Task, export_async_engine,
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::config::{Backend, Config};
+use crate::google::Shared;
+use crate::work::Work;
+
+struct Spark {
+    config: Config,
+    shared: Shared,
+}
+
+impl AsyncEngine for Spark {
+    type Config = Config;
+    const SCRIPT_SUFFIX: &'static str = ".py";
+    const OTHER_SUFFIXES: &'static [&'static str] = &[".sql", ".jar"];
+    const BY_REFERENCE: bool = true;
+
+    fn create(config: Config) -> Result<Self> {
+        config.check()?;
+        Ok(Self { config, shared: Shared::default() })
+    }
+
+    async fn validate(&self, task: &Task) -> Result<Vec<Finding>> {
+        match validate::findings(&self.config, &self.shared, task).await {
+            Err(error) if error.kind == ErrorKind::Invalid => Ok(vec![Finding {
+                severity: Severity::Error,
+                message: error.message,
+                line: None,
+                column: None,
+            }]),
+            checked => checked,
+        }
+    }
+
+    async fn run(&self, task: Task, host: Host) -> Result<Outcome> {
+        let (config, shared) = (&self.config, &self.shared);
+        let work = Work::of(&task, config)?;
+        match backend(&task, config)? {
+            Backend::Dataproc => {
+                let job = cluster::ClusterJob::of(&task, &work, config, shared).await?;
+                remote::run(job, task.resumed, &host).await
+            }
+            Backend::DataprocServerless => {
+                let batch = batch::ServerlessBatch::of(&task, &work, config, shared).await?;
+                remote::run(batch, task.resumed, &host).await
+            }
+            Backend::Livy => {
+                let batch = livy::LivyBatch::of(&task, &work, config, shared).await?;
+                remote::run(batch, task.resumed, &host).await
+            }
+            Backend::SparkSubmit => local::run(&task, &work, &config.spark_submit, &host).await,
+        }
+    }
+}
+
+export_async_engine!(Spark, name = "spark");
+
+/// What runs the task's job: where it was begun, else its parameter `backend`, else the config's.
+fn backend(task: &Task, config: &Config) -> Result<Backend> {
+    let named = |name: &Value| Backend::deserialize(name).ok();
+    if let Some(begun) = task.checkpoint.as_ref().and_then(|stored| named(&stored["backend"])) {
+        return Ok(begun);
+    }
+    match text_param(task, "backend")? {
+        None => Ok(config.backend),
+        Some(name) => named(&name.into()).ok_or_else(|| {
+            Error::invalid(format!(
+                "the parameter `backend` must be `dataproc`, `dataproc-serverless`, `livy` or `spark-submit`, \
+                 not `{name}`"
+            ))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::work::tests::{config, task};
+    use serde_json::json;
+
+    #[test]
+    fn a_job_goes_on_where_it_was_begun() {
+        let mut task = task(json!({"backend": "livy"}));
+        let config = config(json!({"backend": "spark-submit"}));
+        assert_eq!(backend(&task, &config).unwrap(), Backend::Livy);
+        task.checkpoint = Some(json!({"backend": "dataproc-serverless"}));
+        assert_eq!(backend(&task, &config).unwrap(), Backend::DataprocServerless);
+        task.checkpoint = None;
+        task.params.insert("backend".to_owned(), "yarn".into());
+        insta::assert_snapshot!(backend(&task, &config).unwrap_err(), @"the parameter `backend` must be `dataproc`, `dataproc-serverless`, `livy` or `spark-submit`, not `yarn`");
+    }
+}

@@ -1,0 +1,326 @@
+//! A job that a service runs: submitted or found again, waited for, cancelled. The same for every service.
+
+use std::time::Duration;
+
+use oxidag_google::{Pace, request_slot};
+use oxidag_plugin_api::{Error, ErrorKind, Level, Outcome, Result};
+use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::lines::Tail;
+use crate::sink::Sink;
+
+/// How soon a job is looked at again: at first, and later. Jobs of Spark take half a minute at least on a cluster.
+const PACE: (Duration, Duration) = (Duration::from_millis(700), Duration::from_secs(30));
+
+/// How long nothing but errors may come while a job is waited for: it goes on meanwhile.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How long a cancelled job's end is waited for; the host waits for 30 s.
+const CANCEL: Duration = Duration::from_secs(20);
+
+/// How soon a cancelled job is looked at again.
+const CANCEL_PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a submission may go on that was cancelled on its way.
+const SUBMISSION: Duration = Duration::from_secs(5);
+
+/// How long the last of the output is read, once the job has ended.
+const OUTPUT: Duration = Duration::from_secs(60);
+const OUTPUT_CANCELLED: Duration = Duration::from_secs(3);
+
+/// Where a job stands.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Look {
+    /// In the service's words.
+    pub(crate) state: String,
+    /// How it ended, once it has.
+    pub(crate) end: Option<End>,
+    /// How far it has come, where the service tells.
+    pub(crate) progress: Option<(f64, String)>,
+    /// For the outcome.
+    pub(crate) metrics: Map<String, Value>,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum End {
+    Succeeded,
+    Cancelled,
+    /// With the service's words for why; whose fault it was.
+    Failed(ErrorKind, String),
+}
+
+/// A job of a service, under an id that is the attempt's own.
+pub(crate) trait Remote: Send {
+    /// What messages call it: `the job oxidag-… on the cluster c`.
+    fn title(&self) -> String;
+
+    /// Where people can look at it.
+    fn link(&self) -> String;
+
+    /// How it is found again. Nothing secret.
+    fn checkpoint(&self) -> Value;
+
+    /// Whether there is such a job.
+    fn find(&mut self) -> impl Future<Output = Result<bool>> + Send;
+
+    /// Makes it; where the service says that it is there, whatever its state, takes that one (and gives `false`).
+    fn submit(&mut self) -> impl Future<Output = Result<bool>> + Send;
+
+    /// Where it stands.
+    fn look(&mut self) -> impl Future<Output = Result<Look>> + Send;
+
+    /// The lines of output that are new. `ended`: there will be no more.
+    fn output(&mut self, ended: bool) -> impl Future<Output = Result<Vec<String>>> + Send;
+
+    /// Asks the service to end it; `false` when there is none.
+    fn cancel(&mut self) -> impl Future<Output = Result<bool>> + Send;
+}
+
+/// Runs a job to its end.
+///
+/// # Errors
+///
+/// When it could not be submitted, did not succeed, was cancelled or could not be watched.
+pub(crate) async fn run(mut remote: impl Remote, resumed: bool, sink: &impl Sink) -> Result<Outcome> {
+    let began = Instant::now();
+    begin(&mut remote, resumed, sink).await?;
+    let mut watch = Watch { remote, sink, state: String::new(), tail: Tail::default(), silent: false };
+    let look = watch.until_end().await?;
+    watch.verdict(look, began.elapsed())
+}
+
+/// Submits the job, or finds the one that there is.
+async fn begin(remote: &mut impl Remote, resumed: bool, sink: &impl Sink) -> Result<()> {
+    if resumed && remote.find().await? {
+        // Again: what was found may say more than what was known before.
+        sink.checkpoint(&remote.checkpoint())?;
+        sink.log(Level::Info, &format!("found {} again: {}", remote.title(), remote.link()));
+        return Ok(());
+    }
+    if sink.cancelled() {
+        return Err(Error::cancelled("cancelled before the job was submitted"));
+    }
+    let known = remote.checkpoint();
+    sink.checkpoint(&known)?;
+    let made = match submitted(remote, sink).await {
+        Some(made) => made,
+        None => return Err(undecided(remote, sink).await),
+    };
+    let made = match made {
+        // The service may have made the job, and only its answer have got lost.
+        Err(error) if error.kind == ErrorKind::Transient && remote.find().await.unwrap_or(false) => false,
+        made => made?,
+    };
+    if remote.checkpoint() != known {
+        sink.checkpoint(&remote.checkpoint())?;
+    }
+    let how = if made { "submitted" } else { "found, since it had been submitted already," };
+    sink.log(Level::Info, &format!("{how} {}: {}", remote.title(), remote.link()));
+    Ok(())
+}
+
+/// The submission's end; `None` when it was cancelled and did not end soon.
+async fn submitted(remote: &mut impl Remote, sink: &impl Sink) -> Option<Result<bool>> {
+    let mut submission = std::pin::pin!(remote.submit());
+    tokio::select! {
+        made = &mut submission => Some(made),
+        () = sink.until_cancelled() => timeout(SUBMISSION, submission).await.ok(),
+    }
+}
+
+/// Ends what a submission may have made that was cancelled on its way.
+async fn undecided(remote: &mut impl Remote, sink: &impl Sink) -> Error {
+    match timeout(CANCEL, remote.cancel()).await {
+        Ok(Ok(true)) => {
+            Error::cancelled(format!("cancelled: {} was asked to end: {}", remote.title(), remote.link()))
+        }
+        Ok(Ok(false)) => Error::cancelled("cancelled before the job was submitted"),
+        Ok(Err(error)) => still_there(remote, sink, &error.message),
+        Err(_) => still_there(remote, sink, "the service does not answer"),
+    }
+}
+
+/// That the job could not be ended, in the log too.
+fn still_there(remote: &impl Remote, sink: &impl Sink, why: &str) -> Error {
+    let text =
+        format!("{} may still run and be billed ({why}): cancel it at {}", remote.title(), remote.link());
+    sink.log(Level::Warn, &text);
+    Error::cancelled(format!("cancelled, but {text}"))
+}
+
+/// A job on its way.
+struct Watch<'a, R, S> {
+    remote: R,
+    sink: &'a S,
+    /// What was last logged.
+    state: String,
+    tail: Tail,
+    /// The output could not be read, which was said.
+    silent: bool,
+}
+
+impl<R: Remote, S: Sink> Watch<'_, R, S> {
+    /// Looks at the job until it has ended; cancels it when asked to.
+    async fn until_end(&mut self) -> Result<Look> {
+        let mut pace = Pace::new(PACE.0, PACE.1);
+        // Since when nothing but errors came.
+        let mut faulty = None;
+        let sink = self.sink;
+        loop {
+            let looked = tokio::select! {
+                looked = self.step() => looked,
+                () = sink.until_cancelled() => return self.stop().await,
+            };
+            match looked {
+                Ok(look) if look.end.is_some() => {
+                    self.drain(OUTPUT).await;
+                    return Ok(look);
+                }
+                Ok(_) => faulty = None,
+                Err(error) => {
+                    let since = *faulty.get_or_insert_with(Instant::now);
+                    // Before the service has ever told of the job, an error that time does not mend is the answer.
+                    let hopeless = error.kind != ErrorKind::Transient && self.state.is_empty();
+                    if hopeless || since.elapsed() > PATIENCE {
+                        return Err(self.give_up(error).await);
+                    }
+                }
+            }
+            tokio::select! {
+                () = sleep(pace.pause()) => {}
+                () = sink.until_cancelled() => return self.stop().await,
+            }
+        }
+    }
+
+    /// Looks once, and passes on what is new.
+    async fn step(&mut self) -> Result<Look> {
+        let _slot = request_slot().await;
+        let look = self.remote.look().await?;
+        self.tell(&look);
+        if look.end.is_none() {
+            self.output(false).await;
+        }
+        Ok(look)
+    }
+
+    fn tell(&mut self, look: &Look) {
+        if look.state != self.state {
+            self.sink.log(Level::Info, &format!("state: {}", look.state));
+            self.state.clone_from(&look.state);
+        }
+        if let Some((fraction, message)) = &look.progress {
+            self.sink.progress(Some(*fraction), message);
+        }
+    }
+
+    /// Logs what is new of the output; that it cannot be read is said once.
+    async fn output(&mut self, ended: bool) {
+        match self.remote.output(ended).await {
+            Ok(lines) if lines.is_empty() => {}
+            Ok(lines) => {
+                lines.iter().for_each(|line| self.tail.add(line));
+                self.sink.log(Level::Stdout, &lines.join("\n"));
+            }
+            Err(error) if !self.silent => {
+                self.silent = true;
+                self.sink.log(Level::Warn, &format!("the job's output cannot be read: {}", error.message));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Logs the last of the output.
+    async fn drain(&mut self, longest: Duration) {
+        if timeout(longest, self.output(true)).await.is_err() {
+            self.sink.log(Level::Warn, "the end of the job's output could not be read in time");
+        }
+    }
+
+    /// Cancels the job and waits until the service says that it has ended. One that had ended by itself is reported
+    /// as it ended.
+    async fn stop(&mut self) -> Result<Look> {
+        self.sink.log(Level::Info, &format!("cancelling {}", self.remote.title()));
+        let mut trouble = None;
+        match timeout(CANCEL, self.ending(&mut trouble)).await {
+            Ok(Some(look)) => {
+                self.drain(OUTPUT_CANCELLED).await;
+                Ok(look)
+            }
+            Ok(None) => Err(Error::cancelled(format!("cancelled: {} is gone", self.remote.title()))),
+            Err(_) => {
+                let why = trouble.unwrap_or_else(|| "it was asked to end and has not yet".to_owned());
+                Err(still_there(&self.remote, self.sink, &why))
+            }
+        }
+    }
+
+    /// Asks until the service takes it, then looks until the job has ended; `None` when there is none.
+    async fn ending(&mut self, trouble: &mut Option<String>) -> Option<Look> {
+        loop {
+            match self.remote.cancel().await {
+                Ok(true) => break,
+                Ok(false) => return None,
+                Err(error) => *trouble = Some(error.message),
+            }
+            sleep(CANCEL_PAUSE).await;
+        }
+        *trouble = None;
+        loop {
+            match self.remote.look().await {
+                Ok(look) => {
+                    self.tell(&look);
+                    if look.end.is_some() {
+                        return Some(look);
+                    }
+                }
+                Err(error) => *trouble = Some(error.message),
+            }
+            sleep(CANCEL_PAUSE).await;
+        }
+    }
+
+    /// The attempt ends without word of the job, which another attempt must not meet: it is asked to end.
+    async fn give_up(&mut self, error: Error) -> Error {
+        let what = match timeout(CANCEL, self.remote.cancel()).await {
+            Ok(Ok(_)) => "it was asked to end".to_owned(),
+            _ => {
+                let text = format!("it may still run and be billed: cancel it at {}", self.remote.link());
+                self.sink.log(Level::Warn, &format!("{}: {text}", self.remote.title()));
+                text
+            }
+        };
+        let message = format!("lost sight of {}: {}; {what}", self.remote.title(), error.message);
+        Error { message, ..error }
+    }
+
+    /// What the job's end means for the attempt.
+    fn verdict(&self, look: Look, elapsed: Duration) -> Result<Outcome> {
+        let (title, link) = (self.remote.title(), self.remote.link());
+        let mut metrics = look.metrics;
+        metrics.insert("link".to_owned(), link.clone().into());
+        metrics.insert("state".to_owned(), look.state.into());
+        metrics.insert("elapsed_seconds".to_owned(), elapsed.as_secs_f64().into());
+        let error = match look.end {
+            Some(End::Succeeded) => return Ok(Outcome { result: None, metrics }),
+            Some(End::Cancelled) if self.sink.cancelled() => {
+                Error::cancelled(format!("cancelled: {title} was ended"))
+            }
+            Some(End::Cancelled) => {
+                Error::failed(format!("{title} was cancelled, though not by oxidag; see {link}"))
+            }
+            Some(End::Failed(kind, why)) => {
+                let why = if why.is_empty() { why } else { format!(": {why}") };
+                Error::new(kind, format!("{title} failed{why}; see {link}{}", self.tail.told()))
+            }
+            None => Error::transient(format!("{title} has no end; see {link}")),
+        };
+        Err(Error { metrics, ..error })
+    }
+}
+
+#[cfg(test)]
+#[path = "remote_tests.rs"]
+mod tests;

@@ -1,0 +1,240 @@
+//! Tests of what is the same for every service, with a service and a host that exist only here, on a clock of their own.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use super::*;
+
+/// A service that answers as it is told, the last answer for ever.
+#[derive(Default)]
+struct Fake {
+    exists: bool,
+    submits: VecDeque<Result<bool>>,
+    looks: VecDeque<Result<Look>>,
+    cancels: VecDeque<Result<bool>>,
+    /// What looks tell once it was asked to end.
+    afterwards: VecDeque<Result<Look>>,
+    lines: VecDeque<&'static str>,
+    called: Vec<&'static str>,
+}
+
+fn next<T: Clone>(answers: &mut VecDeque<T>) -> T {
+    if answers.len() > 1 { answers.pop_front().unwrap() } else { answers[0].clone() }
+}
+
+impl Remote for &mut Fake {
+    fn title(&self) -> String {
+        "the job k".to_owned()
+    }
+
+    fn link(&self) -> String {
+        "https://console/k".to_owned()
+    }
+
+    fn checkpoint(&self) -> Value {
+        "k".into()
+    }
+
+    async fn find(&mut self) -> Result<bool> {
+        self.called.push("find");
+        Ok(self.exists)
+    }
+
+    async fn submit(&mut self) -> Result<bool> {
+        self.called.push("submit");
+        next(&mut self.submits)
+    }
+
+    async fn look(&mut self) -> Result<Look> {
+        next(&mut self.looks)
+    }
+
+    async fn output(&mut self, ended: bool) -> Result<Vec<String>> {
+        let lines = if ended { self.lines.len() } else { self.lines.len().min(1) };
+        Ok(self.lines.drain(..lines).map(str::to_owned).collect())
+    }
+
+    async fn cancel(&mut self) -> Result<bool> {
+        self.called.push("cancel");
+        let answer = next(&mut self.cancels);
+        if answer.is_ok() && !self.afterwards.is_empty() {
+            self.looks = std::mem::take(&mut self.afterwards);
+        }
+        answer
+    }
+}
+
+#[derive(Default)]
+struct Told {
+    log: Mutex<Vec<String>>,
+    checkpoints: Mutex<Vec<Value>>,
+    cancelled_at: Option<Instant>,
+}
+
+impl Sink for Told {
+    fn log(&self, level: Level, text: &str) {
+        self.log.lock().unwrap().push(format!("{level:?}: {text}"));
+    }
+
+    fn progress(&self, _: Option<f64>, _: &str) {}
+
+    fn checkpoint(&self, checkpoint: &Value) -> Result<()> {
+        self.checkpoints.lock().unwrap().push(checkpoint.clone());
+        Ok(())
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancelled_at.is_some_and(|at| Instant::now() >= at)
+    }
+
+    async fn until_cancelled(&self) {
+        match self.cancelled_at {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+fn at(state: &str) -> Result<Look> {
+    Ok(Look { state: state.to_owned(), ..Look::default() })
+}
+
+fn ended(end: End) -> Result<Look> {
+    Ok(Look { state: "END".to_owned(), end: Some(end), ..Look::default() })
+}
+
+fn service(looks: impl IntoIterator<Item = Result<Look>>) -> Fake {
+    Fake {
+        submits: [Ok(true)].into(),
+        cancels: [Ok(true)].into(),
+        looks: looks.into_iter().collect(),
+        ..Fake::default()
+    }
+}
+
+fn fault() -> Error {
+    Error::transient("503")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_is_stored_before_it_is_submitted_and_each_state_is_told_once() {
+    let mut fake = service([at("PENDING"), at("PENDING"), at("RUNNING"), ended(End::Succeeded)]);
+    fake.lines = ["one", "two", "three", "four", "five"].into();
+    let told = Told::default();
+    let outcome = run(&mut fake, false, &told).await.unwrap();
+    assert_eq!(outcome.metrics["link"], "https://console/k");
+    assert_eq!(*told.checkpoints.lock().unwrap(), ["k"]);
+    let log = told.log.into_inner().unwrap().join("\n");
+    insta::assert_snapshot!(log, @r"
+    Info: submitted the job k: https://console/k
+    Info: state: PENDING
+    Stdout: one
+    Stdout: two
+    Info: state: RUNNING
+    Stdout: three
+    Info: state: END
+    Stdout: four
+    five
+    ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_makes_no_second_job() {
+    let mut fake = service([ended(End::Succeeded)]);
+    (fake.submits, fake.exists) = ([Err(fault())].into(), true);
+    run(&mut fake, false, &Told::default()).await.unwrap();
+    assert_eq!(fake.called, ["submit", "find"]);
+
+    let mut fake = service([ended(End::Succeeded)]);
+    fake.submits = [Err(fault())].into();
+    assert_eq!(run(&mut fake, false, &Told::default()).await.unwrap_err().kind, ErrorKind::Transient);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_crash_the_job_is_found_or_made() {
+    let mut fake = service([ended(End::Succeeded)]);
+    fake.exists = true;
+    run(&mut fake, true, &Told::default()).await.unwrap();
+    assert_eq!(fake.called, ["find"]);
+
+    let mut fake = service([ended(End::Succeeded)]);
+    run(&mut fake, true, &Told::default()).await.unwrap();
+    assert_eq!(fake.called, ["find", "submit"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_are_sat_out_while_the_job_goes_on_but_not_for_ever() {
+    let faults = (0..10).map(|_| Err(fault()));
+    let mut fake = service(faults.clone().chain([ended(End::Succeeded)]));
+    run(&mut fake, false, &Told::default()).await.unwrap();
+
+    let mut fake = service([at("RUNNING"), Err(fault())]);
+    let error = run(&mut fake, false, &Told::default()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Transient);
+    assert_eq!(fake.called, ["submit", "cancel"], "the next attempt must not meet it");
+    insta::assert_snapshot!(error, @"lost sight of the job k: 503; it was asked to end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_may_not_look_is_told_at_once() {
+    let mut fake = service([Err(Error::invalid("401"))]);
+    assert_eq!(run(&mut fake, false, &Told::default()).await.unwrap_err().kind, ErrorKind::Invalid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_has_the_end_of_the_output() {
+    let mut fake = service([ended(End::Failed(ErrorKind::Failed, "exit status 1".to_owned()))]);
+    fake.lines = ["a", "ValueError: b"].into();
+    let error = run(&mut fake, false, &Told::default()).await.unwrap_err();
+    assert_eq!(error.metrics["state"], "END");
+    insta::assert_snapshot!(error, @r"
+    the job k failed: exit status 1; see https://console/k; the end of its output:
+    a
+    ValueError: b
+    ");
+}
+
+fn cancelled_later() -> Told {
+    Told { cancelled_at: Some(Instant::now() + Duration::from_secs(5)), ..Told::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_job_is_waited_for_until_it_has_ended() {
+    let mut fake = service([at("RUNNING")]);
+    fake.afterwards = [at("CANCEL_PENDING"), Err(fault()), ended(End::Cancelled)].into();
+    fake.cancels = [Err(fault()), Ok(true)].into();
+    let error = run(&mut fake, false, &cancelled_later()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Cancelled);
+    insta::assert_snapshot!(error, @"cancelled: the job k was ended");
+    assert_eq!(fake.called, ["submit", "cancel", "cancel"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_does_not_end_is_said_to_run_on() {
+    let mut fake = service([at("RUNNING")]);
+    let told = cancelled_later();
+    let error = run(&mut fake, false, &told).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Cancelled);
+    insta::assert_snapshot!(error, @"cancelled, but the job k may still run and be billed (it was asked to end and has not yet): cancel it at https://console/k");
+    assert!(told.log.into_inner().unwrap().last().unwrap().starts_with("Warn: the job k may still run"));
+
+    let mut fake = service([at("RUNNING")]);
+    fake.cancels = [Err(fault())].into();
+    let error = run(&mut fake, false, &cancelled_later()).await.unwrap_err();
+    assert!(error.message.contains("may still run and be billed (503)"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_ended_before_the_cancellation_is_reported_as_it_ended() {
+    let mut fake = service([at("RUNNING")]);
+    fake.afterwards = [ended(End::Succeeded)].into();
+    run(&mut fake, false, &cancelled_later()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_somebody_else_cancelled_has_failed() {
+    let mut fake = service([ended(End::Cancelled)]);
+    let error = run(&mut fake, false, &Told::default()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Failed);
+    assert!(error.message.contains("though not by oxidag"), "{error}");
+}
