@@ -3,7 +3,6 @@
 //! It links nothing of oxidag: what is tested is what a user has.
 
 pub mod cloud;
-pub mod cloud;
 pub mod ledger;
 pub mod running;
 pub mod servers;
