@@ -1,0 +1,256 @@
+//! One attempt: from the task to its outcome.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use oxidag_plugin_api::{Error, Level, Outcome, Result, Task};
+use polyglot_sql::DialectType;
+
+use crate::config::{Config, Database, Request};
+use crate::lock;
+use crate::program::{self, Ended};
+use crate::reporter::Reporter;
+use crate::script::{self, Problem, Script};
+use crate::session::{Done, Line, Progress, Session};
+use crate::translate::{Translated, translate};
+
+/// How long another process's use of the database is waited for before looking again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How the program begins when another process has the database.
+const LOCKED: &str = "Could not set lock on file";
+
+/// The longest message of DuckDB that goes into an error.
+const LONGEST: usize = 2_000;
+
+/// The task's script as statements.
+///
+/// # Errors
+///
+/// When it is no script.
+pub(crate) fn read<'a>(config: &Config, task: &'a Task) -> Result<Script<'a>, Problem> {
+    let dialect = if config.translate { DialectType::BigQuery } else { DialectType::DuckDB };
+    let text = &task.script.text;
+    if let Some(offset) = text.find('\0') {
+        let line = text[..offset].matches('\n').count() + 1;
+        return Err(Problem {
+            message: "the script has a null character in it".to_owned(),
+            place: (line, 1),
+        });
+    }
+    Script::new(text, &task.script.name, dialect)
+}
+
+/// What each statement is for DuckDB, or what is wrong with it.
+pub(crate) fn statements<'a>(
+    config: &'a Config,
+    task: &'a Task,
+    script: &'a Script<'a>,
+) -> impl Iterator<Item = Result<Translated, Problem>> + 'a {
+    script.statements.iter().map(move |statement| {
+        if config.translate {
+            return translate(script, statement, &task.params);
+        }
+        if statement.sql.starts_with('.') {
+            let message = "commands of the duckdb program, which begin with a dot, are not SQL".to_owned();
+            return Err(Problem { message, place: script.place(statement, 0) });
+        }
+        Ok(Translated { sql: statement.sql.to_owned(), needs: None })
+    })
+}
+
+/// Runs the task's script and returns when it has ended.
+///
+/// # Errors
+///
+/// When it has no translation, a statement fails, or the task is asked to stop.
+pub(crate) async fn run(config: &Config, task: &Task, host: Arc<dyn Reporter>) -> Result<Outcome> {
+    let request = Request::new(config, task)?;
+    let script = read(config, task).map_err(|problem| script::invalid(&task.script.name, &problem))?;
+    if script.statements.is_empty() {
+        host.log(Level::Warn, "the script has no statements");
+    }
+    let mut session = Session::new(config.translate, request.dataset.as_deref());
+    for (statement, translated) in script.statements.iter().zip(statements(config, task, &script)) {
+        let Translated { sql, needs } = translated.map_err(|problem| script.invalid(&problem))?;
+        if config.translate {
+            host.log(Level::Debug, &format!("statement {} for DuckDB: {sql}", statement.number));
+        }
+        if script.is_one_query() {
+            session.describe(statement.number, &sql);
+        }
+        session.push(statement.number, &sql, needs.as_deref());
+    }
+    Attempt { config, task, script: &script, host: &host }.run(&request, &session).await
+}
+
+struct Attempt<'a> {
+    config: &'a Config,
+    task: &'a Task,
+    script: &'a Script<'a>,
+    host: &'a Arc<dyn Reporter>,
+}
+
+/// What the statements did so far.
+#[derive(Default)]
+struct Tally {
+    returned: u64,
+    changed: u64,
+    last: Option<Done>,
+}
+
+impl Attempt<'_> {
+    async fn run(&self, request: &Request, session: &Session) -> Result<Outcome> {
+        let program = program::find(&self.config.program)?;
+        let (name, _turn) = match &request.database {
+            Database::Memory => (":memory:", None),
+            Database::File(file) => {
+                let name = file.to_str().ok_or_else(|| {
+                    Error::invalid(format!("the database's path {} is no text: rename it", file.display()))
+                })?;
+                let folder = file.parent().unwrap_or(file);
+                std::fs::create_dir_all(folder).map_err(|error| {
+                    Error::invalid(format!(
+                        "the database's folder {} cannot be made: {error}",
+                        folder.display()
+                    ))
+                })?;
+                (name, Some(self.turn(file).await?))
+            }
+        };
+        let arguments = ["-no-init", "-batch", "-bail", "-jsonlines", name];
+        let started = Instant::now();
+        loop {
+            let mut progress = Progress::default();
+            let mut tally = Tally::default();
+            let each = |line: &str| self.take(line, &mut progress, &mut tally);
+            let stop = self.host.until_cancelled();
+            let ended =
+                program::run(&program, &arguments, &self.task.working_dir, session.text(), each, stop)
+                    .await?;
+            if ended.status.success() {
+                self.done(progress.finish(), &mut tally);
+                return Ok(self.outcome(tally));
+            }
+            let locked = progress.statement == 0 && ended.errors.contains(LOCKED);
+            if !locked {
+                return Err(self.failure(&ended, progress.statement, name));
+            }
+            self.wait(&ended, started, name).await?;
+        }
+    }
+
+    /// Waits until no other task of this process uses the file.
+    async fn turn(&self, file: &Path) -> Result<lock::Turn> {
+        let wait = tokio::time::timeout(self.config.lock_timeout.0, lock::turn(file));
+        tokio::select! {
+            turn = wait => turn.map_err(|_| self.too_long(&file.display().to_string(), "other tasks")),
+            () = self.host.until_cancelled() => Err(cancelled()),
+        }
+    }
+
+    /// Waits for another process that has the database open.
+    async fn wait(&self, ended: &Ended, started: Instant, database: &str) -> Result<()> {
+        if started.elapsed() >= self.config.lock_timeout.0 {
+            return Err(self.too_long(database, &format!("another process ({})", message(&ended.errors))));
+        }
+        self.host.log(Level::Debug, "another process has the database open: waiting");
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => Ok(()),
+            () = self.host.until_cancelled() => Err(cancelled()),
+        }
+    }
+
+    fn too_long(&self, database: &str, who: &str) -> Error {
+        let waited = self.config.lock_timeout.0.as_secs_f64();
+        Error::transient(format!(
+            "waited {waited} s for {who} to leave the database {database}: DuckDB lets one process at a time use it; \
+             close the other one, or raise `lock_timeout`"
+        ))
+    }
+
+    /// Takes a line of the program's output.
+    fn take(&self, line: &str, progress: &mut Progress, tally: &mut Tally) {
+        match progress.take(line) {
+            Line::Counted => {}
+            Line::Done(done) => self.done(done, tally),
+            Line::Text => self.host.log(Level::Stdout, line),
+        }
+    }
+
+    /// Counts and logs a statement that has run.
+    fn done(&self, done: Done, tally: &mut Tally) {
+        let Some(statement) = done.statement.checked_sub(1).and_then(|i| self.script.statements.get(i))
+        else {
+            return;
+        };
+        let what = match (done.rows.count, done.changed) {
+            (0, changed) => counted(changed, "affected"),
+            (returned, _) => counted(returned, "returned"),
+        };
+        let (line, _) = self.script.place(statement, 0);
+        let all = self.script.statements.len();
+        let verb = statement.tokens.first().map(|token| token.text.to_ascii_uppercase()).unwrap_or_default();
+        let text = format!("statement {} of {all}, line {line}: {verb}: {what}", done.statement);
+        self.host.log(Level::Info, &text);
+        tally.returned += done.rows.count;
+        tally.changed += done.changed;
+        tally.last = Some(done);
+    }
+
+    fn outcome(&self, tally: Tally) -> Outcome {
+        let outcome = Outcome::default()
+            .with_metric("rows_affected", tally.changed)
+            .with_metric("rows_returned", tally.returned)
+            .with_metric("statements", self.script.statements.len());
+        match tally.last {
+            Some(done) if self.script.is_one_query() => match done.rows.into_result() {
+                Ok(rows) => outcome.with_result(rows),
+                Err(lost) => {
+                    self.host.log(Level::Info, &format!("no result is left: {lost}"));
+                    outcome
+                }
+            },
+            _ => outcome,
+        }
+    }
+
+    /// Why the program ended as it did, while this statement ran.
+    fn failure(&self, ended: &Ended, statement: usize, database: &str) -> Error {
+        self.host.log(Level::Stderr, ended.errors.trim_end());
+        let mut text = message(&ended.errors);
+        if text.is_empty() {
+            text = format!("DuckDB ended with {}", ended.status);
+        }
+        match statement.checked_sub(1).and_then(|i| self.script.statements.get(i)) {
+            None => Error::failed(format!("the database {database} cannot be used: {text}")),
+            Some(statement) => {
+                let place = self.script.locate(statement);
+                match (ended.errors.starts_with("Parser Error"), self.config.translate) {
+                    // The author's SQL was right as far as the translation goes.
+                    (true, true) => Error::invalid(format!(
+                        "{place}: DuckDB has no such syntax as this was translated to: {text}"
+                    )),
+                    (true, false) => Error::invalid(format!("{place}: {text}")),
+                    (false, _) => Error::failed(format!("{place}: {text}")),
+                }
+            }
+        }
+    }
+}
+
+/// DuckDB's message, without the lines that point into a statement which the author never saw.
+fn message(errors: &str) -> String {
+    let errors = errors.split("\nLINE ").next().unwrap_or_default();
+    let words: Vec<&str> = errors.split_whitespace().collect();
+    words.join(" ").chars().take(LONGEST).collect()
+}
+
+fn counted(rows: u64, what: &str) -> String {
+    format!("{rows} {} {what}", if rows == 1 { "row" } else { "rows" })
+}
+
+fn cancelled() -> Error {
+    Error::cancelled("stopped on request while waiting for the database")
+}
