@@ -25,6 +25,7 @@ mod since;
 mod style;
 mod svg;
 mod table;
+mod uploads;
 
 use std::process::ExitCode;
 

@@ -3,6 +3,8 @@
 //! A log file is opened with its first line, so a task that says nothing costs no file. Every write reaches
 //! the operating system at once: what was logged survives the process.
 
+mod upload;
+
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -11,6 +13,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crate::event::Timestamp;
 use crate::secrets::Masker;
+
+pub use upload::{LogTarget, MissedLogs, RunUploads, Uploader};
 
 /// Where the logs of one run are.
 #[derive(Debug, Clone)]
@@ -37,6 +41,28 @@ impl RunLogs {
     #[must_use]
     pub fn run(&self) -> PathBuf {
         self.folder.join(format!("{}.log", self.run_id))
+    }
+
+    /// The logs that attempts of a task have.
+    fn attempts(&self, task_id: &str) -> Vec<PathBuf> {
+        let is_attempt = |name: &str| {
+            let attempt = name.strip_prefix(&*self.run_id).and_then(|rest| rest.strip_prefix('.'));
+            let attempt = attempt.and_then(|rest| rest.strip_suffix(".log"));
+            attempt.is_some_and(|attempt| attempt.parse::<u32>().is_ok())
+        };
+        // Without the folder there are none; what else is wrong with it shows when one is read.
+        let files = fs::read_dir(self.folder.join(task_id)).into_iter().flatten().flatten();
+        files
+            .filter(|file| file.file_name().to_str().is_some_and(is_attempt))
+            .map(|file| file.path())
+            .collect()
+    }
+
+    /// The name in a bucket of one of these logs: its path below `logs/`.
+    fn name(&self, log: &Path, gzip: bool) -> String {
+        let root = self.folder.parent().unwrap_or(&self.folder);
+        let parts = log.strip_prefix(root).unwrap_or(log).iter().map(|part| part.to_string_lossy());
+        parts.collect::<Vec<_>>().join("/") + if gzip { ".gz" } else { "" }
     }
 }
 
@@ -128,6 +154,24 @@ mod tests {
         1970-01-01T00:00:01.000001Z stdout two ***
         1970-01-01T00:00:02.000000Z info   three
         ");
+    }
+
+    #[test]
+    fn the_attempts_of_a_run_are_found_and_named() {
+        let home = tempfile::tempdir().unwrap();
+        let logs = RunLogs::new(home.path(), "dag", "run");
+        assert!(logs.attempts("task").is_empty());
+        for log in [logs.attempt("task", 1), logs.attempt("task", 12)] {
+            LogFile::new(log).write(Timestamp(0), "info", "x", &Masker::default()).unwrap();
+        }
+        let folder = home.path().join("logs/dag/task");
+        for other in ["run.1.1.log", "run-2.1.log", "run.1.log.gz", "run.log"] {
+            fs::write(folder.join(other), "").unwrap();
+        }
+        let mut names: Vec<_> = logs.attempts("task").iter().map(|log| logs.name(log, true)).collect();
+        names.sort();
+        assert_eq!(names, ["dag/task/run.1.log.gz", "dag/task/run.12.log.gz"]);
+        assert_eq!(logs.name(&logs.run(), false), "dag/run.log");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use oxidag_core::logs::Uploader;
 use oxidag_core::plugins::Plugins;
 use oxidag_core::prepare::{self, Engines, Prepared};
 use oxidag_core::runner::{self, Mailbox, RunEnd, RunRequest, Session, Start};
@@ -18,8 +19,10 @@ use crate::exit::Exit;
 use crate::fetching::Fetching;
 use crate::notice::{Notices, PATIENCE};
 use crate::report::{self, Forecast, InFlight, Watched};
+use crate::signals::{self, Awaited};
 use crate::style::Palette;
-use crate::{output, settings, signals};
+use crate::uploads::Uploads;
+use crate::{output, settings};
 
 /// A run that is about to begin or to go on.
 pub(super) struct Planned {
@@ -36,6 +39,8 @@ pub(super) struct Manner<'a> {
     pub(super) workers: u32,
     pub(super) format: Format,
     pub(super) notify: &'a NotifyArgs,
+    /// What uploads logs, where they are uploaded.
+    pub(super) uploader: Option<&'a Uploader>,
 }
 
 /// Makes a DAG ready to run, and says what there is to say of that.
@@ -61,6 +66,7 @@ pub(super) fn launch(store: &Store, runs: Vec<Planned>, manner: &Manner<'_>) -> 
     let in_flight = InFlight::default();
     let among_others = runs.len() > 1;
     let (mut requests, mut notify, mut notices) = (Vec::new(), None, Vec::new());
+    let mut uploads = Uploads::new(manner.uploader);
     for Planned { prepared, run_id, start } in runs {
         let watched = Watched {
             run_id: run_id.clone(),
@@ -78,11 +84,14 @@ pub(super) fn launch(store: &Store, runs: Vec<Planned>, manner: &Manner<'_>) -> 
         let told = Arc::new(Notices::new(&told, prepared.working_dir().to_owned()));
         notices.push((Arc::clone(&told), Arc::clone(&prepared)));
         let reporter = Box::new(report::Noticing::new(reporting.reporter, told, run_id.clone()));
+        let goes_on = matches!(start, Start::Resume { .. });
+        let reporter = uploads.watch(reporter, (&prepared.dag.dag_id, &run_id), &prepared.graph, goes_on);
         requests.push(RunRequest { prepared, run_id, reporter, start });
     }
     let notify = notify.context("there is nothing to run")?;
     let told = notices.iter().map(|(notices, _)| Arc::clone(notices)).collect();
-    signals::listen(mailbox.controller(), in_flight, notify, told).context("cannot listen to signals")?;
+    let awaited = Awaited { notices: told, uploads: uploads.of_runs() };
+    signals::listen(mailbox.controller(), in_flight, notify, awaited).context("cannot listen to signals")?;
     let session = Session {
         store,
         home: settings::home(),
@@ -97,6 +106,7 @@ pub(super) fn launch(store: &Store, runs: Vec<Planned>, manner: &Manner<'_>) -> 
         // What a command says may hold a secret.
         notices.finish(PATIENCE).iter().for_each(|said| output::remark(prepared.masker.mask(said)));
     }
+    uploads.finish(manner.format);
     Ok(exit(&ends))
 }
 

@@ -70,12 +70,14 @@ fn go_on(mut request: Request<'_>) -> anyhow::Result<Exit> {
         .context("the stored DAG is not the run's; the store is damaged")?;
     let start = Start::Resume { from, journal };
     let planned = Planned { prepared: Arc::new(prepared), run_id: head.run_id.clone(), start };
+    let uploader = plugins.uploader()?;
     let manner = Manner {
         plugins: request.environment.plugins.as_deref(),
         environment: request.environment.env.as_deref(),
         workers: request.workers,
         format: request.format,
         notify: request.notify,
+        uploader: uploader.as_ref(),
     };
     launch(&store, vec![planned], &manner)
 }

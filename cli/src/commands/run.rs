@@ -49,6 +49,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         drop(store);
         return resume::latest(&run_id, args);
     }
+    let uploader = plugins.uploader()?;
     let plugins = settings::chosen_plugins(&args.environment, first);
     let manner = Manner {
         plugins: plugins.as_deref(),
@@ -56,6 +57,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         workers: args.workers.count(),
         format: args.format,
         notify: &args.notify,
+        uploader: uploader.as_ref(),
     };
     launch(&store, planned, &manner)
 }

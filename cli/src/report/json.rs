@@ -1,9 +1,11 @@
 //! One event a line, as JSON: a public shape.
 
 use std::io::{self, Write};
+use std::path::Path;
+use std::time::SystemTime;
 
 use oxidag_core::event::{AttemptEnd, Event, EventKind, Failure, TaskIdx, Timestamp};
-use oxidag_core::logs::rfc3339;
+use oxidag_core::logs::{MissedLogs, rfc3339};
 use oxidag_core::runner::Reporter;
 use oxidag_core::state::{RunState, TaskState};
 use serde::{Serialize, Serializer};
@@ -63,6 +65,15 @@ enum Line<'a> {
         fraction: Option<f64>,
         message: &'a str,
     },
+    LogsNotUploaded {
+        #[serde(serialize_with = "time")]
+        ts: Timestamp,
+        run_id: &'a str,
+        count: usize,
+        folder: &'a str,
+        local: &'a Path,
+        reasons: &'a [String],
+    },
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
@@ -74,46 +85,57 @@ impl<W: Write> Json<W> {
     pub(super) fn new(run: Watched, out: W) -> Self {
         Self { run, out }
     }
+}
 
-    /// The line for an event; checkpoints are between an engine and the store.
-    fn line<'a>(&'a self, event: &'a Event) -> Option<Line<'a>> {
-        let (ts, run_id) = (event.ts, self.run.run_id.as_str());
-        let task_id = |task: TaskIdx| self.run.name(task);
-        Some(match &event.kind {
-            EventKind::RunState { state, error } => Line::RunState {
-                ts,
-                run_id,
-                dag_id: &self.run.dag_id,
-                state: *state,
-                error: error.as_deref(),
-            },
-            EventKind::TaskState { task, attempt, state, end } => {
-                let end: Option<&AttemptEnd> = end.as_deref();
-                Line::TaskState {
-                    ts,
-                    run_id,
-                    task_id: task_id(*task),
-                    attempt: *attempt,
-                    state: *state,
-                    error: end.and_then(|end| end.error.as_ref()),
-                    result: end.and_then(|end| end.result.as_ref()),
-                    metrics: end.and_then(|end| end.metrics.as_ref()),
-                }
-            }
-            EventKind::Log { task, attempt, level, line } => {
-                Line::Log { ts, run_id, task_id: task_id(*task), attempt: *attempt, level, line }
-            }
-            EventKind::Progress { task, attempt, fraction, message } => Line::Progress {
+/// The line for an event; checkpoints are between an engine and the store.
+fn line<'a>(run: &'a Watched, event: &'a Event) -> Option<Line<'a>> {
+    let (ts, run_id) = (event.ts, run.run_id.as_str());
+    let task_id = |task: TaskIdx| run.name(task);
+    Some(match &event.kind {
+        EventKind::RunState { state, error } => {
+            Line::RunState { ts, run_id, dag_id: &run.dag_id, state: *state, error: error.as_deref() }
+        }
+        EventKind::TaskState { task, attempt, state, end } => {
+            let end: Option<&AttemptEnd> = end.as_deref();
+            Line::TaskState {
                 ts,
                 run_id,
                 task_id: task_id(*task),
                 attempt: *attempt,
-                fraction: *fraction,
-                message,
-            },
-            EventKind::Checkpoint { .. } => return None,
-        })
-    }
+                state: *state,
+                error: end.and_then(|end| end.error.as_ref()),
+                result: end.and_then(|end| end.result.as_ref()),
+                metrics: end.and_then(|end| end.metrics.as_ref()),
+            }
+        }
+        EventKind::Log { task, attempt, level, line } => {
+            Line::Log { ts, run_id, task_id: task_id(*task), attempt: *attempt, level, line }
+        }
+        EventKind::Progress { task, attempt, fraction, message } => Line::Progress {
+            ts,
+            run_id,
+            task_id: task_id(*task),
+            attempt: *attempt,
+            fraction: *fraction,
+            message,
+        },
+        EventKind::Checkpoint { .. } => return None,
+    })
+}
+
+/// The line for logs of a run that were not uploaded; it follows the run's last.
+pub(super) fn missed_logs(mut out: impl Write, run_id: &str, missed: &MissedLogs) -> io::Result<()> {
+    let MissedLogs { count, folder, local, reasons } = missed;
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let ts = Timestamp::default().after(since);
+    write_line(&mut out, &Line::LogsNotUploaded { ts, run_id, count: *count, folder, local, reasons })?;
+    out.flush()
+}
+
+fn write_line(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    out.write_all(&text)
 }
 
 impl<W: Write + Send> Reporter for Json<W> {
@@ -122,10 +144,8 @@ impl<W: Write + Send> Reporter for Json<W> {
     }
 
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        let Some(line) = self.line(event) else { return Ok(()) };
-        let mut text = serde_json::to_vec(&line)?;
-        text.push(b'\n');
-        self.out.write_all(&text)
+        let Self { run, out } = self;
+        line(run, event).map_or(Ok(()), |line| write_line(out, &line))
     }
 
     fn idle(&mut self) -> io::Result<()> {

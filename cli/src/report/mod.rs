@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use oxidag_core::event::TaskIdx;
 use oxidag_core::graph::Graph;
+use oxidag_core::logs::MissedLogs;
 use oxidag_core::runner::Reporter;
 use oxidag_core::state::TaskState;
 
@@ -88,6 +89,17 @@ pub(crate) fn start(
     };
     let reporter = Box::new(Counting::new(reporter, in_flight.clone()));
     Reporting { reporter, notify }
+}
+
+/// Tells, after a run's end, which of its logs were not uploaded.
+pub(crate) fn missed_logs(run_id: &str, format: Format, missed: &MissedLogs) {
+    match format {
+        // Nobody reads any more where it cannot be written.
+        Format::Json => _ = json::missed_logs(WholeLines::stdout(), run_id, missed),
+        Format::Human | Format::Quiet => {
+            output::remark(format_args!("{} {missed}", Palette::stderr().warning("warning:")));
+        }
+    }
 }
 
 /// Whether there are terminals that can redraw.

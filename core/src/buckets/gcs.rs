@@ -4,6 +4,7 @@ use bytes::Bytes;
 use google_cloud_auth::credentials::{self, Credentials, anonymous, impersonated, service_account};
 use google_cloud_gax::exponential_backoff::ExponentialBackoffBuilder;
 use google_cloud_gax::retry_policy::RetryPolicyExt as _;
+use google_cloud_gax::retry_throttler::CircuitBreaker;
 use google_cloud_storage::Error;
 use google_cloud_storage::client::Storage;
 use google_cloud_storage::retry_policy::RetryableErrors;
@@ -85,7 +86,9 @@ impl Gcs {
             let mut builder = Storage::builder()
                 .with_credentials(self.credentials()?)
                 .with_retry_policy(RetryableErrors.with_time_limit(RETRY_TIME).with_attempt_limit(TRIES))
-                .with_backoff_policy(backoff);
+                .with_backoff_policy(backoff)
+                // One that never trips: the usual one makes many requests to a server that is away wait for each other.
+                .with_retry_throttler(CircuitBreaker::clamp(1, 0, 0));
             if let Some(endpoint) = &self.settings.endpoint {
                 builder = builder.with_endpoint(endpoint);
             }

@@ -8,6 +8,7 @@ pub mod gcs;
 pub mod google;
 mod http;
 mod kept;
+pub mod livy;
 pub mod postgres;
 pub mod redis;
 pub mod s3;

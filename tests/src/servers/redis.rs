@@ -40,7 +40,6 @@ impl Redis {
     ///
     /// When it cannot be reached.
     #[track_caller]
-    #[must_use]
     pub fn cli(&self, words: &[&str]) -> String {
         cli(&self.server, words).unwrap_or_else(|why| panic!("redis-cli {words:?}: {why}"))
     }
