@@ -126,11 +126,11 @@ fn locations_are_laid_over_key_by_key() {
 #[test]
 fn mistakes_in_locations_are_told_without_secrets() {
     let error = |text| load(&folder(&[("plugins.toml", text)]), None).unwrap_err();
-    insta::assert_snapshot!(error("[locations.gcs]\nendpoint = 'host:1'"), @"");
-    insta::assert_snapshot!(error("[locations.s3]\nsecret = 's3cret'"), @"");
-    insta::assert_snapshot!(error("[cache]\nredis = 6379"), @"");
+    insta::assert_snapshot!(error("[locations.gcs]\nendpoint = 'host:1'"), @"plugins.toml:2:12: an endpoint is a URL such as https://storage.example.org, without a user");
+    insta::assert_snapshot!(error("[locations.s3]\nsecret = 's3cret'"), @"plugins.toml:2:1: unknown field `secret`, expected one of `endpoint`, `region`, `access_key_id`, `secret_access_key`, `session_token`, `anonymous`");
+    insta::assert_snapshot!(error("[cache]\nredis = 6379"), @r#"plugins.toml:2:9: expected a text, { file = "…" } or { env = "…" }"#);
     let plugins = load(&folder(&[("plugins.toml", "[cache]\nredis = 'http://:s3cret@h'")]), None).unwrap();
-    insta::assert_snapshot!(plugins.script_cache().unwrap_err(), @"");
+    insta::assert_snapshot!(plugins.script_cache().unwrap_err(), @"`redis` of [cache] is no URL such as redis://127.0.0.1:6379 or rediss://:password@host:6380/0");
 }
 
 #[test]
@@ -141,5 +141,5 @@ fn a_bucket_of_a_database_is_a_connection_or_the_url_of_one() {
     assert_eq!(database("WAREHOUSE").as_deref(), Ok("sqlite:a.db"));
     assert_eq!(database("WAREHOUSE_other").as_deref(), Ok("sqlite:b.db"));
     assert_eq!(database("MY_DB").as_deref(), Ok("sqlite:c.db"));
-    insta::assert_snapshot!(database("LAKE").unwrap_err(), @"");
+    insta::assert_snapshot!(database("LAKE").unwrap_err(), @"the connection `**LAKE_url` is not in plugins.toml; add url below [connections.LAKE]");
 }

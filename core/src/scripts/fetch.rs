@@ -241,7 +241,11 @@ async fn fetch_object(buckets: &Buckets, object: Object, away: &Away) -> (Remote
 async fn fetch_rows(url: String, base: PathBuf, columns: Columns, rows: Vec<Row>) -> Vec<(Remote, Text)> {
     let found = database::read(url, base, columns, rows.clone()).await;
     let text = |(row, found): (Row, database::Found)| match found {
-        Ok(text) => (Remote::Row(row), Ok(Arc::from(text))),
+        Ok(bytes) => {
+            let place = Remote::Row(row);
+            let text = text_of(&place.to_string(), bytes);
+            (place, text)
+        }
         Err(error) => refused(Remote::Row(row), error.reason, error.is_common),
     };
     rows.into_iter().zip(found).map(text).collect()

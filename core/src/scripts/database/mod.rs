@@ -37,7 +37,7 @@ impl RowError {
 }
 
 /// What was found of a row.
-pub(super) type Found = Result<String, RowError>;
+pub(super) type Found = Result<Vec<u8>, RowError>;
 
 /// Where a database is, for the keys of the cache: the same for all who mean the same scripts, and without a secret.
 pub(super) fn place(url: &str, base: &std::path::Path) -> String {
@@ -76,7 +76,7 @@ pub(super) async fn read(url: String, base: PathBuf, columns: Columns, rows: Vec
 }
 
 /// The text of the one row that there has to be.
-fn only(mut texts: Vec<Option<String>>, row: &Row) -> Found {
+fn only(mut texts: Vec<Option<Vec<u8>>>, row: &Row) -> Found {
     match (texts.pop(), texts.is_empty()) {
         (None, _) => Err(RowError::of_row(format!("the table {} has no script of this name", row.table))),
         (Some(_), false) => {
@@ -121,9 +121,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let db = rusqlite::Connection::open(folder.path().join("a.db")).unwrap();
         db.execute_batch(
-            "CREATE TABLE scripts (name TEXT, script TEXT);
+            "CREATE TABLE scripts (name TEXT, script);
              INSERT INTO scripts VALUES ('one', 'select 1'), ('two', 'a'), ('two', 'b'), ('none', NULL);
-             INSERT INTO scripts VALUES ('latin', CAST(X'63616665e9' AS TEXT)), ('blob', X'73');",
+             INSERT INTO scripts VALUES ('latin', CAST(X'63616665e9' AS TEXT)), ('blob', X'73'), ('number', 1);",
         )
         .unwrap();
         let row = |table: &str, name: &str| Row {
@@ -137,16 +137,32 @@ mod tests {
             let work = read(url.to_owned(), folder.path().to_owned(), columns(), rows.to_vec());
             let found = runtime.block_on(work).into_iter();
             let shown = |found: Found| {
-                found.unwrap_or_else(|error| format!("({}) {}", error.is_common, error.reason))
+                found.map_or_else(
+                    |error| format!("({}) {}", error.is_common, error.reason),
+                    |text| String::from_utf8_lossy(&text).into_owned(),
+                )
             };
             found.map(shown).collect::<Vec<_>>().join("\n").replace(folder.path().to_str().unwrap(), "DIR")
         };
-        let rows = ["one", "two", "none", "latin", "blob", "x' OR 'a'='a"].map(|name| row("scripts", name));
+        let rows = ["one", "two", "none", "latin", "blob", "number", "x' OR 'a'='a"]
+            .map(|name| row("scripts", name));
         let missing = row("nowhere", "one");
-        insta::assert_snapshot!(read("sqlite:a.db", &[rows.as_slice(), &[missing]].concat()), @"");
-        insta::assert_snapshot!(read("sqlite:b.db", &rows[..2]), @"");
+        insta::assert_snapshot!(read("sqlite:a.db", &[rows.as_slice(), &[missing]].concat()), @"
+        select 1
+        (false) the table scripts has more than one script of this name
+        (false) it is NULL
+        cafe�
+        s
+        (false) it is no text
+        (false) the table scripts has no script of this name
+        (false) no such table: nowhere
+        ");
+        insta::assert_snapshot!(read("sqlite:b.db", &rows[..2]), @"
+        (true) the database DIR/b.db does not exist
+        (true) the database DIR/b.db does not exist
+        ");
         assert!(!folder.path().join("b.db").exists(), "what is only read is not made");
-        insta::assert_snapshot!(read("mysql://s3cret@h", &rows[..1]), @"");
-        insta::assert_snapshot!(read("sqlite::memory:", &rows[..1]), @"");
+        insta::assert_snapshot!(read("mysql://s3cret@h", &rows[..1]), @"(true) the database's URL is of no known kind: it must begin with `sqlite:` or `postgres://`");
+        insta::assert_snapshot!(read("sqlite::memory:", &rows[..1]), @"(true) a database in memory holds no scripts");
     }
 }

@@ -28,7 +28,8 @@ pub(super) async fn read(server: &Server, columns: &Columns, rows: &[Row]) -> Re
     Ok(found)
 }
 
-async fn read_row(client: &Client, columns: &Columns, row: &Row) -> Result<Vec<Option<String>>, Error> {
+async fn read_row(client: &Client, columns: &Columns, row: &Row) -> Result<Vec<Option<Vec<u8>>>, Error> {
     let rows = client.query(&query(&row.table, columns, "$1", "::text"), &[&row.name]).await?;
-    rows.iter().map(|row| row.try_get(0)).collect()
+    let text = |row: &tokio_postgres::Row| row.try_get::<_, Option<String>>(0);
+    rows.iter().map(|row| Ok(text(row)?.map(String::into_bytes))).collect()
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Error, ErrorCode, OpenFlags};
 
 use super::super::remote::Row;
 use super::{CONNECT, Found, RowError, only, query};
@@ -24,14 +25,19 @@ pub(super) fn read(path: &Path, columns: &Columns, rows: &[Row]) -> Result<Vec<F
         .map(|row| match read_row(&db, columns, row) {
             Ok(texts) => Ok(only(texts, row)),
             Err(error) if is_of_database(&error) => Err(failed(&error)),
+            Err(Error::InvalidColumnType(..)) => Ok(Err(RowError::of_row("it is no text"))),
             Err(error) => Ok(Err(RowError::of_row(error.to_string()))),
         })
         .collect()
 }
 
-fn read_row(db: &Connection, columns: &Columns, row: &Row) -> rusqlite::Result<Vec<Option<String>>> {
+fn read_row(db: &Connection, columns: &Columns, row: &Row) -> rusqlite::Result<Vec<Option<Vec<u8>>>> {
     let mut statement = db.prepare_cached(&query(&row.table, columns, "?1", ""))?;
-    let texts = statement.query_map([&row.name], |row| row.get(0))?;
+    let texts = statement.query_map([&row.name], |row| match row.get_ref(0)? {
+        ValueRef::Null => Ok(None),
+        ValueRef::Text(text) | ValueRef::Blob(text) => Ok(Some(text.to_vec())),
+        value => Err(Error::InvalidColumnType(0, columns.script.clone(), value.data_type())),
+    })?;
     texts.collect()
 }
 

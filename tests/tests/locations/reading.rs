@@ -1,0 +1,148 @@
+//! Scripts are found at their places, and fetched no more often than needed.
+
+use oxidag_tests::servers::gcs::Gcs;
+use oxidag_tests::servers::google::Google;
+use oxidag_tests::servers::postgres::{PASSWORD, Postgres};
+use oxidag_tests::servers::s3::S3;
+use serde_json::{Map, Value, json};
+
+use super::proxy::Proxy;
+use super::{holds_nowhere, oxidag, plugins, results, run, sandbox, select, selected, shown, write_dag};
+
+#[test]
+fn every_location_gives_its_script() {
+    let (gcs, s3, postgres) = (Gcs::shared(), S3::shared(), Postgres::shared());
+    gcs.make_bucket("every-location");
+    gcs.put("every-location", "etl/one.sql", select("from gcs"));
+    s3.make_bucket("every.location");
+    s3.put("every.location", "a/b/two.sql", select("from s3"));
+    postgres.execute(
+        "create schema \"Every\"; create table \"Every\".location (id text, body varchar);
+         insert into \"Every\".location values ('three', 'select ''from postgres'' as it')",
+    );
+    let sections = format!(
+        "[locations.gcs]\nendpoint = {:?}\nanonymous = true
+         [locations.s3]\nendpoint = {:?}\naccess_key_id = 'test-key-id'\nsecret_access_key = 's3cret-key'
+         [locations.database]\nname_column = 'id'\nscript_column = 'body'
+         [connections.WAREHOUSE]\nurl = {:?}\nfiles = 'sqlite:scripts.db'\n",
+        gcs.url(),
+        s3.url(),
+        postgres.url()
+    );
+    let sandbox = sandbox(&sections);
+    let db = rusqlite::Connection::open(sandbox.path().join("scripts.db")).unwrap();
+    db.execute_batch(
+        "create table scripts (id, body); insert into scripts values ('four', 'select ''from sqlite'' as it')",
+    )
+    .unwrap();
+    let spelled = |location: &str, bucket: &str, folder: &str, name: &str| json!({"location": location, "bucket": bucket, "folder": folder, "name": name, "engine": "sql"});
+    let scripts = [
+        ("gcs", json!("gcs.every-location.etl.sql.one")),
+        ("suffixed", spelled("gcs", "every-location", "etl", "one.sql")),
+        ("s3", spelled("s3", "every.location", "a/b", "two")),
+        ("postgres", spelled("database", "WAREHOUSE", "Every.location", "three")),
+        ("sqlite", json!("database.WAREHOUSE_files.scripts.sql.four")),
+    ];
+    write_dag(&sandbox, "dag.json", &scripts, &json!({}));
+    assert_eq!(run(&sandbox, "r"), "");
+    let from = |place| selected(&format!("from {place}"));
+    let run = shown(&sandbox, "r");
+    assert_eq!(
+        results(&run),
+        json!({"gcs": from("gcs"), "suffixed": from("gcs"), "s3": from("s3"), "postgres": from("postgres"), "sqlite": from("sqlite")})
+    );
+    assert_eq!(run["script_cache"], Value::Null, "no cache was asked");
+    for secret in ["s3cret-key", PASSWORD] {
+        holds_nowhere(&sandbox.home(), secret);
+    }
+}
+
+#[test]
+fn what_tasks_share_is_fetched_once() {
+    let gcs = Gcs::shared();
+    gcs.make_bucket("shared-scripts");
+    for name in ["a", "b", "c"] {
+        gcs.put("shared-scripts", &format!("f/{name}.sql"), select(name));
+    }
+    let proxy = Proxy::to(&gcs.url());
+    let sandbox = sandbox(&format!("[locations.gcs]\nendpoint = {:?}\nanonymous = true\n", proxy.url()));
+    let ids: Vec<(String, &str)> = (0..200).map(|n| (format!("t{n}"), ["a", "b", "c"][n % 3])).collect();
+    let scripts: Vec<(&str, Value)> = ids
+        .iter()
+        .map(|(id, name)| (id.as_str(), json!(format!("gcs.shared-scripts.f.sql.{name}"))))
+        .collect();
+    write_dag(&sandbox, "dag.json", &scripts, &json!({}));
+    run(&sandbox, "r");
+    let expected: Map<String, Value> = ids.iter().map(|(id, name)| (id.clone(), selected(name))).collect();
+    assert_eq!(results(&shown(&sandbox, "r")), Value::Object(expected));
+    assert_eq!(["a.sql", "b.sql", "c.sql"].map(|name| proxy.count(name)), [1, 1, 1], "{:?}", proxy.heads());
+}
+
+#[test]
+fn a_service_accounts_key_proves_who_asks() {
+    let google = Google::shared();
+    google.storage().make_bucket("with-a-key");
+    google.storage().put("with-a-key", "f/a.sql", select("a"));
+    let proxy = Proxy::to(&google.storage().url());
+    let base = "[locations.gcs]\nendpoint = 'http://127.0.0.1:1'\nanonymous = true\n";
+    let sandbox = sandbox(base);
+    plugins(
+        &sandbox,
+        "plugins.prod.toml",
+        &format!(
+            "[locations.gcs]\nendpoint = {:?}\nanonymous = false\nservice_account = {{ file = {:?} }}\n",
+            proxy.url(),
+            google.key_file()
+        ),
+    );
+    write_dag(&sandbox, "dag.json", &[("a", json!("gcs.with-a-key.f.sql.a"))], &json!({}));
+    oxidag(&sandbox, &["run", "dag.json", "--env", "prod", "--run-id", "r", "--format", "quiet"], 0);
+    let heads = proxy.heads();
+    let is_signed = |head: &String| head.to_lowercase().contains("authorization: bearer ey");
+    assert!(heads.len() == 1 && heads.iter().all(is_signed), "{heads:?}");
+}
+
+#[test]
+fn a_service_that_is_away_for_a_moment_is_asked_again() {
+    let (gcs, s3) = (Gcs::shared(), S3::shared());
+    gcs.make_bucket("away-for-a-moment");
+    gcs.put("away-for-a-moment", "f/a.sql", select("a"));
+    s3.make_bucket("away-for-a-moment");
+    s3.put("away-for-a-moment", "f/b.sql", select("b"));
+    let gcs = Proxy::with(&gcs.url(), |before| [(503, "busy"), (429, "slower")].get(before).copied());
+    let s3 = Proxy::with(&s3.url(), |before| [(503, ""), (500, "")].get(before).copied());
+    let sandbox = sandbox(&format!(
+        "[locations.gcs]\nendpoint = {:?}\nanonymous = true\n[locations.s3]\nendpoint = {:?}\nanonymous = true\n",
+        gcs.url(),
+        s3.url()
+    ));
+    let scripts =
+        [("a", json!("gcs.away-for-a-moment.f.sql.a")), ("b", json!("s3.away-for-a-moment.f.sql.b"))];
+    write_dag(&sandbox, "dag.json", &scripts, &json!({}));
+    // Without credentials moto shows only what is public.
+    let ended = oxidag(&sandbox, &["run", "dag.json", "--run-id", "r", "--format", "quiet"], 2);
+    assert!(ended.stderr.contains("AccessDenied") && !ended.stderr.contains("gs://"), "{}", ended.stderr);
+    assert_eq!((gcs.count("a.sql"), s3.count("b.sql")), (3, 3));
+}
+
+#[test]
+fn looking_at_a_dag_asks_no_service() {
+    let proxy = Proxy::answering((500, ""));
+    let url = proxy.url();
+    let sandbox = sandbox(&format!(
+        "[locations.gcs]\nendpoint = {url:?}\nanonymous = true\n[locations.s3]\nendpoint = {url:?}
+         [connections.A]\nurl = 'postgres://{}/d'\n",
+        url.strip_prefix("http://").unwrap()
+    ));
+    let scripts =
+        ["gcs", "s3", "database"].map(|location| (location, json!(format!("{location}.A.f.sql.a"))));
+    write_dag(&sandbox, "dag.json", &scripts, &json!({}));
+    let ended = oxidag(&sandbox, &["validate", "dag.json"], 0);
+    for location in ["gcs", "s3", "database"] {
+        let warning = format!("scripts of the location `{location}` are not looked at here");
+        assert!(ended.stderr.contains(&warning), "{}", ended.stderr);
+    }
+    oxidag(&sandbox, &["plan", "dag.json"], 0);
+    oxidag(&sandbox, &["graph", "dag.json"], 0);
+    assert_eq!(proxy.heads(), [""; 0]);
+}
