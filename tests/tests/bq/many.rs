@@ -1,0 +1,1 @@
+//! Ten thousand jobs at once on two workers.
