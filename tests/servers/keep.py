@@ -41,7 +41,8 @@ def end(server, by):
     """Ends the server and whatever it has started."""
     server.stdin.close()
     if server.poll() is None:
-        server.send_signal(by)
+        if by:
+            server.send_signal(signal.Signals[f"SIG{by}"])
         try:
             server.wait(GRACE)
         except subprocess.TimeoutExpired:
@@ -55,7 +56,7 @@ def end(server, by):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--folder", type=pathlib.Path, required=True)
-    arguments.add_argument("--signal", default="TERM", help="what tells the server to end")
+    arguments.add_argument("--signal", default="TERM", help="what tells the server to end; nothing where the end of its input does")
     arguments.add_argument("--user", default="", help="whom it runs as")
     arguments.add_argument("command", nargs="+")
     told = arguments.parse_args()
@@ -70,7 +71,7 @@ def main():
     while sys.stdin.buffer.read(4096):
         pass
     if server:
-        end(server, signal.Signals[f"SIG{told.signal}"])
+        end(server, told.signal)
     shutil.rmtree(told.folder, ignore_errors=True)
 
 

@@ -8,8 +8,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use oxidag_tests::servers::functions;
-use oxidag_tests::servers::{gcs::Gcs, postgres::Postgres, redis::Redis, s3::S3};
+use oxidag_tests::servers::{gcs::Gcs, google::Google, postgres::Postgres, redis::Redis, s3::S3};
 
 /// Longer than the servers take to end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,6 +64,18 @@ fn postgresql_runs_statements() {
 }
 
 #[test]
+fn the_fake_of_google_keeps_projects_apart() {
+    let google = Google::shared();
+    google.control("bigquery/datasets", "harness-one", json!({"dataset": "d"}));
+    google.settings("harness-one", json!({"hold": true}));
+    google.fault("harness-one", json!({"method": "bigquery.jobs.insert", "fault": "503", "times": 2}));
+    assert_eq!(google.ledger("harness-one")["faults_left"], 2);
+    assert_eq!(google.ledger("harness-two")["faults_left"], 0);
+    let key: Value = serde_json::from_str(&std::fs::read_to_string(google.key_file()).unwrap()).unwrap();
+    assert_eq!(key["type"], "service_account");
+}
+
+#[test]
 fn a_function_is_served() {
     let source = tempfile::tempdir().unwrap();
     std::fs::write(source.path().join("main.py"), FUNCTION).unwrap();
@@ -83,7 +97,7 @@ fn no_server_outlives_a_process_that_is_killed() {
     let lines = BufReader::new(holder.stdout.take().unwrap()).lines();
     let urls: Vec<_> = lines.map(Result::unwrap).take_while(|line| line != "ready").collect();
     let addresses: Vec<_> = urls.iter().map(|url| address(url)).collect();
-    assert_eq!(addresses.len(), 5, "{urls:?}");
+    assert_eq!(addresses.len(), 6, "{urls:?}");
     for address in &addresses {
         TcpStream::connect(address).unwrap();
     }

@@ -1,6 +1,6 @@
 //! BigQuery, Dataproc and Cloud Functions by the fake in `tests/gcp`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::gcs::Gcs;
 use super::http::{call, encoded, post_json};
-use super::kept::Kept;
+use super::kept::{Kept, Manner};
 use super::python;
 
 /// The server.
@@ -32,13 +32,14 @@ impl Google {
 
     fn start() -> Self {
         let storage = Gcs::shared().url();
-        let command = |folder: &std::path::Path, _| {
+        let command = |folder: &Path, _| {
             let mut command = Command::new(python());
             command.args(["-m", "fake_google", "--port", "0", "--storage", &storage]);
             command.arg("--key-file").arg(folder.join("key.json"));
             command.arg("--job-path").arg(crate::root().join("tests/gcp/cluster"));
             command.current_dir(crate::root().join("tests/gcp")).env("PYTHONDONTWRITEBYTECODE", "1");
-            command
+            // It ends what it has started, and then itself, when its standard input ends.
+            Manner { command, signal: "", user: None }
         };
         let server = Kept::start("the fake of Google", command, |server| told_url(server).is_some());
         let url = told_url(&server).unwrap_or_else(|| panic!("the fake of Google tells no URL"));
@@ -110,10 +111,15 @@ impl Google {
         call("GET", &url, &[], &[]).json()
     }
 
+    /// Posts to another of its ways in for tests, such as `bigquery/datasets`; `tests/gcp/README.md` lists them.
+    ///
+    /// # Panics
+    ///
+    /// When it refuses.
     #[track_caller]
-    fn control(&self, what: &str, project: &str, mut told: Value) {
+    pub fn control(&self, what: &str, project: &str, mut told: Value) -> Value {
         told["project"] = project.into();
-        post_json(&format!("{}/_fake/{what}", self.url), &told);
+        post_json(&format!("{}/_fake/{what}", self.url), &told)
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Kept {
 /// How a server is run.
 pub(super) struct Manner {
     pub(super) command: Command,
-    /// The signal that ends it, without `SIG`.
+    /// The signal that ends it, without `SIG`; empty where it ends when its standard input does.
     pub(super) signal: &'static str,
     /// Whom it runs as, where not as the test does.
     pub(super) user: Option<&'static str>,

@@ -52,6 +52,16 @@ impl Livy {
         post_json(&format!("{}/_fake/faults", self.url()), &told);
     }
 
+    /// No call fails any more.
+    ///
+    /// # Panics
+    ///
+    /// When it refuses.
+    #[track_caller]
+    pub fn mend(&self) {
+        post_json(&format!("{}/_fake/mend", self.url()), &json!({}));
+    }
+
     /// Whether batches that run go on after their script has ended.
     ///
     /// # Panics
