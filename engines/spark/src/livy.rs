@@ -155,6 +155,9 @@ impl LivyBatch {
         if is_taken(&answer, &self.handle.name) {
             return Ok(None);
         }
+        if answer.status == 400 && answer.body.contains("too many sessions") {
+            return Err(Error::transient(answer.told()));
+        }
         let batch: Batch = answer.read("the new batch")?;
         self.handle.id = Some(batch.id);
         Ok(Some(()))

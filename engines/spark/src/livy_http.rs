@@ -106,7 +106,7 @@ impl Answer {
     }
 
     /// The server's own words, if it has some.
-    fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         let json: Value = serde_json::from_str(&self.body).unwrap_or_default();
         let message = json["msg"].as_str().unwrap_or_else(|| json.as_str().unwrap_or_default());
         match message.trim_end_matches('.') {

@@ -35,10 +35,14 @@ impl Source {
     pub(crate) fn of(task: &Task, kind: Kind) -> Result<Self> {
         let script = &task.script;
         let source = match (&script.uri, &script.path) {
-            (Some(uri), path) => match uri.strip_prefix("file://") {
-                Some(file) => Self::File(path.clone().unwrap_or_else(|| file.into())),
-                None => Self::At(uri.clone()),
-            },
+            // Its path may have characters that a URI spells otherwise.
+            (Some(uri), path) if uri.starts_with("file:") => {
+                let file = reqwest::Url::parse(uri).ok().and_then(|uri| uri.to_file_path().ok());
+                Self::File(path.clone().or(file).ok_or_else(|| {
+                    Error::invalid(format!("{uri} is the place of no file on this machine"))
+                })?)
+            }
+            (Some(uri), _) => Self::At(uri.clone()),
             (None, Some(path)) => Self::File(path.clone()),
             (None, None) => Self::Text(script.text.clone()),
         };
@@ -137,8 +141,8 @@ mod tests {
 
     #[test]
     fn what_lies_elsewhere_is_copied_or_refused_with_both_ways_out() {
-        let local = at("file:///dags/x.py");
-        assert_eq!(local, Source::File("/dags/x.py".into()));
+        let local = at("file:///my%20dags/x.py");
+        assert_eq!(local, Source::File("/my dags/x.py".into()));
         insta::assert_snapshot!(placed(local.clone(), None).unwrap_err(), @"Dataproc cannot read the script local.b.f.spark.x, which lies on this machine, in the DAG file or in a database: keep it in Cloud Storage (`gcs.bucket.folder.spark.name`), or set `staging` in the engine's config to a folder, `gs://bucket/folder`, that it is copied to");
         let place = placed(local.clone(), Some("gs://s/t/")).unwrap();
         assert_eq!(place.uri, "gs://s/t/oxidag-0123456789abcdef0123456789abcdef.py");
