@@ -189,6 +189,10 @@ class Scripts(BigQueryTest):
         children = sorted(self.client.list_jobs(parent_job=job.job_id), key=lambda child: child.job_id)
         self.assertEqual([child.statement_type for child in children], ["CREATE_TABLE", "INSERT", "SELECT"])
         self.assertEqual(children[1].num_dml_affected_rows, 2)
+        frames = [child.script_statistics.stack_frames[0] for child in children]
+        lines = job.query.split("\n")
+        self.assertTrue(all(lines[frame.start_line - 1][frame.start_column - 1:].startswith(frame.text.split("\n")[0])
+                            for frame in frames))
         self.assertEqual([row.s for row in job.result()], [3])
         self.assertNotIn(children[0].job_id, [other.job_id for other in self.client.list_jobs()])
 

@@ -187,6 +187,7 @@ class Job:
             result["startTime"] = self.started
         if self.parent:
             result["parentJobId"] = self.parent.id
+            result["scriptStatistics"] = frame_of(self.last.leaf)
         if self.children:
             result["numChildJobs"] = str(len(self.children))
         if self.state != "DONE":
@@ -223,6 +224,15 @@ class Job:
         if last.reads:
             result["referencedTables"] = [table_reference(whole) for whole in dict.fromkeys(last.reads)]
         return result
+
+
+def frame_of(leaf):
+    """Where in its script a statement stands, as the API shows it."""
+    lines = leaf.text.split("\n")
+    column = len(lines[-1]) + (leaf.col if len(lines) == 1 else 1)
+    frame = {"startLine": leaf.line, "startColumn": leaf.col, "endLine": leaf.line + len(lines) - 1,
+             "endColumn": column, "text": leaf.text}
+    return {"evaluationKind": "STATEMENT", "stackFrames": [frame]}
 
 
 def table_reference(whole):

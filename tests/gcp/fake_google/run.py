@@ -19,8 +19,9 @@ class Leave(Exception):
 class Done:
     """A statement that has been run, or has failed."""
 
-    def __init__(self, kind):
+    def __init__(self, kind, leaf=None):
         self.kind = kind
+        self.leaf = leaf
         self.started = now_ms()
         self.ended = None
         self.error = None
@@ -181,7 +182,7 @@ class Session:
 
     def statement(self, leaf):
         """Runs one statement; raises `SqlError`."""
-        done = Done("SELECT")
+        done = Done("SELECT", leaf)
         try:
             statement = translate(leaf, self.scope)
             done.kind, done.reads = statement.kind, statement.reads
