@@ -125,7 +125,7 @@ fn a_result_is_left_only_if_it_fits_and_is_wanted() {
 
 #[test]
 fn the_default_dataset_the_location_and_the_priority_are_the_tasks() {
-    let make = "create schema `bq-place.europe` options (location = 'EU'); create table `bq-place.europe.t` (n int64)";
+    let make = "create schema europe options (location = 'EU'); create table europe.t (n int64)";
     let place = json!({"location": "EU", "dataset": "europe", "priority": "batch"});
     let tasks = [
         bq("make", &[], make, &json!({"location": "EU"})),

@@ -62,7 +62,7 @@ fn rows_that_cannot_be_read_at_first_are_read_later() {
 
 #[test]
 fn a_lost_answer_of_a_job_far_away_is_found_there() {
-    let make = "create schema `bq-far.europe` options (location = 'europe-west1')";
+    let make = "create schema europe options (location = 'europe-west1')";
     let tasks = [
         bq("make", &[], make, &json!({"location": "europe-west1"})),
         // Without a location: BigQuery finds the place by the default dataset.

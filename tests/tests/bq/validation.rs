@@ -7,7 +7,7 @@ use super::{bq, cloud};
 /// What a dry run finds about a task.
 #[track_caller]
 fn findings(report: &Value, task: &str) -> Vec<Value> {
-    let tasks = report["tasks"].as_array().unwrap();
+    let tasks = report[0]["tasks"].as_array().unwrap();
     let task = tasks.iter().find(|found| found["task_id"] == task).unwrap();
     task["findings"].as_array().unwrap().clone()
 }
