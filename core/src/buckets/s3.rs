@@ -140,7 +140,10 @@ fn refusal(error: &Error) -> Refusal {
         _ if kind == BucketErrorKind::NotFound => "it does not exist".to_owned(),
         (Some(code), Some(message)) => format!("{} ({code})", brief(message)),
         (Some(code), None) => code.to_owned(),
-        _ => root_cause(error),
+        _ => match said.rsplit_once("status code: ") {
+            Some((_, status)) => format!("status {}", brief(status).trim_end_matches(':')),
+            None => root_cause(error),
+        },
     };
     (kind, reason)
 }
@@ -167,6 +170,8 @@ mod tests {
         );
         let bucket = Error::NotFound { path: "x".to_owned(), source: "<Code>NoSuchBucket</Code>".into() };
         assert_eq!(refusal(&bucket), (BucketErrorKind::NotFound, "the bucket does not exist".to_owned()));
+        let silent = denied("Server returned non-2xx status code: 403 Forbidden: ");
+        assert_eq!(refusal(&silent), (BucketErrorKind::NotAllowed, "status 403 Forbidden".to_owned()));
         assert_eq!(refusal(&denied("no XML")), (BucketErrorKind::NotAllowed, "no XML".to_owned()));
     }
 

@@ -182,12 +182,16 @@ impl<'a> Check<'a> {
             self.mistakes.push(Diagnostic::new(task.script_span, error.to_string()));
             return;
         };
-        let key = if *is_common { reason } else { place };
-        match self.refused.get_mut(key) {
+        // A reason that is the location's is told once for it.
+        let key = match place.split_once(':') {
+            Some((location, _)) if *is_common => format!("{location}: {reason}"),
+            _ => place.clone(),
+        };
+        match self.refused.get_mut(&key) {
             Some((_, more)) => *more += 1,
             None => {
                 let diagnostic = Diagnostic::new(task.script_span, error.to_string());
-                self.refused.insert(key.clone(), (diagnostic, 0));
+                self.refused.insert(key, (diagnostic, 0));
             }
         }
     }
