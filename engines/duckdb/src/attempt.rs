@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use oxidag_plugin_api::{Error, Level, Outcome, Result, Task};
 use polyglot_sql::DialectType;
 
-use crate::config::{Config, Database, Request};
+use crate::config::{Config, Database, Request, ResultMode};
 use crate::lock;
 use crate::program::{self, Ended};
 use crate::reporter::Reporter;
@@ -71,18 +71,32 @@ pub(crate) async fn run(config: &Config, task: &Task, host: Arc<dyn Reporter>) -
     if script.statements.is_empty() {
         host.log(Level::Warn, "the script has no statements");
     }
+    let wanted = wanted(&script, request.result).map_err(|problem| script.invalid(&problem))?;
     let mut session = Session::new(config.translate, request.dataset.as_deref());
     for (statement, translated) in script.statements.iter().zip(statements(config, task, &script)) {
         let Translated { sql, needs } = translated.map_err(|problem| script.invalid(&problem))?;
         if config.translate {
             host.log(Level::Debug, &format!("statement {} for DuckDB: {sql}", statement.number));
         }
-        if script.is_one_query() {
+        if wanted == Some(statement.number) {
             session.describe(statement.number, &sql);
         }
         session.push(statement.number, &sql, needs.as_deref());
     }
-    Attempt { config, task, script: &script, host: &host }.run(&request, &session).await
+    Attempt { config, task, script: &script, host: &host, request: &request, wanted }.run(&session).await
+}
+
+/// The number of the statement whose rows are the result.
+fn wanted(script: &Script<'_>, mode: ResultMode) -> Result<Option<usize>, Problem> {
+    match (mode, script.statements.as_slice()) {
+        (ResultMode::IfTheyFit, [only]) if only.is_query() => Ok(Some(1)),
+        (ResultMode::IfTheyFit | ResultMode::None, _) | (ResultMode::Rows, []) => Ok(None),
+        (ResultMode::Rows, [.., last]) if last.is_query() => Ok(Some(last.number)),
+        (ResultMode::Rows, [.., last]) => Err(Problem {
+            message: "`result: rows` wants the rows of the last statement, but that is no query".to_owned(),
+            place: script.place(last, 0),
+        }),
+    }
 }
 
 struct Attempt<'a> {
@@ -90,6 +104,8 @@ struct Attempt<'a> {
     task: &'a Task,
     script: &'a Script<'a>,
     host: &'a Arc<dyn Reporter>,
+    request: &'a Request,
+    wanted: Option<usize>,
 }
 
 /// What the statements did so far.
@@ -101,9 +117,9 @@ struct Tally {
 }
 
 impl Attempt<'_> {
-    async fn run(&self, request: &Request, session: &Session) -> Result<Outcome> {
+    async fn run(&self, session: &Session) -> Result<Outcome> {
         let program = program::find(&self.config.program)?;
-        let (name, _turn) = match &request.database {
+        let (name, _turn) = match &self.request.database {
             Database::Memory => (":memory:", None),
             Database::File(file) => {
                 let name = file.to_str().ok_or_else(|| {
@@ -131,7 +147,7 @@ impl Attempt<'_> {
                     .await?;
             if ended.status.success() {
                 self.done(progress.finish(), &mut tally);
-                return Ok(self.outcome(tally));
+                return self.outcome(tally);
             }
             let locked = progress.statement == 0 && ended.errors.contains(LOCKED);
             if !locked {
@@ -199,20 +215,21 @@ impl Attempt<'_> {
         tally.last = Some(done);
     }
 
-    fn outcome(&self, tally: Tally) -> Outcome {
+    fn outcome(&self, tally: Tally) -> Result<Outcome> {
         let outcome = Outcome::default()
             .with_metric("rows_affected", tally.changed)
             .with_metric("rows_returned", tally.returned)
             .with_metric("statements", self.script.statements.len());
-        match tally.last {
-            Some(done) if self.script.is_one_query() => match done.rows.into_result() {
-                Ok(rows) => outcome.with_result(rows),
-                Err(lost) => {
-                    self.host.log(Level::Info, &format!("no result is left: {lost}"));
-                    outcome
-                }
-            },
-            _ => outcome,
+        match tally.last.map(|done| (self.wanted == Some(done.statement), done.rows.into_result())) {
+            Some((true, Ok(rows))) => Ok(outcome.with_result(rows)),
+            Some((true, Err(lost))) if self.request.result == ResultMode::Rows => {
+                Err(Error::failed(format!("{lost}: select less, or leave out `result: rows`")))
+            }
+            Some((true, Err(lost))) => {
+                self.host.log(Level::Info, &format!("no result is left: {lost}"));
+                Ok(outcome)
+            }
+            _ => Ok(outcome),
         }
     }
 

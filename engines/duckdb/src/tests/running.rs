@@ -76,6 +76,24 @@ fn a_transaction_is_all_or_nothing() {
 }
 
 #[test]
+fn the_rows_of_the_last_query_are_the_result_where_they_are_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let result = |sql, mode| run(folder.path(), sql, json!({"result": mode})).map(|outcome| outcome.result);
+    let several = "create or replace table d.t as select 1 as a; select sum(a) as s from d.t";
+    assert_eq!(result(several, "rows"), Ok(Some(json!([{"s": 1}]))));
+    assert_eq!(result("select 1 as a", "none"), Ok(None));
+    let change = result("select 1;\ncreate table d.u (a int64)", "rows").unwrap_err();
+    insta::assert_snapshot!(change, @"line 2, column 1 of inline: `result: rows` wants the rows of the last statement, but that is no query");
+    let large = "select a from unnest(generate_array(1, 10000)) as a";
+    assert_eq!(rows_or_none(&folder, large), None);
+    assert!(result(large, "rows").unwrap_err().message.contains("select less"));
+}
+
+fn rows_or_none(folder: &tempfile::TempDir, sql: &str) -> Option<serde_json::Value> {
+    run(folder.path(), sql, json!({})).unwrap().result
+}
+
+#[test]
 fn parameters_are_values_and_never_sql() {
     let folder = tempfile::tempdir().unwrap();
     let params = json!({"text": "'; drop table d.t; -- \\", "year": 2022, "days": ["2022-01-01"]});
