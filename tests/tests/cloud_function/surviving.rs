@@ -1,0 +1,41 @@
+//! A scheduler that is killed while a function runs or is being deployed.
+
+use serde_json::json;
+
+use super::{CREATE, attempts, calls, cloud, end, function, held_call, keys, task};
+
+#[test]
+fn a_call_is_made_again_with_its_key_after_a_crash() {
+    let cloud = cloud("cf-killed");
+    let run = held_call(&cloud, &json!({}));
+    cloud.no_secret(&[], &[]);
+    run.kill();
+    cloud.hold(false);
+    // As it was called, whatever the config says by now.
+    cloud.configure("region = 'us-east1'", "");
+    let ended = cloud.oxidag(&["resume", "r", "--format", "json"]).expect_status(0);
+    assert_eq!(end(&ended, "success")["result"]["day"], "today");
+    let keys = keys(&cloud);
+    assert_eq!((keys.len(), attempts(&cloud)), (2, 1));
+    assert_eq!(keys[0], keys[1], "a function can refuse the second");
+    assert_eq!(function(&cloud)["deployed"], 1);
+    assert!(cloud.log("f").contains("made again with the same idempotency key"), "{}", cloud.log("f"));
+    cloud.no_secret(&[&ended], &[]);
+}
+
+#[test]
+fn a_deployment_is_adopted_after_a_crash() {
+    let cloud = cloud("cf-killed-deploying");
+    cloud.hold("operations");
+    cloud.dag(&[task(&cloud, &json!({"day": "today"}), &json!({}))]);
+    let run = cloud.start();
+    cloud.until("a deployment", |ledger| ledger["functions"]["work"]["state"] == "DEPLOYING");
+    run.kill();
+    cloud.hold(false);
+    let ended = cloud.oxidag(&["resume", "r", "--format", "json"]).expect_status(0);
+    assert_eq!(end(&ended, "success")["result"]["day"], "today");
+    let function = function(&cloud);
+    assert_eq!((&function["made"], &function["deployed"]), (&json!(1), &json!(1)), "{function}");
+    assert_eq!(cloud.requests(CREATE).len(), 1);
+    assert_eq!((attempts(&cloud), calls(&cloud).len()), (1, 1));
+}
