@@ -73,6 +73,7 @@ impl AsyncEngine for BigQuery {
         // What a step takes is on the heap and gone after it: thousands of tasks wait at once.
         let (remote, mode, submitted) = Box::pin(self.begin(task, &host)).await?;
         let job = wait::until_done(&remote, submitted, &host).await?;
+        let _slot = request_slot().await;
         Box::pin(outcome::of(&job, mode, &remote, &host)).await
     }
 }
@@ -102,6 +103,11 @@ impl BigQuery {
         let (request, handle) = self.place(&task)?;
         let job = describe::job(&task, &request, &handle)?;
         let service = self.service(&task).await?;
+        if let Some(name) = parameters::connection_in_script(&task) {
+            host.warn(&format!(
+                "the script has the value of the connection `**{name}` in it, and BigQuery keeps scripts with their jobs"
+            ));
+        }
         let known = task.checkpoint.is_some();
         drop(task);
         let stored = handle.clone();

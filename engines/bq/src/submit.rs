@@ -25,7 +25,7 @@ pub(crate) async fn submit(
     job: Job,
     witness: &impl Witness,
 ) -> Result<Option<Box<Job>>> {
-    let _slot = tokio::select! {
+    let slot = tokio::select! {
         biased;
         () = witness.until_cancelled() => {
             return Err(Error::cancelled("the task was stopped before its job was submitted"));
@@ -39,6 +39,7 @@ pub(crate) async fn submit(
             () = witness.until_cancelled() => timeout(SETTLING, submission).await.ok(),
         }
     };
+    drop(slot);
     match answer {
         Some(Ok(Submitted::New(job))) => {
             witness.log(Level::Info, &format!("submitted job {}: {}", remote.handle, remote.handle.link()));
