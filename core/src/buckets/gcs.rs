@@ -149,7 +149,7 @@ fn refusal(error: &Error) -> Refusal {
     let payload = || error.http_payload().map(|payload| String::from_utf8_lossy(payload).into_owned());
     let said = match error.status() {
         Some(status) if !status.message.is_empty() => Some(brief(&status.message)),
-        _ => payload().map(|payload| brief(&payload)),
+        _ => payload().filter(|said| !said.trim().is_empty()).map(|said| brief(&said)),
     };
     let reason = match (kind, status, said) {
         (BucketErrorKind::NotFound, ..) => "it does not exist".to_owned(),
