@@ -30,6 +30,23 @@ fn a_source_is_deployed_when_it_has_changed_and_only_then() {
 }
 
 #[test]
+fn tasks_that_deploy_one_source_wait_for_one_deployment() {
+    let cloud = cloud("cf-together");
+    let tasks: Vec<_> = (0..4)
+        .map(|at| {
+            let mut task = task(&cloud, &json!({"day": at}), &json!({}));
+            task["task_id"] = json!(format!("f{at}"));
+            task
+        })
+        .collect();
+    cloud.dag(&tasks);
+    cloud.run().expect_status(0);
+    let function = function(&cloud);
+    assert_eq!((&function["made"], &function["deployed"]), (&json!(1), &json!(1)), "{function}");
+    assert_eq!(calls(&cloud).len(), 4);
+}
+
+#[test]
 fn a_source_in_the_dag_is_deployed_under_the_name_that_a_parameter_gives() {
     let cloud = cloud("cf-inline");
     let mut task = task(&cloud, &json!({"function": "work", "day": 1}), &json!({}));
