@@ -11,7 +11,7 @@ use crate::config::{Config, Database, Request, ResultMode};
 use crate::lock;
 use crate::program::{self, Ended};
 use crate::reporter::Reporter;
-use crate::script::{self, Problem, Script};
+use crate::script::{self, Problem, Script, Statement};
 use crate::session::{Done, Line, Progress, Session};
 use crate::translate::{Translated, translate};
 
@@ -20,6 +20,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// How the program begins when another process has the database.
 const LOCKED: &str = "Could not set lock on file";
+
+/// The stack on which scripts are translated: the library follows their nesting down it, as deep as it allows, and an
+/// overflow would end the scheduler. Only what is used of it takes memory.
+const STACK: usize = 512 << 20;
 
 /// The longest message of DuckDB that goes into an error.
 const LONGEST: usize = 2_000;
@@ -43,21 +47,42 @@ pub(crate) fn read<'a>(config: &Config, task: &'a Task) -> Result<Script<'a>, Pr
 }
 
 /// What each statement is for DuckDB, or what is wrong with it.
-pub(crate) fn statements<'a>(
-    config: &'a Config,
-    task: &'a Task,
-    script: &'a Script<'a>,
-) -> impl Iterator<Item = Result<Translated, Problem>> + 'a {
-    script.statements.iter().map(move |statement| {
-        if config.translate {
-            return translate(script, statement, &task.params);
-        }
-        if statement.sql.starts_with('.') {
-            let message = "commands of the duckdb program, which begin with a dot, are not SQL".to_owned();
-            return Err(Problem { message, place: script.place(statement, 0) });
-        }
-        Ok(Translated { sql: statement.sql.to_owned(), needs: None })
+///
+/// # Errors
+///
+/// When the system has no thread left.
+pub(crate) fn statements(
+    config: &Config,
+    task: &Task,
+    script: &Script<'_>,
+) -> Result<Vec<Result<Translated, Problem>>> {
+    let all = || script.statements.iter().map(|one| for_duckdb(config, task, script, one)).collect();
+    if !config.translate {
+        return Ok(all());
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, all);
+        let thread =
+            thread.map_err(|error| Error::transient(format!("cannot translate the script: {error}")))?;
+        // A panic goes on, to be caught where all of an engine's are.
+        Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
+}
+
+fn for_duckdb(
+    config: &Config,
+    task: &Task,
+    script: &Script<'_>,
+    statement: &Statement<'_>,
+) -> Result<Translated, Problem> {
+    if config.translate {
+        return translate(script, statement, &task.params);
+    }
+    if statement.sql.starts_with('.') {
+        let message = "commands of the duckdb program, which begin with a dot, are not SQL".to_owned();
+        return Err(Problem { message, place: script.place(statement, 0) });
+    }
+    Ok(Translated { sql: statement.sql.to_owned(), needs: None })
 }
 
 /// Runs the task's script and returns when it has ended.
@@ -73,7 +98,7 @@ pub(crate) async fn run(config: &Config, task: &Task, host: Arc<dyn Reporter>) -
     }
     let wanted = wanted(&script, request.result).map_err(|problem| script.invalid(&problem))?;
     let mut session = Session::new(config.translate, request.dataset.as_deref());
-    for (statement, translated) in script.statements.iter().zip(statements(config, task, &script)) {
+    for (statement, translated) in script.statements.iter().zip(statements(config, task, &script)?) {
         let Translated { sql, needs } = translated.map_err(|problem| script.invalid(&problem))?;
         if config.translate {
             host.log(Level::Debug, &format!("statement {} for DuckDB: {sql}", statement.number));
@@ -146,6 +171,9 @@ impl Attempt<'_> {
                 program::run(&program, &arguments, &self.task.working_dir, session.text(), each, stop)
                     .await?;
             if ended.status.success() {
+                if !ended.errors.is_empty() {
+                    self.host.log(Level::Stderr, ended.errors.trim_end());
+                }
                 self.done(progress.finish(), &mut tally);
                 return self.outcome(tally);
             }

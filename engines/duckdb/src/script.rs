@@ -131,6 +131,9 @@ pub(crate) fn reason(error: &polyglot_sql::Error) -> String {
         Unsupported { feature, .. } => format!("{feature} is not supported by DuckDB"),
         other => other.to_string(),
     };
+    if let Some((_, limit)) = text.strip_prefix("E_GUARD_").and_then(|text| text.split_once(": ")) {
+        return format!("it is nested too deep, or too large, to be translated: {limit}");
+    }
     let mut letters = text.chars();
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -115,10 +115,40 @@ fn duckdbs_own_sql_runs_untranslated() {
     assert_eq!(run("selec 1").unwrap_err().kind, ErrorKind::Invalid);
 }
 
+/// An overflow of the stack would end the test, and the scheduler.
+#[test]
+fn a_script_that_is_nested_too_deep_is_refused_and_any_other_translated() {
+    let kinds = [
+        ("(", ")"),
+        ("abs(", ")"),
+        ("(select ", ")"),
+        ("case when true then ", " end"),
+        ("not ", ""),
+        ("[", "]"),
+        ("- ", ""),
+    ];
+    for (before, after) in kinds {
+        let nested = |depth: usize| {
+            let sql = format!("select {}1{} as a", before.repeat(depth), after.repeat(depth));
+            crate::validate(&config(json!({})), &task(&sql, json!({}))).unwrap()
+        };
+        assert_eq!(nested(20), [], "{before}");
+        // Up to where the library stops, wherever that is.
+        for depth in [100, 300, 500, 1_000] {
+            nested(depth);
+        }
+        let refused = nested(5_000);
+        assert!(refused[0].message.starts_with("it is nested too deep"), "{before}: {refused:?}");
+    }
+    let union = format!("select 1 as a{}", " union all select 1".repeat(5_000));
+    let refused = crate::validate(&config(json!({})), &task(&union, json!({}))).unwrap();
+    assert!(refused[0].message.starts_with("it is nested too deep"), "{refused:?}");
+}
+
 #[test]
 fn validation_finds_every_mistake_with_its_place_and_runs_nothing() {
     let findings = |config, sql| {
-        let findings = crate::validate(&config, &task(sql, json!({})));
+        let findings = crate::validate(&config, &task(sql, json!({}))).unwrap();
         let shown =
             findings.iter().map(|f| format!("{:?} {:?}:{:?} {}", f.severity, f.line, f.column, f.message));
         shown.collect::<Vec<_>>().join("\n")
