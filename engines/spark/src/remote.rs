@@ -83,85 +83,107 @@ pub(crate) trait Remote: Send {
 /// # Errors
 ///
 /// When it could not be submitted, did not succeed, was cancelled or could not be watched.
-pub(crate) async fn run(mut remote: impl Remote, resumed: bool, sink: &impl Sink) -> Result<Outcome> {
+pub(crate) async fn run(remote: impl Remote, resumed: bool, sink: &impl Sink) -> Result<Outcome> {
     let began = Instant::now();
-    begin(&mut remote, resumed, sink).await?;
-    let mut watch = Watch { remote, sink, state: String::new(), tail: Tail::default(), silent: false };
-    let look = watch.until_end().await?;
+    let mut watch = Watch { remote, sink, told: Look::default(), tail: Tail::default(), silent: false };
+    let look = match watch.begin(resumed).await? {
+        Begun::Goes => watch.until_end().await?,
+        Begun::IsToStop => watch.stop().await?,
+    };
     watch.verdict(look, began.elapsed())
 }
 
-/// Submits the job, or finds the one that there is.
-async fn begin(remote: &mut impl Remote, resumed: bool, sink: &impl Sink) -> Result<()> {
-    if resumed && remote.find().await? {
-        // Again: what was found may say more than what was known before.
-        sink.checkpoint(&remote.checkpoint())?;
-        sink.log(Level::Info, &format!("found {} again: {}", remote.title(), remote.link()));
-        return Ok(());
-    }
-    if sink.cancelled() {
-        return Err(Error::cancelled("cancelled before the job was submitted"));
-    }
-    let known = remote.checkpoint();
-    sink.checkpoint(&known)?;
-    let made = match submitted(remote, sink).await {
-        Some(made) => made,
-        None => return Err(undecided(remote, sink).await),
-    };
-    let made = match made {
-        // The service may have made the job, and only its answer have got lost.
-        Err(error) if error.kind == ErrorKind::Transient && remote.find().await.unwrap_or(false) => false,
-        made => made?,
-    };
-    if remote.checkpoint() != known {
-        sink.checkpoint(&remote.checkpoint())?;
-    }
-    let how = if made { "submitted" } else { "found, since it had been submitted already," };
-    sink.log(Level::Info, &format!("{how} {}: {}", remote.title(), remote.link()));
-    Ok(())
-}
-
-/// The submission's end; `None` when it was cancelled and did not end soon.
-async fn submitted(remote: &mut impl Remote, sink: &impl Sink) -> Option<Result<bool>> {
-    let mut submission = std::pin::pin!(remote.submit());
-    tokio::select! {
-        made = &mut submission => Some(made),
-        () = sink.until_cancelled() => timeout(SUBMISSION, submission).await.ok(),
-    }
-}
-
-/// Ends what a submission may have made that was cancelled on its way.
-async fn undecided(remote: &mut impl Remote, sink: &impl Sink) -> Error {
-    match timeout(CANCEL, remote.cancel()).await {
-        Ok(Ok(true)) => {
-            Error::cancelled(format!("cancelled: {} was asked to end: {}", remote.title(), remote.link()))
-        }
-        Ok(Ok(false)) => Error::cancelled("cancelled before the job was submitted"),
-        Ok(Err(error)) => still_there(remote, sink, &error.message),
-        Err(_) => still_there(remote, sink, "the service does not answer"),
-    }
-}
-
-/// That the job could not be ended, in the log too.
-fn still_there(remote: &impl Remote, sink: &impl Sink, why: &str) -> Error {
-    let text =
-        format!("{} may still run and be billed ({why}): cancel it at {}", remote.title(), remote.link());
-    sink.log(Level::Warn, &text);
-    Error::cancelled(format!("cancelled, but {text}"))
+/// How a job began.
+enum Begun {
+    /// There is one.
+    Goes,
+    /// The attempt was asked to stop while it was not known whether there is one.
+    IsToStop,
 }
 
 /// A job on its way.
 struct Watch<'a, R, S> {
     remote: R,
     sink: &'a S,
-    /// What was last logged.
-    state: String,
+    /// What was last said of it.
+    told: Look,
     tail: Tail,
     /// The output could not be read, which was said.
     silent: bool,
 }
 
 impl<R: Remote, S: Sink> Watch<'_, R, S> {
+    /// Submits the job, or finds the one that there is.
+    async fn begin(&mut self, resumed: bool) -> Result<Begun> {
+        let sink = self.sink;
+        if resumed {
+            match self.found().await? {
+                Some(true) => {
+                    // Again: what was found may say more than what was known before.
+                    sink.checkpoint(&self.remote.checkpoint())?;
+                    self.introduce("found");
+                    return Ok(Begun::Goes);
+                }
+                Some(false) => {}
+                None => return Ok(Begun::IsToStop),
+            }
+        }
+        if sink.cancelled() {
+            return Err(Error::cancelled("cancelled before the job was submitted"));
+        }
+        let known = self.remote.checkpoint();
+        sink.checkpoint(&known)?;
+        let Some(submitted) = self.submit().await else { return Ok(Begun::IsToStop) };
+        let made = match submitted {
+            // The service may have made the job, and only its answer have got lost.
+            Err(error) if error.kind == ErrorKind::Transient => match self.remote.find().await {
+                Ok(true) => false,
+                Ok(false) => return Err(error),
+                Err(_) => return Err(self.give_up(error).await),
+            },
+            made => made?,
+        };
+        if self.remote.checkpoint() != known {
+            sink.checkpoint(&self.remote.checkpoint())?;
+        }
+        self.introduce(if made { "submitted" } else { "found, since it had been submitted already," });
+        Ok(Begun::Goes)
+    }
+
+    fn introduce(&self, how: &str) {
+        self.sink.log(Level::Info, &format!("{how} {}: {}", self.remote.title(), self.remote.link()));
+    }
+
+    /// Whether there is such a job, asked until the service says so: it may go on, and another attempt would make a
+    /// second one. `None` when the attempt is asked to stop.
+    async fn found(&mut self) -> Result<Option<bool>> {
+        let (mut pace, began, sink) = (Pace::new(PACE.0, PACE.1), Instant::now(), self.sink);
+        loop {
+            let found = tokio::select! {
+                found = self.remote.find() => found,
+                () = sink.until_cancelled() => return Ok(None),
+            };
+            match found {
+                Ok(found) => return Ok(Some(found)),
+                Err(error) if error.kind == ErrorKind::Transient && began.elapsed() < PATIENCE => {}
+                Err(error) => return Err(self.give_up(error).await),
+            }
+            tokio::select! {
+                () = sleep(pace.pause()) => {}
+                () = sink.until_cancelled() => return Ok(None),
+            }
+        }
+    }
+
+    /// The submission's end; `None` when the attempt is asked to stop and it does not end soon.
+    async fn submit(&mut self) -> Option<Result<bool>> {
+        let mut submission = std::pin::pin!(self.remote.submit());
+        tokio::select! {
+            made = &mut submission => Some(made),
+            () = self.sink.until_cancelled() => timeout(SUBMISSION, submission).await.ok(),
+        }
+    }
+
     /// Looks at the job until it has ended; cancels it when asked to.
     async fn until_end(&mut self) -> Result<Look> {
         let mut pace = Pace::new(PACE.0, PACE.1);
@@ -182,7 +204,7 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
                 Err(error) => {
                     let since = *faulty.get_or_insert_with(Instant::now);
                     // Before the service has ever told of the job, an error that time does not mend is the answer.
-                    let hopeless = error.kind != ErrorKind::Transient && self.state.is_empty();
+                    let hopeless = error.kind != ErrorKind::Transient && self.told.state.is_empty();
                     if hopeless || since.elapsed() > PATIENCE {
                         return Err(self.give_up(error).await);
                     }
@@ -206,14 +228,17 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
         Ok(look)
     }
 
+    /// Says what has changed.
     fn tell(&mut self, look: &Look) {
-        if look.state != self.state {
+        if look.state != self.told.state {
             self.sink.log(Level::Info, &format!("state: {}", look.state));
-            self.state.clone_from(&look.state);
         }
-        if let Some((fraction, message)) = &look.progress {
+        if let Some((fraction, message)) = &look.progress
+            && look.progress != self.told.progress
+        {
             self.sink.progress(Some(*fraction), message);
         }
+        self.told.clone_from(look);
     }
 
     /// Logs what is new of the output; that it cannot be read is said once.
@@ -249,10 +274,18 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
                 self.drain(OUTPUT_CANCELLED).await;
                 Ok(look)
             }
-            Ok(None) => Err(Error::cancelled(format!("cancelled: {} is gone", self.remote.title()))),
+            Ok(None) => {
+                Err(Error::cancelled(format!("cancelled: the service does not know {}", self.remote.title())))
+            }
             Err(_) => {
                 let why = trouble.unwrap_or_else(|| "it was asked to end and has not yet".to_owned());
-                Err(still_there(&self.remote, self.sink, &why))
+                let text = format!(
+                    "{} may still run and be billed ({why}): cancel it at {}",
+                    self.remote.title(),
+                    self.remote.link()
+                );
+                self.sink.log(Level::Warn, &text);
+                Err(Error::cancelled(format!("cancelled, but {text}")))
             }
         }
     }
@@ -285,7 +318,8 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
     /// The attempt ends without word of the job, which another attempt must not meet: it is asked to end.
     async fn give_up(&mut self, error: Error) -> Error {
         let what = match timeout(CANCEL, self.remote.cancel()).await {
-            Ok(Ok(_)) => "it was asked to end".to_owned(),
+            Ok(Ok(true)) => "it was asked to end".to_owned(),
+            Ok(Ok(false)) => "the service does not know it".to_owned(),
             _ => {
                 let text = format!("it may still run and be billed: cancel it at {}", self.remote.link());
                 self.sink.log(Level::Warn, &format!("{}: {text}", self.remote.title()));

@@ -8,7 +8,7 @@ use super::*;
 /// A service that answers as it is told, the last answer for ever.
 #[derive(Default)]
 struct Fake {
-    exists: bool,
+    finds: VecDeque<Result<bool>>,
     submits: VecDeque<Result<bool>>,
     looks: VecDeque<Result<Look>>,
     cancels: VecDeque<Result<bool>>,
@@ -37,7 +37,7 @@ impl Remote for &mut Fake {
 
     async fn find(&mut self) -> Result<bool> {
         self.called.push("find");
-        Ok(self.exists)
+        next(&mut self.finds)
     }
 
     async fn submit(&mut self) -> Result<bool> {
@@ -105,6 +105,7 @@ fn ended(end: End) -> Result<Look> {
 
 fn service(looks: impl IntoIterator<Item = Result<Look>>) -> Fake {
     Fake {
+        finds: [Ok(false)].into(),
         submits: [Ok(true)].into(),
         cancels: [Ok(true)].into(),
         looks: looks.into_iter().collect(),
@@ -141,7 +142,7 @@ async fn a_job_is_stored_before_it_is_submitted_and_each_state_is_told_once() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_reply_makes_no_second_job() {
     let mut fake = service([ended(End::Succeeded)]);
-    (fake.submits, fake.exists) = ([Err(fault())].into(), true);
+    (fake.submits, fake.finds) = ([Err(fault())].into(), [Ok(true)].into());
     run(&mut fake, false, &Told::default()).await.unwrap();
     assert_eq!(fake.called, ["submit", "find"]);
 
@@ -153,13 +154,43 @@ async fn a_lost_reply_makes_no_second_job() {
 #[tokio::test(start_paused = true)]
 async fn after_a_crash_the_job_is_found_or_made() {
     let mut fake = service([ended(End::Succeeded)]);
-    fake.exists = true;
+    fake.finds = [Err(fault()), Ok(true)].into();
     run(&mut fake, true, &Told::default()).await.unwrap();
-    assert_eq!(fake.called, ["find"]);
+    assert_eq!(fake.called, ["find", "find"]);
 
     let mut fake = service([ended(End::Succeeded)]);
     run(&mut fake, true, &Told::default()).await.unwrap();
     assert_eq!(fake.called, ["find", "submit"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_may_be_there_is_ended_before_another_attempt() {
+    // Neither after a crash nor after a submission does the service tell whether there is one.
+    for resumed in [true, false] {
+        let mut fake = service([]);
+        (fake.finds, fake.submits) = ([Err(fault())].into(), [Err(fault())].into());
+        let error = run(&mut fake, resumed, &Told::default()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Transient);
+        assert_eq!(fake.called.last(), Some(&"cancel"));
+        assert_eq!(fake.called.contains(&"submit"), !resumed);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(error, @"lost sight of the job k: 503; it was asked to end");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelled_while_nobody_knows_whether_there_is_a_job() {
+    let mut fake = service([ended(End::Cancelled)]);
+    fake.finds = [Err(fault())].into();
+    let error = run(&mut fake, true, &cancelled_later()).await.unwrap_err();
+    insta::assert_snapshot!(error, @"cancelled: the job k was ended");
+
+    let mut fake = service([]);
+    (fake.finds, fake.cancels) = ([Err(fault())].into(), [Ok(false)].into());
+    let error = run(&mut fake, true, &cancelled_later()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Cancelled);
+    insta::assert_snapshot!(error, @"cancelled: the service does not know the job k");
 }
 
 #[tokio::test(start_paused = true)]
