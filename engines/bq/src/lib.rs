@@ -71,7 +71,9 @@ impl AsyncEngine for BigQuery {
 
     async fn run(&self, task: Task, host: Host) -> Result<Outcome> {
         // What a step takes is on the heap and gone after it: thousands of tasks wait at once.
+        let slot = submit::turn(&host).await?;
         let (remote, mode, submitted) = Box::pin(self.begin(task, &host)).await?;
+        drop(slot);
         let job = wait::until_done(&remote, submitted, &host).await?;
         let _slot = request_slot().await;
         Box::pin(outcome::of(&job, mode, &remote, &host)).await
