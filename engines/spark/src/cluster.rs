@@ -226,15 +226,12 @@ fn progress(application: &YarnApplication) -> (f64, String) {
     (fraction.clamp(0.0, 1.0), format!("{}: {}", application.name, yarn_state(application)))
 }
 
-/// Whose fault it is: that a job never got to its driver, or lost the machine under it, is the service's.
+/// Whose fault it is: that a job never got to its driver, or lost the machine under it, is the service's. What a driver
+/// says of its own failure stands in brackets.
 fn fault(details: &str) -> ErrorKind {
-    let details = details.to_lowercase();
-    let of_service = ["not acquired", "preempted", "lost contact", "agent lost", "heartbeat"];
-    if of_service.iter().any(|words| details.contains(words)) {
-        ErrorKind::Transient
-    } else {
-        ErrorKind::Failed
-    }
+    let by_driver = details.contains("failed with message [");
+    let by_service = ["not acquired", "preempted"].iter().any(|words| details.contains(words));
+    if by_service && !by_driver { ErrorKind::Transient } else { ErrorKind::Failed }
 }
 
 #[cfg(test)]
@@ -305,6 +302,8 @@ mod tests {
         );
         let lost = at(State::Error, "Task was not acquired").end;
         assert!(matches!(lost, Some(End::Failed(ErrorKind::Transient, _))));
+        let own = at(State::Error, "Job failed with message [ValueError: lock not acquired]").end;
+        assert!(matches!(own, Some(End::Failed(ErrorKind::Failed, _))));
     }
 
     #[test]

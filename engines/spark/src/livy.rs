@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use oxidag_google::{Account, Bucket, text_param};
+use oxidag_google::{Account, Bucket};
 use oxidag_plugin_api::{Error, ErrorKind, Result, Task};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::google::{Shared, copy};
 use crate::livy_http::{Answer, Http};
 use crate::livy_log::Log;
@@ -54,18 +54,17 @@ pub(crate) struct LivyBatch {
     killed: bool,
 }
 
-/// The URL of the server that a task names, else the config's.
+/// The server's URL. The environment's alone: with it goes a password.
 ///
 /// # Errors
 ///
 /// When there is none.
-pub(crate) fn url(task: &Task, config: &Config) -> Result<String> {
-    let url = text_param(task, "livy_url")?.or(config.livy.url.as_deref()).ok_or_else(|| {
-        Error::invalid(
-            "no server of Livy: set `url` in `[engines.spark.config.livy]` or `livy_url` in the parameters",
-        )
-    })?;
-    config::check_url(url)?;
+pub(crate) fn url(config: &Config) -> Result<String> {
+    let url = config
+        .livy
+        .url
+        .as_deref()
+        .ok_or_else(|| Error::invalid("no server of Livy: set `url` in `[engines.spark.config.livy]`"))?;
     Ok(url.trim_end_matches('/').to_owned())
 }
 
@@ -101,7 +100,7 @@ impl LivyBatch {
         let stored = task.checkpoint.as_ref().and_then(|stored| Handle::deserialize(stored).ok());
         let handle = match stored {
             Some(handle) => handle,
-            None => Handle { url: url(task, config)?, name: task.idempotency_key.clone(), id: None },
+            None => Handle { url: url(config)?, name: task.idempotency_key.clone(), id: None },
         };
         let script = placed(task, work, config)?;
         let bucket = match &script.copy {
@@ -366,7 +365,7 @@ mod tests {
         "x.sql".clone_into(&mut sql.script.name);
         let work = Work::of(&sql, &Config::default()).unwrap();
         insta::assert_snapshot!(placed(&sql, &work, &Config::default()).unwrap_err(), @"Livy runs no SQL scripts: run x.sql on another backend, or from a PySpark script");
-        insta::assert_snapshot!(url(&sql, &Config::default()).unwrap_err(), @"no server of Livy: set `url` in `[engines.spark.config.livy]` or `livy_url` in the parameters");
+        insta::assert_snapshot!(url(&Config::default()).unwrap_err(), @"no server of Livy: set `url` in `[engines.spark.config.livy]`");
     }
 
     #[test]

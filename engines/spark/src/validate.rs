@@ -35,7 +35,7 @@ pub(crate) async fn findings(config: &Config, shared: &Shared, task: &Task) -> R
             Ok(Vec::new())
         }
         Backend::Livy => {
-            livy::url(task, config)?;
+            livy::url(config)?;
             livy::placed(task, &work, config)?;
             Ok(Vec::new())
         }
