@@ -1,5 +1,6 @@
 //! Clusters that are made, taken over, started and replaced.
 
+use oxidag_tests::root;
 use serde_json::json;
 
 use super::{CONFIG, cloud, cluster, end_of, error_of, log_of, make, run_other, there};
@@ -120,4 +121,40 @@ fn one_that_differs_is_left_alone_and_the_differences_are_told() {
         "{message}"
     );
     assert_eq!((&there(&cloud)["state"], &there(&cloud)["made"]), (&json!("RUNNING"), &json!(1)));
+}
+
+#[test]
+fn pydags_cluster_is_made_and_deleted_by_the_scripts_that_come_with_oxidag() {
+    let task = |id: &str, upstream: &[&str]| {
+        json!({
+            "task_id": id, "dependencies": upstream, "script": format!("local.project-pydag.iac_scripts.iac.{id}"),
+            "params": "{'cluster_name':'c', 'project_name':'iac-pydag', 'region':'us-central1'}",
+        })
+    };
+    let tasks =
+        [task("dataproc_create_cluster", &[]), task("dataproc_delete_cluster", &["dataproc_create_cluster"])];
+    let cloud = cloud("iac-pydag", &tasks);
+    for name in ["dataproc_create_cluster.iac", "dataproc_delete_cluster.iac"] {
+        let script = std::fs::read_to_string(root().join("dags/pydag/iac_scripts").join(name)).unwrap();
+        cloud.sandbox.write(&format!("project-pydag/iac_scripts/{name}"), &script);
+    }
+    let ended = cloud.run().expect_status(0);
+    assert_eq!(end_of(&ended, "dataproc_create_cluster")["metrics"]["workers"], 2);
+    assert_eq!((&there(&cloud)["state"], &there(&cloud)["made"]), (&json!("DELETED"), &json!(1)));
+    let ledger = cloud.google.ledger("iac-pydag");
+    let requests = ledger["requests"].as_array().unwrap();
+    let config = &requests.iter().find(|request| request["http"] == "POST").unwrap()["body"]["config"];
+    let group = |count: u32| {
+        json!({
+            "numInstances": count, "machineTypeUri": "custom-1-4096",
+            "diskConfig": {"bootDiskType": "pd-standard", "bootDiskSizeGb": 100, "numLocalSsds": 1},
+        })
+    };
+    for (key, wanted) in [
+        ("masterConfig", group(1)),
+        ("workerConfig", group(2)),
+        ("softwareConfig", json!({"imageVersion": "1.5-debian10"})),
+    ] {
+        assert_eq!(config[key], wanted, "{config:#}");
+    }
 }

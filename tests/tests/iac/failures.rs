@@ -110,6 +110,20 @@ fn a_reply_that_is_lost_makes_no_second_cluster() {
 }
 
 #[test]
+fn an_attempt_that_may_not_look_any_more_ends_what_it_has_begun() {
+    let cloud = cloud("iac-blind", &[make()]);
+    cloud.google.settings("iac-blind", json!({"hold": "operations"}));
+    let forbidden = json!({"method": "dataproc.operations.get", "fault": "403", "times": 1000});
+    cloud.google.fault("iac-blind", forbidden);
+    let ended = cloud.run().expect_status(1);
+    let (kind, message) = error_of(&ended, "make");
+    assert_eq!(kind, "invalid");
+    assert!(message.contains("the account may not do this"), "{message}");
+    assert!(message.contains("which was being made, is being deleted"), "{message}");
+    assert_eq!(there(&cloud)["state"], "DELETING");
+}
+
+#[test]
 fn no_secret_leaves_the_scheduler() {
     let mut task = make();
     task["params"] = json!({"**GCP_service-account": ""});

@@ -15,6 +15,7 @@ use super::calls::{self, Calls};
 use super::decide::{Goal, Seen, Step, name, next};
 use super::place::{End, Flight, Memory, Verb, workers};
 use super::wanted::Maker;
+use crate::script::Sizes;
 
 /// A cluster takes a minute or two.
 const FIRST: Duration = Duration::from_millis(500);
@@ -178,16 +179,18 @@ impl Work {
     pub(crate) fn send(&mut self, verb: Verb, uuid: String) {
         let calls = self.calls.clone();
         let wanted = self.wanted.clone();
-        let goal = self.goal;
+        let sizes = match self.goal {
+            Goal::Scale(sizes) => sizes,
+            _ => Sizes::default(),
+        };
         let request = tokio::spawn(async move {
-            match (verb, goal) {
-                (Verb::Create, _) => calls.create(wanted).await,
-                (Verb::Start, _) => calls.start(uuid).await,
-                (Verb::Stop, _) => calls.stop(uuid).await,
-                (Verb::Update, Goal::Scale(sizes)) => calls.scale(sizes).await,
-                (Verb::Update, _) => calls.scale(crate::script::Sizes::default()).await,
-                (Verb::Diagnose, _) => calls.diagnose().await,
-                (Verb::Delete, _) => calls.delete(uuid).await,
+            match verb {
+                Verb::Create => calls.create(wanted).await,
+                Verb::Start => calls.start(uuid).await,
+                Verb::Stop => calls.stop(uuid).await,
+                Verb::Update => calls.scale(sizes).await,
+                Verb::Diagnose => calls.diagnose().await,
+                Verb::Delete => calls.delete(uuid).await,
             }
         });
         self.request = Some((verb, request));

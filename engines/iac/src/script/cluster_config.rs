@@ -384,8 +384,7 @@ mod tests {
 
     #[test]
     fn each_name_that_may_be_suggested_is_written_as_such_names_are() {
-        let written = |field: &&str| snake_case(field) == **field && !field.contains(' ');
-        assert!(FIELDS.iter().all(|field| written(field)));
+        assert!(FIELDS.iter().all(|field| snake_case(field) == *field && !field.contains(' ')));
         assert!(FIELDS.is_sorted(), "so that none stands twice unseen");
     }
 }

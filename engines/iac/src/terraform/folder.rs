@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use oxidag_google::label_value;
@@ -91,7 +91,9 @@ impl Scratch {
     /// When it cannot be written.
     pub(super) fn new(script: &TerraformScript) -> Result<Self> {
         let unwritten = |e: io::Error| Error::transient(format!("cannot write to a temporary folder: {e}"));
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir().map_err(unwritten)?;
+        let own = fs::Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new().prefix(PREFIX).permissions(own).tempdir();
+        let folder = folder.map_err(unwritten)?;
         let scratch = Self { folder, has_backend: !script.backend_config.is_empty() };
         let write = |path: &Path, values: Value| -> io::Result<()> {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
@@ -139,7 +141,6 @@ pub(super) fn remove(stored: Option<&Value>) {
 mod tests {
     use super::*;
     use serde_json::json;
-    use std::os::unix::fs::PermissionsExt as _;
 
     fn task(folder: &Path) -> Task {
         serde_json::from_value(json!({

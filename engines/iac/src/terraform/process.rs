@@ -171,6 +171,7 @@ impl Runner {
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let mut asked: Option<Instant> = None;
         let mut sent = None;
+        let mut orders = PATIENCE.iter().peekable();
         loop {
             tokio::select! {
                 status = child.wait() => return Ok((status?, sent)),
@@ -182,14 +183,11 @@ impl Runner {
                 () = tokio::time::sleep(LOOK) => {}
             }
             tail.pass_on(&self.host, false)?;
-            for (patience, harder) in PATIENCE {
-                let order = |signal: Signal| PATIENCE.iter().position(|(_, other)| *other == signal);
-                if asked.is_some_and(|asked| asked.elapsed() > patience)
-                    && order(harder) > sent.and_then(order)
-                {
-                    self.host.warn(&format!("the program goes on after {} s", patience.as_secs()));
-                    sent = signal(group, harder);
-                }
+            if let Some(asked) = asked
+                && let Some((patience, order)) = orders.next_if(|(patience, _)| asked.elapsed() > *patience)
+            {
+                self.host.warn(&format!("the program goes on after {} s", patience.as_secs()));
+                sent = signal(group, *order);
             }
         }
     }

@@ -88,11 +88,11 @@ mod tests {
         let said =
             "Initializing…\n╷\n│ Error: No value for required variable\n│ \n│   on main.tf line 1:\n╵\n";
         let told = error("terraform plan", "exit status 1", said);
-        insta::assert_snapshot!(told, @"");
+        insta::assert_snapshot!(told, @"`terraform plan` ended with exit status 1: Error: No value for required variable on main.tf line 1:");
         assert_eq!(told.kind, ErrorKind::Failed);
         let locked = error("terraform plan", "exit status 1", "│ Error: Error acquiring the state lock\n");
         assert_eq!(locked.kind, ErrorKind::Transient);
-        insta::assert_snapshot!(error("x", "SIGKILL", "a\nb\nc\nd\n"), @"");
+        insta::assert_snapshot!(error("x", "SIGKILL", "a\nb\nc\nd\n"), @"`x` ended with SIGKILL: b c d");
         let long = error("x", "SIGKILL", &format!("Error: {}", "é".repeat(5000))).message;
         assert!(long.chars().count() < LONGEST + 50);
     }
