@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 use crate::cache::CacheCounts;
 use crate::condition::{Condition, Scope, TaskView};
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::event::TaskIdx;
 use crate::graph::{Cycle, Graph};
 use crate::params::{self, ConnectionKey, Connections};
@@ -79,7 +79,7 @@ pub struct Pool {
 
 /// The engines that were loaded, by name: several DAGs that run together share them.
 #[derive(Debug, Default)]
-pub struct Engines(HashMap<Arc<str>, Result<Arc<Engine>, String>>);
+pub struct Engines(HashMap<Arc<str>, Result<Arc<Engine>, Arc<EngineError>>>);
 
 /// What a task needs besides its entry in the DAG file.
 #[derive(Debug, Clone)]

@@ -242,7 +242,7 @@ impl<'a> Check<'a> {
         }
         let config = self.plugins.engines.get(&**name);
         let engine = config.map(|config| {
-            let load = || Engine::load(name, config).map(Arc::new).map_err(|error| error.to_string());
+            let load = || Engine::load(name, config).map(Arc::new).map_err(Arc::new);
             self.loaded.0.entry(Arc::clone(name)).or_insert_with(load).clone()
         });
         let place = match engine {
@@ -251,7 +251,8 @@ impl<'a> Check<'a> {
                 u32::try_from(self.engines.len() - 1).ok()
             }
             Some(Err(error)) => {
-                self.mistakes.push(Diagnostic::new(task.script_span, format!("engine `{name}`: {error}")));
+                let problem = Diagnostic::new(task.script_span, format!("engine `{name}`: {error}"));
+                if error.is_absent() { &mut self.missing } else { &mut self.mistakes }.push(problem);
                 None
             }
             None => {
