@@ -71,15 +71,15 @@ impl AsyncEngine for Spark {
         let work = Work::of(&task, config)?;
         match backend(&task, config)? {
             Backend::Dataproc => {
-                let job = cluster::ClusterJob::of(&task, &work, config, shared).await?;
+                let job = Box::pin(cluster::ClusterJob::of(&task, &work, config, shared)).await?;
                 remote::run(job, task.resumed, &host).await
             }
             Backend::DataprocServerless => {
-                let batch = batch::ServerlessBatch::of(&task, &work, config, shared).await?;
+                let batch = Box::pin(batch::ServerlessBatch::of(&task, &work, config, shared)).await?;
                 remote::run(batch, task.resumed, &host).await
             }
             Backend::Livy => {
-                let batch = livy::LivyBatch::of(&task, &work, config, shared).await?;
+                let batch = Box::pin(livy::LivyBatch::of(&task, &work, config, shared)).await?;
                 remote::run(batch, task.resumed, &host).await
             }
             Backend::SparkSubmit => local::run(&task, &work, &config.spark_submit, &host).await,

@@ -86,9 +86,10 @@ pub(crate) trait Remote: Send {
 pub(crate) async fn run(remote: impl Remote, resumed: bool, sink: &impl Sink) -> Result<Outcome> {
     let began = Instant::now();
     let mut watch = Watch { remote, sink, told: Look::default(), tail: Tail::default(), silent: false };
-    let look = match watch.begin(resumed).await? {
+    // What a step takes is on the heap and gone after it: thousands of jobs are waited for at once.
+    let look = match Box::pin(watch.begin(resumed)).await? {
         Begun::Goes => watch.until_end().await?,
-        Begun::IsToStop => watch.stop().await?,
+        Begun::IsToStop => Box::pin(watch.stop()).await?,
     };
     watch.verdict(look, began.elapsed())
 }
@@ -128,9 +129,13 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
                 None => return Ok(Begun::IsToStop),
             }
         }
-        if sink.cancelled() {
-            return Err(Error::cancelled("cancelled before the job was submitted"));
-        }
+        let slot = tokio::select! {
+            biased;
+            () = sink.until_cancelled() => {
+                return Err(Error::cancelled("cancelled before the job was submitted"));
+            }
+            slot = request_slot() => slot,
+        };
         let known = self.remote.checkpoint();
         sink.checkpoint(&known)?;
         let Some(submitted) = self.submit().await else { return Ok(Begun::IsToStop) };
@@ -143,6 +148,7 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
             },
             made => made?,
         };
+        drop(slot);
         if self.remote.checkpoint() != known {
             sink.checkpoint(&self.remote.checkpoint())?;
         }
@@ -160,7 +166,10 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
         let (mut pace, began, sink) = (Pace::new(PACE.0, PACE.1), Instant::now(), self.sink);
         loop {
             let found = tokio::select! {
-                found = self.remote.find() => found,
+                found = async {
+                    let _slot = request_slot().await;
+                    self.remote.find().await
+                } => found,
                 () = sink.until_cancelled() => return Ok(None),
             };
             match found {
@@ -193,11 +202,11 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
         loop {
             let looked = tokio::select! {
                 looked = self.step() => looked,
-                () = sink.until_cancelled() => return self.stop().await,
+                () = sink.until_cancelled() => return Box::pin(self.stop()).await,
             };
             match looked {
                 Ok(look) if look.end.is_some() => {
-                    self.drain(OUTPUT).await;
+                    Box::pin(self.drain(OUTPUT)).await;
                     return Ok(look);
                 }
                 Ok(_) => faulty = None,
@@ -206,20 +215,24 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
                     // Before the service has ever told of the job, an error that time does not mend is the answer.
                     let hopeless = error.kind != ErrorKind::Transient && self.told.state.is_empty();
                     if hopeless || since.elapsed() > PATIENCE {
-                        return Err(self.give_up(error).await);
+                        return Err(Box::pin(self.give_up(error)).await);
                     }
                 }
             }
             tokio::select! {
                 () = sleep(pace.pause()) => {}
-                () = sink.until_cancelled() => return self.stop().await,
+                () = sink.until_cancelled() => return Box::pin(self.stop()).await,
             }
         }
     }
 
-    /// Looks once, and passes on what is new.
+    /// Looks once, when it is this job's turn, and passes on what is new.
     async fn step(&mut self) -> Result<Look> {
         let _slot = request_slot().await;
+        Box::pin(self.look()).await
+    }
+
+    async fn look(&mut self) -> Result<Look> {
         let look = self.remote.look().await?;
         self.tell(&look);
         if look.end.is_none() {
