@@ -50,7 +50,8 @@ impl<'a> Attempt<'a> {
     ///
     /// How it ended, if not well.
     pub(crate) async fn run(&self) -> Result<Outcome> {
-        let (url, told) = self.url().await?;
+        // Apart, so that ten thousand calls do not each hold the room that a deployment takes.
+        let (url, told) = Box::pin(self.url()).await?;
         let config = &self.engine.config;
         check_url(&url, config.auth)?;
         let (function, told) = (self.function().cloned(), told.then(|| url.clone().into()));
