@@ -47,6 +47,22 @@ fn tasks_that_deploy_one_source_wait_for_one_deployment() {
 }
 
 #[test]
+fn a_source_in_a_bucket_is_deployed_under_its_own_name() {
+    let cloud = cloud("cf-bucket");
+    let storage = cloud.google().storage();
+    storage.make_bucket("cf-bucket");
+    storage.put("cf-bucket", "demo/My_Work.py", SOURCE);
+    let locations = format!("[locations.gcs]\nendpoint = {:?}\nanonymous = true", storage.url());
+    cloud.configure("region = 'europe-west1'", &locations);
+    let mut task = task(&cloud, &json!({"day": 1}), &json!({}));
+    task["script"] = json!("gcs.cf-bucket.demo.cloud-function.My_Work");
+    task["params"]["deploy"]["entry_point"] = json!("work");
+    cloud.dag(&[task]);
+    assert_eq!(end(&cloud.run().expect_status(0), "success")["result"]["day"], 1);
+    assert_eq!(cloud.ledger()["functions"]["my-work"]["deployed"], 1);
+}
+
+#[test]
 fn a_source_in_the_dag_is_deployed_under_the_name_that_a_parameter_gives() {
     let cloud = cloud("cf-inline");
     let mut task = task(&cloud, &json!({"function": "work", "day": 1}), &json!({}));
