@@ -109,17 +109,14 @@ impl<'a> Check<'a> {
     /// Fetches the scripts that are neither in the DAG nor in files.
     pub(super) fn fetch(&mut self, places: &[Place], progress: &mut dyn FnMut(Progress)) {
         let (dag, engines) = (self.dag, &self.engines);
-        let mut first = None;
         let mut wanted = BTreeSet::new();
         for (task, place) in dag.tasks.iter().zip(places) {
             let engine = place.engine.map(|engine| &engines[engine as usize]);
-            if let Some(remote) = engine.and_then(|engine| Scripts::to_fetch(&task.script, engine.scripts()))
-            {
-                first.get_or_insert(task.script_span);
-                wanted.insert(remote);
-            }
+            wanted.extend(engine.and_then(|engine| Scripts::to_fetch(&task.script, engine.scripts())));
         }
-        let Some(first) = first else { return };
+        if wanted.is_empty() {
+            return;
+        }
         self.secrets.extend(used_secrets(self.plugins, &wanted));
         let wanted = Wanted {
             plugins: self.plugins,
@@ -128,13 +125,9 @@ impl<'a> Check<'a> {
             cached: dag.script_cache,
             expire: dag.expire_cache.filter(|expire| !expire.is_zero()),
         };
-        match scripts::fetch(wanted, progress) {
-            Ok(fetched) => {
-                (self.counts, self.remark) = (fetched.counts, fetched.remark.clone());
-                self.scripts.take(fetched);
-            }
-            Err(why) => self.missing.push(Diagnostic::new(first, why)),
-        }
+        let fetched = scripts::fetch(wanted, progress);
+        (self.counts, self.remark) = (fetched.counts, fetched.remark.clone());
+        self.scripts.take(fetched);
     }
 
     /// Loads a task's script and checks it.

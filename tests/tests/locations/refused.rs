@@ -108,6 +108,17 @@ fn a_key_that_is_none_is_refused_and_not_shown() {
 }
 
 #[test]
+fn a_cache_that_is_none_is_the_reason_for_all() {
+    let sandbox = sandbox("[cache]\nredis = 'http://:s3cret@h'\n");
+    let scripts = ["a", "b"].map(|name| (name, json!(format!("gcs.b.f.sql.{name}"))));
+    write_dag(&sandbox, "dag.json", &scripts, &json!({"script_cache": true}));
+    let said = refused(&sandbox);
+    let why = "cannot read the script gs://b/f/a.sql: `redis` of [cache] is no URL such as ";
+    assert!(said.contains(why) && said.contains("(and so for 1 more task)"), "{said}");
+    assert!(said.matches("error:").count() == 1 && !said.contains("s3cret"), "{said}");
+}
+
+#[test]
 fn a_service_that_is_away_is_told_once() {
     let sandbox = sandbox(&format!(
         "[locations.gcs]\nendpoint = 'http://127.0.0.1:{0}'\nanonymous = true
