@@ -15,8 +15,8 @@ use object_store::{
 };
 
 use super::{
-    BucketErrorKind, Content, FIRST_WAIT, LONGEST_WAIT, Object, RETRY_TIME, Refusal, TRIES, brief,
-    root_cause, too_large,
+    BucketErrorKind, FIRST_WAIT, LONGEST_WAIT, Object, RETRY_TIME, Refusal, TRIES, brief, root_cause,
+    too_large,
 };
 
 /// How long making a connection may take.
@@ -63,13 +63,15 @@ impl S3 {
         found.bytes().await.map(Vec::from).map_err(|error| refusal(&error))
     }
 
-    pub(super) async fn put(&self, object: &Object, bytes: Bytes, content: Content) -> Result<(), Refusal> {
+    pub(super) async fn put(
+        &self,
+        object: &Object,
+        bytes: Bytes,
+        media_type: &'static str,
+    ) -> Result<(), Refusal> {
         let (client, path) = (self.client(&object.bucket)?, path(object)?);
         let mut attributes = Attributes::new();
-        attributes.insert(Attribute::ContentType, content.media_type.into());
-        if let Some(encoding) = content.encoding {
-            attributes.insert(Attribute::ContentEncoding, encoding.into());
-        }
+        attributes.insert(Attribute::ContentType, media_type.into());
         let options = PutOptions { attributes, ..PutOptions::default() };
         client.put_opts(&path, bytes.into(), options).await.map(drop).map_err(|error| refusal(&error))
     }
