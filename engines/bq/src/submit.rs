@@ -31,7 +31,8 @@ pub(crate) async fn turn(witness: &impl Witness) -> Result<Option<SemaphorePermi
     }
 }
 
-/// Submits the job, or finds the one that an earlier call has submitted; then there is no answer.
+/// Submits the job, or finds the one that an earlier call has submitted; then there is no answer. One that
+/// `may_be_there` already is ended also when BigQuery refuses the submission.
 ///
 /// # Errors
 ///
@@ -39,6 +40,7 @@ pub(crate) async fn turn(witness: &impl Witness) -> Result<Option<SemaphorePermi
 pub(crate) async fn submit(
     remote: &mut Remote,
     job: Job,
+    may_be_there: bool,
     witness: &impl Witness,
 ) -> Result<Option<Box<Job>>> {
     let answer = {
@@ -63,13 +65,13 @@ pub(crate) async fn submit(
         }
         Some(Err(error)) => {
             let error = oxidag_google::from_gax("cannot submit the job", &error);
-            if error.kind == ErrorKind::Transient {
-                // An answer may have been lost, and the job be there.
+            // An answer may have been lost, and the job be there.
+            if error.kind == ErrorKind::Transient || may_be_there {
                 return ending::given_up(remote, error, witness).await.map(Some);
             }
             Err(error)
         }
-        None => ending::stopped(remote, witness).await.map(Some),
+        None => ending::cut_off(remote, witness).await.map(Some),
     }
 }
 
@@ -80,7 +82,7 @@ mod tests {
 
     async fn submitted(script: Script, scribe: &Scribe) -> (Result<Option<Box<Job>>>, Remote) {
         let (mut remote, _) = script.remote();
-        (submit(&mut remote, Job::new(), scribe).await, remote)
+        (submit(&mut remote, Job::new(), false, scribe).await, remote)
     }
 
     #[tokio::test(start_paused = true)]
@@ -111,6 +113,33 @@ mod tests {
         let error = answer.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Transient);
         assert!(error.message.ends_with("job p:oxidag-0123 was cancelled"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_says_nothing_of_a_job_that_was_submitted_before_which_is_ended() {
+        let script = Script::default().inserts(&[Err(403)]).cancels(&[Ok("DONE (stopped)")]);
+        let (mut remote, _) = script.remote();
+        let error = submit(&mut remote, Job::new(), true, &Scribe::default()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        assert!(error.message.ends_with("job p:oxidag-0123 was cancelled"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_may_be_anywhere_is_not_taken_for_absent() {
+        let script = Script::default().inserts(&[Err(503)]).cancels(&[Err(404)]);
+        let (mut remote, script) = script.remote();
+        let error = submit(&mut remote, Job::new(), false, &Scribe::default()).await.unwrap_err();
+        assert!(error.message.contains("may still run and be billed"), "{error}");
+        assert_eq!(script.asked("cancel"), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_whose_submission_was_cut_off_is_ended_when_it_comes() {
+        let cancels = [Err(404), Err(404), Ok("DONE (stopped)")];
+        let (remote, script) = Script::default().cancels(&cancels).remote();
+        let error = ending::cut_off(&remote, &Scribe::default()).await.unwrap_err();
+        assert_eq!(error.message, "job p:oxidag-0123 was cancelled");
+        assert_eq!(script.asked("cancel"), 3);
     }
 
     #[tokio::test(start_paused = true)]

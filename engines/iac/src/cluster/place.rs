@@ -1,12 +1,10 @@
 //! Where a cluster is, and what has become of it as far as this attempt knows: what a checkpoint holds.
 
 use google_cloud_dataproc_v1::model::Cluster;
+use oxidag_google::MASK;
 use oxidag_plugin_api::{Error, ErrorKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-/// What the host writes in place of a secret.
-const MASK: &str = "***";
 
 /// A cluster's name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
