@@ -26,6 +26,27 @@ fn a_cluster_that_is_being_made_is_deleted_when_its_task_is_cancelled() {
 }
 
 #[test]
+fn one_that_takes_the_place_of_another_is_deleted_as_that_one_was() {
+    let cloud = cloud("iac-cancel-anew", &[make()]);
+    let broken = json!({"method": "dataproc.clusters.create", "fault": "operation_error"});
+    cloud.google.fault("iac-cancel-anew", broken);
+    run_other(&cloud, "before", &[make()]).expect_status(1);
+    assert_eq!(there(&cloud)["state"], "ERROR");
+    // It cannot be made before there is time to stop it.
+    cloud.google.settings("iac-cancel-anew", json!({"operation_seconds": 3}));
+    let mut run = cloud.start();
+    cloud.until("another cluster", |ledger| {
+        let there = &ledger["clusters"]["c"];
+        there["made"] == 2 && there["state"] == "CREATING"
+    });
+    cloud.google.settings("iac-cancel-anew", json!({"hold": "operations"}));
+    cloud.oxidag(&["runs", "cancel", "r"]).expect_status(0);
+    let ended = run.end().expect_status(130);
+    assert!(told(&ended, "make").contains("which was being made, is being deleted"), "{}", ended.stdout);
+    assert_eq!(there(&cloud)["state"], "DELETING");
+}
+
+#[test]
 fn a_cluster_that_another_is_making_is_left_alone_when_the_task_that_waits_is_cancelled() {
     let cloud = cloud("iac-bystander", &[make()]);
     cloud.google.settings("iac-bystander", json!({"hold": "operations"}));
@@ -45,7 +66,7 @@ fn a_cluster_that_another_is_making_is_left_alone_when_the_task_that_waits_is_ca
 #[test]
 fn a_deadline_ends_what_is_being_made() {
     let mut task = make();
-    task["timeout"] = "1s".into();
+    task["timeout"] = "5s".into();
     let cloud = cloud("iac-deadline", &[task]);
     cloud.google.settings("iac-deadline", json!({"hold": "operations"}));
     let mut run = cloud.start();

@@ -13,6 +13,9 @@ use crate::script::Sizes;
 
 type Result<T> = google_cloud_gax::Result<T>;
 
+/// The longest id of a request that Dataproc allows.
+const REQUEST_ID: usize = 40;
+
 /// How many operations come in one answer.
 const PAGE: i32 = 500;
 
@@ -31,11 +34,17 @@ impl Calls {
         Self { client, place, key }
     }
 
-    /// By which Dataproc recognises a request that is sent again: `create-` and 32 digits, where it allows 40.
+    /// By which Dataproc recognises a request that is sent again: `create-` and 32 digits.
     fn request_id(&self, verb: Verb) -> String {
         let mut id = format!("{}-{}", verb.name(), self.key);
-        id.truncate(40);
+        id.truncate(REQUEST_ID);
         id
+    }
+
+    /// The same for the deletion of this very cluster: an attempt may delete one, make another, and delete that.
+    fn delete_id(&self, uuid: &str) -> String {
+        let part = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).take(16).collect::<String>();
+        format!("delete-{}-{}", part(&self.key), part(uuid))
     }
 
     pub(crate) async fn look(self) -> Result<Cluster> {
@@ -115,8 +124,8 @@ impl Calls {
     pub(crate) async fn delete(self, uuid: String) -> Result<Operation> {
         let Place { project, region, cluster } = &self.place;
         let call = self.client.delete_cluster().set_project_id(project).set_region(region);
-        let call = call.set_cluster_name(cluster).set_cluster_uuid(uuid);
-        call.set_request_id(self.request_id(Verb::Delete)).with_idempotency(true).send().await
+        let call = call.set_cluster_name(cluster).set_cluster_uuid(&uuid);
+        call.set_request_id(self.delete_id(&uuid)).with_idempotency(true).send().await
     }
 }
 
