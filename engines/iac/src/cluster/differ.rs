@@ -9,7 +9,8 @@ const LIFECYCLE: &str = "lifecycleConfig";
 /// Groups whose sizes are not compared where a policy sets them.
 const SCALED: [&str; 2] = ["workerConfig", "secondaryWorkerConfig"];
 
-/// Each thing that is asked for and is otherwise; what is not asked for may be anything.
+/// Each thing that is asked for and is otherwise; what is not asked for may be anything. Lists of names (tags, scopes,
+/// components) have no order, and Google adds to them.
 pub(crate) fn differences(asked: &ClusterConfig, there: &ClusterConfig) -> Vec<String> {
     let (Ok(mut asked), Ok(there)) = (serde_json::to_value(asked), serde_json::to_value(there)) else {
         return vec!["the configs cannot be compared".to_owned()];
@@ -39,6 +40,11 @@ fn compare(path: &str, asked: &Value, there: &Value, found: &mut Vec<String>) {
         }
         Value::Array(items) => {
             let others = there.as_array().map(Vec::as_slice).unwrap_or_default();
+            if items.iter().all(Value::is_string) {
+                let absent = items.iter().filter(|item| !others.iter().any(|other| same(path, item, other)));
+                found.extend(absent.map(|item| format!("`{path}` has no {}", shown(item))));
+                return;
+            }
             if items.len() != others.len() {
                 found.push(format!("`{path}` has {} entries, asked for {}", others.len(), items.len()));
                 return;
@@ -110,7 +116,10 @@ mod tests {
         let asked = json!({
             "worker_config": {"num_instances": 2, "machine_type_uri": "custom-1-4096"},
             "software_config": {"image_version": "1.5-debian10", "properties": {"spark:a": "1"}},
-            "gce_cluster_config": {"zone_uri": "us-central1-a", "internal_ip_only": false},
+            "gce_cluster_config": {
+                "zone_uri": "us-central1-a", "internal_ip_only": false, "tags": ["b", "a"],
+                "service_account_scopes": ["https://www.googleapis.com/auth/pubsub"],
+            },
             "lifecycle_config": {"idle_delete_ttl": "1800s"},
         });
         let there = json!({
@@ -120,7 +129,12 @@ mod tests {
                 "machine_type_uri": "https://compute/v1/projects/p/zones/us-central1-a/machineTypes/custom-1-4096",
             },
             "software_config": {"image_version": "1.5.90-debian10", "properties": {"spark:a": "1", "spark:b": "2"}},
-            "gce_cluster_config": {"zone_uri": "https://compute/v1/projects/p/zones/us-central1-a"},
+            "gce_cluster_config": {
+                "zone_uri": "https://compute/v1/projects/p/zones/us-central1-a", "tags": ["a", "b"],
+                "service_account_scopes": [
+                    "https://www.googleapis.com/auth/logging.write", "https://www.googleapis.com/auth/pubsub",
+                ],
+            },
         });
         assert_eq!(told(asked, there), [""; 0]);
     }
@@ -132,13 +146,16 @@ mod tests {
             "worker_config": {"num_instances": 2},
             "software_config": {"image_version": "2.2", "properties": {"spark:a": "1"}},
             "initialization_actions": [{"executable_file": "gs://b/i"}],
+            "gce_cluster_config": {"tags": ["a", "b"]},
         });
         let there = json!({
             "master_config": {"num_instances": 1, "machine_type_uri": "https://x/machineTypes/n2-standard-4"},
             "worker_config": {"num_instances": 5},
             "software_config": {"image_version": "2.20.1-debian12"},
+            "gce_cluster_config": {"tags": ["a"]},
         });
         insta::assert_snapshot!(told(asked, there).join("\n"), @r#"
+        `gceClusterConfig.tags` has no `b`
         `initializationActions` has 0 entries, asked for 1
         `masterConfig.machineTypeUri` is `https://x/machineTypes/n2-standard-4`, asked for `n1-standard-4`
         `softwareConfig.imageVersion` is `2.20.1-debian12`, asked for `2.2`

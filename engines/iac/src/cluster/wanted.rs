@@ -56,8 +56,11 @@ impl Maker {
     /// A cluster, and what is to be thought of it.
     pub(crate) fn seen(&self, cluster: Cluster, asked: Option<&ClusterConfig>) -> Seen {
         let there = cluster.config.clone().unwrap_or_default();
+        let mine = self.is_mine(&cluster.labels);
+        // Whatever Dataproc has made of it: it is what this attempt has asked for.
+        let asked = asked.filter(|_| !mine);
         Seen {
-            mine: self.is_mine(&cluster.labels),
+            mine,
             ours: self.is_ours(&cluster.labels),
             differences: asked.map(|asked| differences(asked, &there)).unwrap_or_default(),
             cluster,
@@ -177,6 +180,17 @@ mod tests {
         other.dag_id = "another".to_owned();
         assert!(!Maker::new(&other, Some("Prod")).is_ours(&made));
         assert!(!maker.is_mine(&HashMap::new()) && !maker.is_ours(&HashMap::new()));
+    }
+
+    #[test]
+    fn a_cluster_that_this_attempt_made_is_the_one_it_asked_for() {
+        let place = Place { project: "p".to_owned(), region: "r".to_owned(), cluster: "c".to_owned() };
+        let asked: ClusterConfig = serde_json::from_value(json!({"config_bucket": "b"})).unwrap();
+        let maker = Maker::new(&task(), None);
+        let made = maker.cluster(&place, &create(json!({}), Idle::Unsaid));
+        assert_eq!(maker.seen(made.clone(), Some(&asked)).differences, [""; 0]);
+        let another = Task { idempotency_key: "oxidag-ff".to_owned(), ..task() };
+        assert_eq!(Maker::new(&another, None).seen(made, Some(&asked)).differences.len(), 1);
     }
 
     #[test]
