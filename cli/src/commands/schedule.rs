@@ -76,7 +76,7 @@ pub(super) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
             if dag.reap(args.format)? == Some(Exit::Interrupted) {
                 worst = Exit::Interrupted;
             }
-            if let Some(pause) = dag.turn(args)? {
+            if let Some(pause) = dag.turn_or_later(args) {
                 wait = Some(wait.map_or(pause, |wait: Duration| wait.min(pause)));
             }
         }
@@ -125,6 +125,16 @@ impl Watched {
         let since = schedule.start().map_or(now, |start| start.min(now));
         let (dag_id, path, changed) = (dag.dag_id, path.to_owned(), changed(path));
         Ok(Self { path, changed, dag_id, schedule, since, not_before: now, run: None })
+    }
+
+    /// As [`Watched::turn`]; what is wrong now (the store cannot be read, no process be started) may be right later, and
+    /// is no reason to leave the other DAGs.
+    fn turn_or_later(&mut self, args: &ScheduleArgs) -> Option<Duration> {
+        self.turn(args).unwrap_or_else(|error| {
+            output::remark(format!("{}: {error:#}; it is tried again in a minute", self.dag_id));
+            self.not_before = now().after(AFTER_REFUSAL);
+            Some(AFTER_REFUSAL)
+        })
     }
 
     /// Starts the DAG if that is due; else tells how long to wait. `None`: it is not due any more, ever.
@@ -202,7 +212,8 @@ impl Watched {
             Some(1) => {
                 (Exit::Failed, format!("failed; `oxidag runs list --dag {}` names the run", self.dag_id))
             }
-            _ => (Exit::Refused, format!("did not run ({status}); it is tried again in a minute")),
+            Some(_) => (Exit::Refused, "did not run; it is tried again in a minute".to_owned()),
+            None => (Exit::Refused, format!("died ({status}); it goes on in a minute")),
         };
         if exit == Exit::Refused {
             self.not_before = now().after(AFTER_REFUSAL);
