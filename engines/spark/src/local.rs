@@ -28,8 +28,9 @@ use crate::work::{Kind, Work};
 /// The class that `spark-sql` runs; `spark-submit` takes its arguments too.
 const SQL: &str = "org.apache.spark.sql.hive.thriftserver.SparkSQLCLIDriver";
 
-/// How long the output of a job that has ended is read on while something still holds it open.
-const LINGER: Duration = Duration::from_millis(250);
+/// How long the output of a job that has ended is read on while something still holds it open: what the job itself
+/// left in its pipes is read by then on a busy machine too.
+const LINGER: Duration = Duration::from_secs(2);
 
 const GUARD: &str = include_str!("guard.sh");
 
@@ -95,8 +96,9 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
         ))
     };
     if name.contains('/') {
-        let path = PathBuf::from(name);
-        return if path.is_file() { Ok(path) } else { Err(missing("there")) };
+        // The job's folder is another one.
+        let path = std::path::absolute(name).ok().filter(|path| path.is_file());
+        return path.ok_or_else(|| missing("there"));
     }
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file());
@@ -331,6 +333,13 @@ mod tests {
             sql[4..],
             ["--class", SQL, "-f", "x.sql", "--hivevar", "id=d_t", "--hivevar", "year=2022"]
         );
+    }
+
+    #[test]
+    fn a_program_is_found_from_whatever_folder() {
+        assert_eq!(program("src/guard.sh").unwrap(), std::path::absolute("src/guard.sh").unwrap());
+        assert!(program("sh").unwrap().is_absolute());
+        insta::assert_snapshot!(program("src/none").unwrap_err(), @"the program `src/none` is not there: install Spark, or set `program` in `[engines.spark.config.spark-submit]`");
     }
 
     #[test]
