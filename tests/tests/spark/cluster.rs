@@ -204,7 +204,7 @@ fn a_deadline_cancels_the_job() {
     let cloud = with_cluster("spark-deadline", "", "");
     hold(&cloud, true);
     let mut task = task(&cloud, ECHO, json!({}));
-    task["timeout"] = "1s".into();
+    task["timeout"] = "5s".into();
     write(&cloud, &task);
     let ended = cloud.run().expect_status(1);
     assert_eq!(end_of(&ended)["state"], "failed");
