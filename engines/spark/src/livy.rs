@@ -13,10 +13,10 @@ use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
 use crate::config::Config;
-use crate::google::{Shared, copy};
+use crate::google::{Shared, copy, stored};
 use crate::livy_http::{Answer, Http};
 use crate::livy_log::Log;
-use crate::remote::{End, Look, Remote};
+use crate::remote::{End, Look, Remote, Tell};
 use crate::source::{Placed, Source};
 use crate::work::{Kind, Work};
 
@@ -97,8 +97,7 @@ impl LivyBatch {
     ///
     /// When the task is wrong.
     pub(crate) async fn of(task: &Task, work: &Work, config: &Config, shared: &Shared) -> Result<Self> {
-        let stored = task.checkpoint.as_ref().and_then(|stored| Handle::deserialize(stored).ok());
-        let handle = match stored {
+        let handle = match stored(task) {
             Some(handle) => handle,
             None => Handle { url: url(config)?, name: task.idempotency_key.clone(), id: None },
         };
@@ -110,7 +109,7 @@ impl LivyBatch {
             }
             None => None,
         };
-        let http = Http::new(&handle.url, task)?;
+        let http = Http::new(shared.livy().await?, &handle.url, task)?;
         let request = request(&handle.name, work, &script.uri, config);
         Ok(Self { http, handle, script, bucket, request, log: Log::default(), killed: false })
     }
@@ -223,13 +222,13 @@ impl Remote for LivyBatch {
         }
     }
 
-    async fn output(&mut self, _ended: bool) -> Result<Vec<String>> {
-        let Some(path) = self.path() else { return Ok(Vec::new()) };
+    async fn output(&mut self, _ended: bool, tell: Tell<'_>) -> Result<()> {
+        let Some(path) = self.path() else { return Ok(()) };
         let answer = self.http.patiently(Method::GET, &format!("{path}/log?from=0&size=100000")).await?;
-        if answer.status == 404 {
-            return Ok(Vec::new());
+        if answer.status != 404 {
+            tell(self.log.new_lines(answer.read::<Logged>("the log")?.log));
         }
-        Ok(self.log.new_lines(answer.read::<Logged>("the log")?.log))
+        Ok(())
     }
 
     /// Livy forgets what it has killed.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use oxidag_google::{Pace, request_slot};
 use oxidag_plugin_api::{Error, ErrorKind, Level, Outcome, Result};
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::lines::Tail;
@@ -18,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How long a cancelled job's end is waited for; the host waits for 30 s.
 const CANCEL: Duration = Duration::from_secs(20);
+
+/// So many calls end jobs at once: apart from those that look, which may all be waiting for an answer.
+static ENDING: Semaphore = Semaphore::const_new(64);
 
 /// How soon a cancelled job is looked at again.
 const CANCEL_PAUSE: Duration = Duration::from_millis(500);
@@ -51,6 +55,9 @@ pub(crate) enum End {
     Failed(ErrorKind, String),
 }
 
+/// Who is told lines of output, some at a time.
+pub(crate) type Tell<'a> = &'a mut (dyn FnMut(Vec<String>) + Send);
+
 /// A job of a service, under an id that is the attempt's own.
 pub(crate) trait Remote: Send {
     /// What messages call it: `the job oxidag-… on the cluster c`.
@@ -71,8 +78,8 @@ pub(crate) trait Remote: Send {
     /// Where it stands.
     fn look(&mut self) -> impl Future<Output = Result<Look>> + Send;
 
-    /// The lines of output that are new. `ended`: there will be no more.
-    fn output(&mut self, ended: bool) -> impl Future<Output = Result<Vec<String>>> + Send;
+    /// Tells the lines of output that are new. `ended`: there will be no more.
+    fn output(&mut self, ended: bool, tell: Tell<'_>) -> impl Future<Output = Result<()>> + Send;
 
     /// Asks the service to end it; `false` when there is none.
     fn cancel(&mut self) -> impl Future<Output = Result<bool>> + Send;
@@ -89,7 +96,8 @@ pub(crate) async fn run(remote: impl Remote, resumed: bool, sink: &impl Sink) ->
     // What a step takes is on the heap and gone after it: thousands of jobs are waited for at once.
     let look = match Box::pin(watch.begin(resumed)).await? {
         Begun::Goes => watch.until_end().await?,
-        Begun::IsToStop => Box::pin(watch.stop()).await?,
+        Begun::IsToStop => Box::pin(watch.stop(false)).await?,
+        Begun::CutOff => Box::pin(watch.stop(true)).await?,
     };
     watch.verdict(look, began.elapsed())
 }
@@ -100,6 +108,8 @@ enum Begun {
     Goes,
     /// The attempt was asked to stop while it was not known whether there is one.
     IsToStop,
+    /// It was, and the submission has not been answered: the job may come yet.
+    CutOff,
 }
 
 /// A job on its way.
@@ -138,17 +148,18 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
         };
         let known = self.remote.checkpoint();
         sink.checkpoint(&known)?;
-        let Some(submitted) = self.submit().await else { return Ok(Begun::IsToStop) };
-        let made = match submitted {
-            // The service may have made the job, and only its answer have got lost.
-            Err(error) if error.kind == ErrorKind::Transient => match self.remote.find().await {
-                Ok(true) => false,
-                Ok(false) => return Err(error),
-                Err(_) => return Err(self.give_up(error).await),
-            },
-            made => made?,
-        };
+        let submitted = self.submit().await;
         drop(slot);
+        let made = match submitted {
+            None => return Ok(Begun::CutOff),
+            // The service may have made the job, and only its answer have got lost.
+            Some(Err(error)) if error.kind == ErrorKind::Transient => match self.found().await? {
+                Some(true) => false,
+                Some(false) => return Err(error),
+                None => return Ok(Begun::IsToStop),
+            },
+            Some(made) => made?,
+        };
         if self.remote.checkpoint() != known {
             sink.checkpoint(&self.remote.checkpoint())?;
         }
@@ -202,11 +213,11 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
         loop {
             let looked = tokio::select! {
                 looked = self.step() => looked,
-                () = sink.until_cancelled() => return Box::pin(self.stop()).await,
+                () = sink.until_cancelled() => return Box::pin(self.stop(false)).await,
             };
             match looked {
                 Ok(look) if look.end.is_some() => {
-                    Box::pin(self.drain(OUTPUT)).await;
+                    Box::pin(self.drain()).await;
                     return Ok(look);
                 }
                 Ok(_) => faulty = None,
@@ -221,7 +232,7 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
             }
             tokio::select! {
                 () = sleep(pace.pause()) => {}
-                () = sink.until_cancelled() => return Box::pin(self.stop()).await,
+                () = sink.until_cancelled() => return Box::pin(self.stop(false)).await,
             }
         }
     }
@@ -256,44 +267,55 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
 
     /// Logs what is new of the output; that it cannot be read is said once.
     async fn output(&mut self, ended: bool) {
-        match self.remote.output(ended).await {
-            Ok(lines) if lines.is_empty() => {}
-            Ok(lines) => {
-                lines.iter().for_each(|line| self.tail.add(line));
-                self.sink.log(Level::Stdout, &lines.join("\n"));
+        let (sink, tail) = (self.sink, &mut self.tail);
+        let mut tell = |lines: Vec<String>| {
+            if !lines.is_empty() {
+                lines.iter().for_each(|line| tail.add(line));
+                sink.log(Level::Stdout, &lines.join("\n"));
             }
-            Err(error) if !self.silent => {
-                self.silent = true;
-                self.sink.log(Level::Warn, &format!("the job's output cannot be read: {}", error.message));
-            }
-            Err(_) => {}
+        };
+        if let Err(error) = self.remote.output(ended, &mut tell).await
+            && !self.silent
+        {
+            self.silent = true;
+            sink.log(Level::Warn, &format!("the job's output cannot be read: {}", error.message));
         }
     }
 
-    /// Logs the last of the output.
-    async fn drain(&mut self, longest: Duration) {
-        if timeout(longest, self.output(true)).await.is_err() {
-            self.sink.log(Level::Warn, "the end of the job's output could not be read in time");
+    /// Logs the last of the output; the host waits less for an attempt that is asked to stop.
+    async fn drain(&mut self) {
+        let sink = self.sink;
+        let too_late = async {
+            let stopped = async {
+                sink.until_cancelled().await;
+                sleep(OUTPUT_CANCELLED).await;
+            };
+            // That it takes too long is what matters, not which of them says so.
+            let _ = timeout(OUTPUT, stopped).await;
+        };
+        tokio::select! {
+            biased;
+            () = self.output(true) => {}
+            () = too_late => sink.log(Level::Warn, "the end of the job's output could not be read in time"),
         }
     }
 
     /// Cancels the job and waits until the service says that it has ended. One that had ended by itself is reported
-    /// as it ended.
-    async fn stop(&mut self) -> Result<Look> {
+    /// as it ended, and one that `may_come` yet is waited for.
+    async fn stop(&mut self, may_come: bool) -> Result<Look> {
         self.sink.log(Level::Info, &format!("cancelling {}", self.remote.title()));
-        let mut trouble = None;
-        match timeout(CANCEL, self.ending(&mut trouble)).await {
+        let mut trouble = "the service does not answer".to_owned();
+        match timeout(CANCEL, self.ending(may_come, &mut trouble)).await {
             Ok(Some(look)) => {
-                self.drain(OUTPUT_CANCELLED).await;
+                self.drain().await;
                 Ok(look)
             }
             Ok(None) => {
                 Err(Error::cancelled(format!("cancelled: the service does not know {}", self.remote.title())))
             }
             Err(_) => {
-                let why = trouble.unwrap_or_else(|| "it was asked to end and has not yet".to_owned());
                 let text = format!(
-                    "{} may still run and be billed ({why}): cancel it at {}",
+                    "{} may still run and be billed ({trouble}): cancel it at {}",
                     self.remote.title(),
                     self.remote.link()
                 );
@@ -304,25 +326,32 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
     }
 
     /// Asks until the service takes it, then looks until the job has ended; `None` when there is none.
-    async fn ending(&mut self, trouble: &mut Option<String>) -> Option<Look> {
+    async fn ending(&mut self, may_come: bool, trouble: &mut String) -> Option<Look> {
         loop {
-            match self.remote.cancel().await {
+            let slot = ENDING.acquire().await;
+            let asked = self.remote.cancel().await;
+            drop(slot);
+            match asked {
                 Ok(true) => break,
+                Ok(false) if may_come => "its submission was not answered".clone_into(trouble),
                 Ok(false) => return None,
-                Err(error) => *trouble = Some(error.message),
+                Err(error) => *trouble = error.message,
             }
             sleep(CANCEL_PAUSE).await;
         }
-        *trouble = None;
+        "it was asked to end and has not yet".clone_into(trouble);
         loop {
-            match self.remote.look().await {
+            let slot = ENDING.acquire().await;
+            let looked = self.remote.look().await;
+            drop(slot);
+            match looked {
                 Ok(look) => {
                     self.tell(&look);
                     if look.end.is_some() {
                         return Some(look);
                     }
                 }
-                Err(error) => *trouble = Some(error.message),
+                Err(error) => *trouble = error.message,
             }
             sleep(CANCEL_PAUSE).await;
         }
@@ -330,7 +359,11 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
 
     /// The attempt ends without word of the job, which another attempt must not meet: it is asked to end.
     async fn give_up(&mut self, error: Error) -> Error {
-        let what = match timeout(CANCEL, self.remote.cancel()).await {
+        let cancel = async {
+            let _slot = ENDING.acquire().await;
+            self.remote.cancel().await
+        };
+        let what = match timeout(CANCEL, cancel).await {
             Ok(Ok(true)) => "it was asked to end".to_owned(),
             Ok(Ok(false)) => "the service does not know it".to_owned(),
             _ => {
