@@ -121,7 +121,7 @@ impl Sources {
         }
     }
 
-    /// The key of a script in the cache: its place, and the server where that is not the usual one.
+    /// The key of a script in the cache: its place, and the server where that is not the usual one, or a database.
     fn key(&self, place: &Remote) -> String {
         let at = match place {
             Remote::Object(object) => {
@@ -129,7 +129,7 @@ impl Sources {
             }
             Remote::Row(row) => {
                 let url = self.databases.get(&row.bucket).and_then(|url| url.as_ref().ok());
-                url.map(|url| database::place(url, &self.base))
+                url.map(|url| database::place(url, &self.base, &self.columns))
             }
         };
         let at = at.map(|at| format!("?at={at}")).unwrap_or_default();
