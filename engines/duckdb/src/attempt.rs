@@ -185,11 +185,11 @@ impl Attempt<'_> {
         }
     }
 
-    /// Waits until no other task of this process uses the file.
+    /// Waits until no other task of this process uses the file, which is as long as they take.
     async fn turn(&self, file: &Path) -> Result<lock::Turn> {
-        let wait = tokio::time::timeout(self.config.lock_timeout.0, lock::turn(file));
+        let waits = || self.host.log(Level::Debug, "another task has the database: waiting for its end");
         tokio::select! {
-            turn = wait => turn.map_err(|_| self.too_long(&file.display().to_string(), "other tasks")),
+            turn = lock::turn(file, waits) => Ok(turn),
             () = self.host.until_cancelled() => Err(cancelled()),
         }
     }
@@ -197,7 +197,7 @@ impl Attempt<'_> {
     /// Waits for another process that has the database open.
     async fn wait(&self, ended: &Ended, started: Instant, database: &str) -> Result<()> {
         if started.elapsed() >= self.config.lock_timeout.0 {
-            return Err(self.too_long(database, &format!("another process ({})", message(&ended.errors))));
+            return Err(self.too_long(database, &ended.errors));
         }
         self.host.log(Level::Debug, "another process has the database open: waiting");
         tokio::select! {
@@ -206,11 +206,15 @@ impl Attempt<'_> {
         }
     }
 
-    fn too_long(&self, database: &str, who: &str) -> Error {
+    fn too_long(&self, database: &str, errors: &str) -> Error {
         let waited = self.config.lock_timeout.0.as_secs_f64();
+        let who = match holder(errors) {
+            Some(id) => format!("process {id}"),
+            None => "another process".to_owned(),
+        };
         Error::transient(format!(
-            "waited {waited} s for {who} to leave the database {database}: DuckDB lets one process at a time use it; \
-             close the other one, or raise `lock_timeout`"
+            "{who} still has the database {database} open after {waited} s, and DuckDB lets one process at a time use \
+             it: end that process, or raise `lock_timeout`"
         ))
     }
 
@@ -290,6 +294,11 @@ fn message(errors: &str) -> String {
     let errors = errors.split("\nLINE ").next().unwrap_or_default();
     let words: Vec<&str> = errors.split_whitespace().collect();
     words.join(" ").chars().take(LONGEST).collect()
+}
+
+/// The process that has the database, as DuckDB tells of it.
+fn holder(errors: &str) -> Option<u32> {
+    errors.split_once("(PID ")?.1.split_once(')')?.0.parse().ok()
 }
 
 fn counted(rows: u64, what: &str) -> String {

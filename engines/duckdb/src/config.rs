@@ -22,7 +22,7 @@ pub(crate) struct Config {
     pub(crate) database: String,
     /// The schema that a table without one belongs to.
     pub(crate) dataset: Option<String>,
-    /// How long a task waits for others that use its database: seconds, or text such as `90s` or `5m`.
+    /// How long a task waits for other processes that use its database: seconds, or text such as `90s` or `5m`.
     pub(crate) lock_timeout: Seconds,
     /// Whether scripts are written in BigQuery's SQL. Without it they are DuckDB's own.
     pub(crate) translate: bool,
