@@ -20,6 +20,26 @@ fn a_scheduler_that_is_killed_makes_no_second_cluster() {
 }
 
 #[test]
+fn what_was_begun_before_a_crash_is_told_where_nobody_can_look_after_it() {
+    let cloud = cloud("iac-killed-locked-out", &[make()]);
+    cloud.google.settings("iac-killed-locked-out", json!({"hold": "operations"}));
+    let mut run = cloud.start();
+    run.until(|event| event.to_string().contains("asked to create"));
+    run.until(|event| event.to_string().contains("waits for operation"));
+    run.kill();
+    let mut command = cloud.sandbox.command(&["resume", "r", "--format", "json"]);
+    command.env("GOOGLE_APPLICATION_CREDENTIALS", cloud.sandbox.path().join("nothing.json"));
+    let ended = oxidag_tests::running::in_time(command).expect_status(1);
+    let (_, message) = super::error_of(&ended, "make");
+    assert!(message.contains("the credentials cannot be used"), "{message}");
+    assert!(message.contains("(create) on cluster c in us-central1"), "{message}");
+    assert!(
+        message.contains("may go on and be billed: see to it at https://console.cloud.google.com"),
+        "{message}"
+    );
+}
+
+#[test]
 fn one_that_is_killed_before_it_had_an_answer_takes_the_cluster_for_its_own() {
     let cloud = cloud("iac-unanswered", &[make()]);
     cloud.google.settings("iac-unanswered", json!({"hold": "operations"}));

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::script::{ClusterAction, ClusterScript};
 use calls::Calls;
 use decide::Goal;
-use place::{Memory, Place};
+use place::{Flight, Memory, Place};
 use wanted::Maker;
 use work::Work;
 
@@ -72,7 +72,8 @@ pub(crate) async fn run(
     let build = async |credentials| {
         connected(ClusterController::builder(), credentials, Some(&endpoint)).build().await
     };
-    let client = clients.get(&account, &endpoint, build).await?;
+    let client = clients.get(&account, &endpoint, build).await;
+    let client = client.map_err(|error| out_of_reach(&memory, error, &host))?;
     let maker = Maker::new(task, config.environment.as_deref());
     let calls = Calls::new(client, memory.place.clone(), &task.idempotency_key);
     let wanted = maker.cluster(&memory.place, &script.action);
@@ -94,4 +95,17 @@ pub(crate) async fn run(
         Ok(outcome) => Ok(outcome),
         Err(error) => Err(work.give_up(error).await),
     }
+}
+
+/// The error, which goes on by saying that an operation begun before a crash is left alone.
+fn out_of_reach(memory: &Memory, error: Error, host: &Host) -> Error {
+    let Some(Flight { verb, id }) = &memory.flight else { return error };
+    let Memory { place, .. } = memory;
+    let said = format!(
+        "operation {id} ({}) on {place} may go on and be billed: see to it at {}",
+        verb.name(),
+        place.link()
+    );
+    host.warn(&said);
+    Error { message: format!("{}; {said}", error.message), ..error }
 }

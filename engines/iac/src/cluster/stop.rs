@@ -88,7 +88,7 @@ impl Work {
         let Some(flight) = self.memory.flight.clone() else { return Ok(None) };
         let what = format!("operation {} ({})", flight.id, flight.verb.name());
         // Where it cannot be looked at it is cancelled all the same.
-        if matches!(self.has_landed().await, Ok(true)) {
+        if matches!(timeout_at(part(until), self.has_landed()).await, Ok(Ok(true))) {
             return Ok(None);
         }
         if let Err(error) = self.calls.clone().cancel(flight.id).await {
@@ -96,7 +96,7 @@ impl Work {
         }
         let until = part(until);
         while Instant::now() < until {
-            if matches!(self.has_landed().await, Ok(true)) {
+            if matches!(timeout_at(until, self.has_landed()).await, Ok(Ok(true))) {
                 self.host.info(&format!("{what} was cancelled"));
                 return Ok(None);
             }
