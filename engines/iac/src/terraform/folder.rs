@@ -37,7 +37,7 @@ pub(super) fn module(config: &Config, task: &Task, script: &TerraformScript) -> 
         Module::Text { name, main } => (name, main),
     };
     let modules = config.modules.clone().unwrap_or_else(|| PathBuf::from(MODULES));
-    let folder = task.working_dir.join(modules).join(label_value(&task.dag_id)).join(name);
+    let folder = task.working_dir.join(modules).join(&task.dag_id).join(name);
     match main {
         Some(main) => {
             let unwritten = |e: io::Error| {
