@@ -11,6 +11,7 @@ use crate::config::{Config, Database, Request, ResultMode};
 use crate::lock;
 use crate::program::{self, Ended};
 use crate::reporter::Reporter;
+use crate::rows::Lost;
 use crate::script::{self, Problem, Script, Statement};
 use crate::session::{Done, Line, Progress, Session};
 use crate::translate::{Translated, translate};
@@ -57,11 +58,19 @@ pub(crate) fn statements(
     script: &Script<'_>,
 ) -> Result<Vec<Result<Translated, Problem>>> {
     let all = || script.statements.iter().map(|one| for_duckdb(config, task, script, one)).collect();
-    if !config.translate {
-        return Ok(all());
+    let mut translated: Vec<_> = if config.translate { on_large_stack(all)? } else { all() };
+    if let Some(open) = script.open_transaction() {
+        let message = "the transaction that begins here is never ended, which would undo it: end it with `commit` or \
+                       `rollback`";
+        let problem = Problem { message: message.to_owned(), place: script.place(open, 0) };
+        translated[open.number - 1] = Err(problem);
     }
+    Ok(translated)
+}
+
+fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, all);
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
         let thread =
             thread.map_err(|error| Error::transient(format!("cannot translate the script: {error}")))?;
         // A panic goes on, to be caught where all of an engine's are.
@@ -254,6 +263,10 @@ impl Attempt<'_> {
             .with_metric("statements", self.script.statements.len());
         match tally.last.map(|done| (self.wanted == Some(done.statement), done.rows.into_result())) {
             Some((true, Ok(rows))) => Ok(outcome.with_result(rows)),
+            Some((true, Err(lost @ Lost::Twice(_)))) => {
+                let place = self.script.statements.last().map(|last| self.script.locate(last) + ": ");
+                Err(Error::invalid(format!("{}{lost}", place.unwrap_or_default())))
+            }
             Some((true, Err(lost))) if self.request.result == ResultMode::Rows => {
                 Err(Error::failed(format!("{lost}: select less, or leave out `result: rows`")))
             }

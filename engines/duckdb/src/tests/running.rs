@@ -76,6 +76,31 @@ fn a_transaction_is_all_or_nothing() {
 }
 
 #[test]
+fn a_transaction_that_nothing_ends_is_a_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "select 1;\n  begin transaction; create table d.t (a int64)";
+    let error = run(folder.path(), script, json!({})).unwrap_err();
+    insta::assert_snapshot!(error, @"line 2, column 3 of inline: the transaction that begins here is never ended, which would undo it: end it with `commit` or `rollback`");
+    assert!(!folder.path().join("a.db").exists());
+    let own = config(json!({"translate": false}));
+    let script = "begin;\ncreate table t (a int)";
+    let error = run_with(&Arc::default(), &own, folder.path(), script, json!({})).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert!(error.message.starts_with("line 1, column 1 of inline: the transaction"), "{error}");
+    assert_eq!(crate::validate(&own, &task(script, json!({}))).unwrap()[0].line, Some(1));
+}
+
+#[test]
+fn a_result_with_two_columns_of_one_name_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let query = "select * from (select 1 as id) as a join (select 2 as id) as b on a.id < b.id";
+    let error = run(folder.path(), query, json!({})).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    insta::assert_snapshot!(error, @"line 1, column 1 of inline: two columns of the result are named `id`: give each a name of its own, with `as`");
+    run(folder.path(), query, json!({"result": "none"})).unwrap();
+}
+
+#[test]
 fn the_rows_of_the_last_query_are_the_result_where_they_are_wanted() {
     let folder = tempfile::tempdir().unwrap();
     let result = |sql, mode| run(folder.path(), sql, json!({"result": mode})).map(|outcome| outcome.result);
