@@ -26,6 +26,9 @@ const LOCKED: &str = "Could not set lock on file";
 /// overflow would end the scheduler. Only what is used of it takes memory.
 const STACK: usize = 512 << 20;
 
+/// The signals by which others end a process: hangup, interrupt, kill, terminate.
+const KILLS: [i32; 4] = [1, 2, 9, 15];
+
 /// The longest message of DuckDB that goes into an error.
 const LONGEST: usize = 2_000;
 
@@ -175,10 +178,10 @@ impl Attempt<'_> {
             let mut progress = Progress::default();
             let mut tally = Tally::default();
             let each = |line: &str| self.take(line, &mut progress, &mut tally);
-            let stop = self.host.until_cancelled();
+            let print = |line: &str| self.host.log(Level::Stdout, line);
+            let (folder, stop) = (&self.task.working_dir, self.host.until_cancelled());
             let ended =
-                program::run(&program, &arguments, &self.task.working_dir, session.text(), each, stop)
-                    .await?;
+                program::run((&program, &arguments), folder, session.text(), each, print, stop).await?;
             if ended.status.success() {
                 if !ended.errors.is_empty() {
                     self.host.log(Level::Stderr, ended.errors.trim_end());
@@ -281,8 +284,18 @@ impl Attempt<'_> {
     /// Why the program ended as it did, while this statement ran.
     fn failure(&self, ended: &Ended, statement: usize, database: &str) -> Error {
         self.host.log(Level::Stderr, ended.errors.trim_end());
+        let signal = ended.signal();
+        if let Some(signal) = signal.filter(|signal| KILLS.contains(signal)) {
+            // Not transient: what was committed before would be done again without `retries`.
+            return Error::failed(format!(
+                "DuckDB was killed (signal {signal}), perhaps since memory ran out: give it more, or run fewer tasks at \
+                 a time"
+            ));
+        }
         let mut text = message(&ended.errors);
-        if text.is_empty() {
+        if let Some(signal) = signal {
+            text = format!("DuckDB crashed (signal {signal}) {text}");
+        } else if text.is_empty() {
             text = format!("DuckDB ended with {}", ended.status);
         }
         match statement.checked_sub(1).and_then(|i| self.script.statements.get(i)) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oxidag_plugin_api::ErrorKind;
+use oxidag_plugin_api::{Error, ErrorKind, Outcome};
 use serde_json::json;
 
 use super::{PATIENCE, Recorder, config, program, rows, run, run_with, task};
@@ -199,23 +199,63 @@ fn a_database_that_is_none_is_named() {
     insta::assert_snapshot!(shown, @r#"the database /a.db cannot be used: IO Error: The file "/a.db" exists, but it is not a valid DuckDB database file!"#);
 }
 
+/// Runs a script on a shell script in DuckDB's place.
+fn run_on(folder: &tempfile::TempDir, program: &str, sql: &str) -> Result<Outcome, Error> {
+    let path = folder.path().join("program");
+    fs::write(&path, format!("#!/bin/sh\n{program}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let config = config(json!({"program": path, "database": "a.db"}));
+    run_with(&Arc::default(), &config, folder.path(), sql, json!({}))
+}
+
 #[test]
 fn neither_arguments_nor_leftover_files_hold_the_script() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("program");
-    fs::write(
-        &path,
-        "#!/bin/sh\nprintf '%s ' \"$0\" \"$@\" > arguments\ncat > input\nls -l /proc/self/fd/0 > file\n",
-    )
-    .unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    let config = config(json!({"program": path, "database": "a.db"}));
-    run_with(&Arc::default(), &config, folder.path(), "select 's3cret'", json!({})).unwrap();
+    let program = "printf '%s ' \"$0\" \"$@\" > arguments\ncat > input\nls -l /proc/self/fd/0 > file\n\
+         sed -n 's/^.output //p' input | tr -d '\"' | xargs dirname | xargs ls > left";
+    run_on(&folder, program, "select 's3cret'").unwrap();
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
-    assert!(read("input").contains("s3cret"));
+    let input = read("input");
+    assert!(input.contains("s3cret"));
     let arguments = read("arguments").replace(folder.path().to_str().unwrap(), "");
     assert_eq!(arguments.trim(), "/program -no-init -batch -bail -jsonlines /a.db");
     assert!(read("file").contains("(deleted)"), "{}", read("file"));
+    assert_eq!(read("left").trim(), "results", "while the program runs");
+    let pipe = input.lines().next().unwrap().trim_start_matches(".output ").trim_matches('"');
+    assert!(!std::path::Path::new(pipe).parent().unwrap().exists(), "{pipe} is left");
+}
+
+#[test]
+fn a_program_that_was_killed_is_no_fault_of_a_statement() {
+    let folder = tempfile::tempdir().unwrap();
+    // As the system does, as the script that PyPI installs tells of it, and with the shell that leads the group.
+    let first = "pipe=$(sed -n 's/^.output //p' | tr -d '\"')\necho 'oxidag-statement 1' > \"$pipe\"\n";
+    for end in ["kill -KILL $$", "exit 247", "kill -KILL 0"] {
+        let error = run_on(&folder, &format!("{first}{end}"), "select 1").unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Failed, "{end}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(error, @"DuckDB was killed (signal 9), perhaps since memory ran out: give it more, or run fewer tasks at a time");
+        }
+    }
+    let error = run_on(&folder, &format!("{first}kill -SEGV $$"), "select 1").unwrap_err();
+    assert!(error.message.starts_with("line 1, column 1 of inline: DuckDB crashed (signal 11)"), "{error}");
+}
+
+#[test]
+fn what_a_script_prints_is_logged_and_no_part_of_the_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = Arc::<Recorder>::default();
+    let script = "copy (select 'oxidag-statement 3') to '/dev/stdout' (format csv, header false);
+        copy (select 7 as a) to '/dev/stdout' (format json);
+        select 1 as a";
+    let config = config(json!({"translate": false, "database": ":memory:"}));
+    let outcome = run_with(&recorder, &config, folder.path(), script, json!({"result": "rows"})).unwrap();
+    assert_eq!(outcome.result, Some(json!([{"a": 1}])));
+    assert_eq!(outcome.metrics["rows_returned"], 1);
+    let log = recorder.log();
+    for line in ["oxidag-statement 3", "{\"a\":7}"] {
+        assert!(log.contains(&format!("Stdout {line}\n")), "{log}");
+    }
 }
 
 #[test]
