@@ -99,6 +99,8 @@ pub struct Checked {
     pub mistakes: Vec<Diagnostic>,
     /// What this environment lacks.
     pub missing: Vec<Diagnostic>,
+    /// What is wrong with `plugins.toml`, so that no scripts could be fetched.
+    elsewhere: Vec<String>,
     engines: Vec<Arc<Engine>>,
     pools: Vec<Pool>,
     tasks: Vec<Option<PreparedTask>>,
@@ -129,7 +131,7 @@ pub fn prepare(
     let problems: Vec<Diagnostic> = checked.mistakes.into_iter().chain(checked.missing).collect();
     let tasks: Option<Vec<PreparedTask>> = checked.tasks.into_iter().collect();
     match tasks {
-        Some(tasks) if problems.is_empty() => Ok(Prepared {
+        Some(tasks) if problems.is_empty() && checked.elsewhere.is_empty() => Ok(Prepared {
             masker: checked.masker,
             script_cache: checked.counts,
             remark: checked.remark,
@@ -144,7 +146,7 @@ pub fn prepare(
             tasks,
             overrides,
         }),
-        _ => Err(Diagnostics::new(source, problems)),
+        _ => Err(Diagnostics::new(source, problems).with_elsewhere(checked.elsewhere)),
     }
 }
 
@@ -185,13 +187,15 @@ fn checked(
         }
         None => tasks.map(|(task, place)| check.look(task, place)).collect(),
     };
-    let Found { mut mistakes, missing, engines, connections, masker, counts, remark } = check.finish();
+    let Found { mut mistakes, missing, elsewhere, engines, connections, masker, counts, remark } =
+        check.finish();
     let watched = conditions::watched(dag, &graph, &mut mistakes);
     let (graph, pools) = (Arc::new(graph), pools(dag, plugins));
     Ok(Checked {
         graph,
         mistakes,
         missing,
+        elsewhere,
         engines,
         pools,
         tasks,
