@@ -25,6 +25,10 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// What AWS's environment variables begin with.
 const PREFIX: &str = "AWS_";
 
+/// Who asks.
+const KEYS: [AmazonS3ConfigKey; 3] =
+    [AmazonS3ConfigKey::AccessKeyId, AmazonS3ConfigKey::SecretAccessKey, AmazonS3ConfigKey::Token];
+
 /// How S3 is reached; what is not said is taken from AWS's usual environment variables.
 #[derive(Clone, Default)]
 pub struct S3Settings {
@@ -64,7 +68,12 @@ impl S3 {
             let value = value.to_str().filter(|value| !value.is_empty())?;
             Some((name.to_ascii_lowercase().parse().ok()?, value.to_owned()))
         };
-        let variables = variables.into_iter().filter_map(known).collect();
+        let mut variables: HashMap<AmazonS3ConfigKey, String> =
+            variables.into_iter().filter_map(known).collect();
+        // That of S3 alone comes before that of all of AWS's services, and neither before that of plugins.toml.
+        if let Some(url) = variables.remove(&AmazonS3ConfigKey::S3Endpoint) {
+            variables.insert(AmazonS3ConfigKey::Endpoint, url);
+        }
         Self { settings, variables, clients: Mutex::default() }
     }
 
@@ -137,7 +146,10 @@ impl S3 {
             &self.settings;
         let mut builder = AmazonS3Builder::new();
         for (key, value) in &self.variables {
-            builder = builder.with_config(*key, value);
+            // Half a pair of keys would be refused, needed or not.
+            if !(*anonymous && KEYS.contains(key)) {
+                builder = builder.with_config(*key, value);
+            }
         }
         if access_key_id.is_some() || secret_access_key.is_some() {
             // A pair of keys belongs together, and a token of other keys does not go with it.
@@ -264,13 +276,16 @@ mod tests {
             S3::with_variables(settings, variables)
         };
         let refused = |settings: S3Settings, variables: &[(&str, &str)]| {
-            s3(settings, variables).client("b").err().map(|(_, reason)| reason).unwrap_or_default()
+            s3(settings, variables).check_variables().err().map(|(_, reason)| reason).unwrap_or_default()
         };
         let region = ("AWS_REGION", "eu-west-1");
         let half = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", ""), region];
         let said = refused(S3Settings::default(), &half);
         assert!(said.starts_with("of the environment variables AWS_ACCESS_KEY_ID and AWS_SECRET"), "{said}");
-        assert_eq!(refused(S3Settings { anonymous: true, ..S3Settings::default() }, &half), "");
+        let anonymous = || S3Settings { anonymous: true, ..S3Settings::default() };
+        assert_eq!(refused(anonymous(), &half), "");
+        let key = s3(anonymous(), &half).builder().get_config_value(&AmazonS3ConfigKey::AccessKeyId);
+        assert_eq!(key, None, "half a pair is refused by the client");
         let keys = |key: &str| Some(key.to_owned());
         let own =
             S3Settings { access_key_id: keys("a"), secret_access_key: keys("b"), ..S3Settings::default() };
@@ -282,6 +297,10 @@ mod tests {
         let endpoint = |variables| s3(S3Settings::default(), variables).endpoint();
         assert_eq!(endpoint(&url).as_deref(), Some("http://h:9000"));
         assert_eq!(endpoint(&[("AWS_ENDPOINT_URL", "")]), None);
+        let both = [("AWS_ENDPOINT_URL_S3", "http://s3"), ("AWS_ENDPOINT_URL", "http://all")];
+        assert_eq!(endpoint(&both).as_deref(), Some("http://s3"));
+        let own = S3Settings { endpoint: keys("http://own"), ..S3Settings::default() };
+        assert_eq!(s3(own, &both).endpoint().as_deref(), Some("http://own"));
     }
 
     #[test]

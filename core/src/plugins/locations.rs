@@ -3,12 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::secret::Secret;
 use crate::buckets::{BucketSettings, GcsSettings, S3Settings};
 
-/// A setting, as messages name it.
+/// Settings, as messages name them.
 pub(super) const REDIS: &str = "`redis` of [cache]";
+const SERVICE_ACCOUNT: &str = "`service_account` of [locations.gcs]";
+
+/// What a service account's key has.
+const PARTS_OF_A_KEY: [&str; 4] = ["client_email", "private_key", "private_key_id", "project_id"];
 
 /// What is wrong with a setting; never its value.
 #[derive(Debug)]
@@ -148,10 +153,15 @@ impl Locations {
         let text = |endpoint: &Option<Endpoint>| endpoint.as_ref().map(|endpoint| endpoint.0.clone());
         let Self { gcs, s3, .. } = self;
         let read = |secret: &Option<Secret>, name: &str| secret.as_ref().map(|s| read(s, name)).transpose();
+        let service_account = read(&gcs.service_account, SERVICE_ACCOUNT)?;
+        if service_account.as_deref().is_some_and(|key| !is_key(key)) {
+            let problem = "is no service account's key in JSON".to_owned();
+            return Err(WrongSetting { setting: SERVICE_ACCOUNT.to_owned(), problem });
+        }
         Ok(BucketSettings {
             gcs: GcsSettings {
                 endpoint: text(&gcs.endpoint),
-                service_account: read(&gcs.service_account, "`service_account` of [locations.gcs]")?,
+                service_account,
                 impersonate: gcs.impersonate.clone(),
                 anonymous: gcs.anonymous.unwrap_or(false),
             },
@@ -185,6 +195,12 @@ impl Cache {
     pub(super) fn redis(&self) -> Result<Option<String>, WrongSetting> {
         self.redis.as_ref().map(|redis| read(redis, REDIS)).transpose()
     }
+}
+
+/// Whether a text looks like a service account's key; what is in it shows when it is used.
+fn is_key(text: &str) -> bool {
+    let key: Value = serde_json::from_str(text).unwrap_or_default();
+    PARTS_OF_A_KEY.iter().all(|part| key[part].is_string())
 }
 
 /// What an overlay says counts; what it does not say stays.

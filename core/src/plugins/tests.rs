@@ -92,6 +92,8 @@ fn without_a_file_there_are_the_engines_that_need_no_settings() {
 
 #[test]
 fn locations_are_laid_over_key_by_key() {
+    const KEY: &str =
+        r#"{"client_email": "a", "private_key": "b", "private_key_id": "c", "project_id": "d"}"#;
     let folder = folder(&[
         (
             "plugins.toml",
@@ -103,24 +105,25 @@ fn locations_are_laid_over_key_by_key() {
             "plugins.prod.toml",
             "[locations.gcs]\nendpoint = 'https://prod'\n[locations.s3]\nsecret_access_key = { env = 'OXIDAG_NOT_SET' }",
         ),
-        ("key.json", "{}\n"),
+        ("key.json", &format!("{KEY}\n")),
     ]);
     let base = load(&folder, None).unwrap();
     let settings = base.locations.buckets().unwrap();
     assert_eq!(settings.gcs.endpoint.as_deref(), Some("http://base:1"));
-    assert_eq!(settings.gcs.service_account.as_deref(), Some("{}"));
+    assert_eq!(settings.gcs.service_account.as_deref(), Some(KEY));
     assert_eq!(settings.s3.secret_access_key.as_deref(), Some("s3cret-one"));
     assert_eq!(base.script_columns(), Columns { name: "name".to_owned(), script: "text".to_owned() });
     assert_eq!(base.redis().unwrap().unwrap().to_string(), "redis://h:6379");
+    let key = format!("{KEY}\n");
     assert_eq!(
         base.secrets(),
-        ["{}\n", "id", "s3cret-one", "redis://:s3cret-two@h", "s3cret-two", "s3cret-two"]
+        [&*key, "id", "s3cret-one", "redis://:s3cret-two@h", "s3cret-two", "s3cret-two"]
     );
 
     let prod = load(&folder, Some("prod")).unwrap();
     let told = |error: PluginsError| error.to_string().replace(&format!("{}/", folder.path().display()), "");
     insta::assert_snapshot!(told(prod.buckets().unwrap_err()), @"plugins.toml with plugins.prod.toml: `secret_access_key` of [locations.s3] needs the environment variable OXIDAG_NOT_SET, which is not set to a text");
-    assert_eq!(prod.secrets(), ["{}\n", "id", "redis://:s3cret-two@h", "s3cret-two", "s3cret-two"]);
+    assert_eq!(prod.secrets(), [&*key, "id", "redis://:s3cret-two@h", "s3cret-two", "s3cret-two"]);
     assert!(!format!("{base:?}").contains("s3cret"), "{base:?}");
 }
 

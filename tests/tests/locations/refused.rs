@@ -102,7 +102,8 @@ fn a_key_that_is_none_is_refused_and_not_shown() {
         let sandbox = sandbox(&format!("[locations.gcs]\nservice_account = '{key}'\n"));
         write_dag(&sandbox, "dag.json", &[("a", json!("gcs.b.f.sql.a"))], &json!({}));
         let said = refused(&sandbox);
-        let wrong = "`service_account` of [locations.gcs] is no service account's key in JSON";
+        let wrong =
+            "error: plugins.toml: `service_account` of [locations.gcs] is no service account's key in JSON";
         assert!(said.contains(wrong) && !said.contains("s3cret"), "{said}");
     }
 }
