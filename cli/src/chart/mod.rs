@@ -200,6 +200,7 @@ mod tests {
 
     fn run() -> RunDetails {
         RunDetails {
+            growth: Vec::new(),
             head: RunHead {
                 run_id: "r1".to_owned(),
                 dag_id: "nightly".to_owned(),

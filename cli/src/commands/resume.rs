@@ -66,8 +66,7 @@ fn go_on(mut request: Request<'_>) -> anyhow::Result<Exit> {
     let (dag, source) = dag(&run, request.changed)?;
     let overrides = run.params.as_object().cloned().unwrap_or_default();
     let prepared = launch::prepare(dag, source, &plugins, &mut Engines::default(), overrides)?;
-    let from = Resumed::new(&run, &prepared.graph)
-        .context("the stored DAG is not the run's; the store is damaged")?;
+    let from = Box::new(Resumed::new(&run, &prepared).context("the DAG is not the run's as it is stored")?);
     let start = Start::Resume { from, journal };
     let planned = Planned { prepared: Arc::new(prepared), run_id: head.run_id.clone(), start };
     let uploader = plugins.uploader()?;

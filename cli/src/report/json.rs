@@ -65,6 +65,14 @@ enum Line<'a> {
         fraction: Option<f64>,
         message: &'a str,
     },
+    Grown {
+        #[serde(serialize_with = "time")]
+        ts: Timestamp,
+        run_id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<&'a str>,
+        tasks: Vec<&'a str>,
+    },
     LogsNotUploaded {
         #[serde(serialize_with = "time")]
         ts: Timestamp,
@@ -119,6 +127,12 @@ fn line<'a>(run: &'a Watched, event: &'a Event) -> Option<Line<'a>> {
             fraction: *fraction,
             message,
         },
+        EventKind::Grown(growth) => Line::Grown {
+            ts,
+            run_id,
+            from: growth.cause.task().map(task_id),
+            tasks: growth.tasks.iter().map(|task| &*task.task_id).collect(),
+        },
         EventKind::Checkpoint { .. } => return None,
     })
 }
@@ -144,6 +158,9 @@ impl<W: Write + Send> Reporter for Json<W> {
     }
 
     fn event(&mut self, event: &Event) -> io::Result<()> {
+        if let EventKind::Grown(growth) = &event.kind {
+            self.run.grow(growth);
+        }
         let Self { run, out } = self;
         line(run, event).map_or(Ok(()), |line| write_line(out, &line))
     }

@@ -4,6 +4,7 @@
 //! this panic, overflow the stack or go on for ever.
 
 mod check;
+mod json;
 mod looks;
 mod say;
 mod syntax;
@@ -21,6 +22,8 @@ use cel::common::ast::IdedExpr;
 use cel::{Context, Env, ExecutionError, Value as Cel};
 use serde_json::{Map, Value};
 
+use json::{object, value};
+
 use crate::state::TaskState;
 
 /// The name of the upstream tasks in a condition.
@@ -31,6 +34,8 @@ const PARAMS: &str = "params";
 const TICK: &str = "@tick";
 /// A condition that loops more often is stopped: it would hold up the run.
 const MOST_STEPS: u32 = 10_000;
+/// The same for what gives the items of a mapped task, once.
+const MOST_STEPS_FOR_ITEMS: u32 = 1_000_000;
 
 /// CEL's standard functions and macros. There is no clock among them.
 static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
@@ -125,29 +130,52 @@ impl Condition {
     /// Why it cannot be told, for people: something is not there or of another type, the value is neither
     /// true nor false, or the condition takes too many steps.
     pub fn evaluate(&self, scope: &Scope<'_>) -> Result<bool, String> {
-        let steps = Arc::new(AtomicU32::new(0));
-        let value = caught(|| self.value(scope, &steps))?;
-        if steps.load(Ordering::Relaxed) > MOST_STEPS {
-            return Err(format!("the condition takes more than {MOST_STEPS} steps"));
-        }
-        match value {
-            Ok(Cel::Bool(holds)) => Ok(holds),
-            Ok(other) => {
+        match self.resolved(scope, "the condition", MOST_STEPS)? {
+            Cel::Bool(holds) => Ok(holds),
+            other => {
                 Err(format!("the condition gives {}, which is neither true nor false", say::value(&other)))
             }
-            Err(error) => Err(format!("the condition cannot be evaluated: {}", say::error(&error))),
         }
     }
 
-    fn value(&self, scope: &Scope<'_>, steps: &Arc<AtomicU32>) -> Result<Cel, ExecutionError> {
+    /// The list or object that it gives.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, for people.
+    pub fn items(&self, scope: &Scope<'_>) -> Result<Value, String> {
+        let value = self.resolved(scope, "the expression", MOST_STEPS_FOR_ITEMS)?;
+        match json::of(&value) {
+            Some(items @ (Value::Array(_) | Value::Object(_))) => Ok(items),
+            Some(_) => Err(format!(
+                "the expression gives {}, which is neither a list nor an object",
+                say::value(&value)
+            )),
+            None => {
+                Err(format!("the expression gives {}, in which JSON lacks something", say::value(&value)))
+            }
+        }
+    }
+
+    /// `what` it is, for people.
+    fn resolved(&self, scope: &Scope<'_>, what: &str, most: u32) -> Result<Cel, String> {
+        let steps = Arc::new(AtomicU32::new(0));
+        let value = caught(|| self.value(scope, &steps, most))?;
+        if steps.load(Ordering::Relaxed) > most {
+            return Err(format!("{what} takes more than {most} steps"));
+        }
+        value.map_err(|error| format!("{what} cannot be evaluated: {}", say::error(&error)))
+    }
+
+    fn value(&self, scope: &Scope<'_>, steps: &Arc<AtomicU32>, most: u32) -> Result<Cel, ExecutionError> {
         let mut context = Context::with_env(Arc::clone(&ENV));
         let tasks = scope.tasks.iter().map(|task| (task.task_id.to_owned(), view(task)));
         context.add_variable_from_value(TASKS, tasks.collect::<HashMap<_, _>>());
         context.add_variable_from_value(PARAMS, object(scope.params));
         let steps = Arc::clone(steps);
-        let tick = move || match steps.fetch_add(1, Ordering::Relaxed) {
-            0..MOST_STEPS => Ok(Cel::Bool(true)),
-            _ => Err(ExecutionError::function_error(TICK, "too many steps")),
+        let tick = move || match steps.fetch_add(1, Ordering::Relaxed) < most {
+            true => Ok(Cel::Bool(true)),
+            false => Err(ExecutionError::function_error(TICK, "too many steps")),
         };
         context.add_function(TICK, tick).map_err(|error| ExecutionError::function_error(TICK, error))?;
         Cel::resolve(&self.expression, &context)
@@ -172,24 +200,4 @@ fn view(task: &TaskView<'_>) -> Cel {
     let result = task.result.as_ref().map_or(Cel::Null, value);
     let state = Cel::String(Arc::new(task.state.name().to_owned()));
     HashMap::from([("state".to_owned(), state), ("result".to_owned(), result)]).into()
-}
-
-/// JSON as CEL: no value loses anything, as CEL has all three kinds of numbers that JSON here has.
-fn value(json: &Value) -> Cel {
-    match json {
-        Value::Null => Cel::Null,
-        Value::Bool(flag) => Cel::Bool(*flag),
-        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(number), _) => Cel::Int(number),
-            (None, Some(number)) => Cel::UInt(number),
-            (None, None) => Cel::Float(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        Value::String(text) => Cel::String(Arc::new(text.clone())),
-        Value::Array(list) => Cel::List(Arc::new(list.iter().map(value).collect())),
-        Value::Object(map) => object(map),
-    }
-}
-
-fn object(map: &Map<String, Value>) -> Cel {
-    map.iter().map(|(key, json)| (key.clone(), value(json))).collect::<HashMap<_, _>>().into()
 }

@@ -1,11 +1,13 @@
 //! What the scheduler needs to know of a DAG's tasks, and the pools that they name.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Pool;
+use crate::event::TaskIdx;
 use crate::plugins::Plugins;
 use crate::scheduler::{MAX_RETRY_DELAY, TaskInfo};
-use crate::spec::{Dag, Task};
+use crate::spec::{Dag, Task, TriggerRule};
 use crate::store::Durations;
 
 /// The pools that tasks name and that there are; the environment's win over the DAG's.
@@ -24,7 +26,7 @@ pub(super) fn pools(dag: &Dag, plugins: &Plugins) -> Vec<Pool> {
 /// The expected duration is the median of the task's past successful attempts, else what its author says,
 /// else the median of its engine, else one second.
 pub(super) fn info(
-    task: &Task,
+    (task_id, task): (&str, &Task),
     engine: u32,
     blocking: bool,
     pools: &[Pool],
@@ -32,7 +34,7 @@ pub(super) fn info(
 ) -> TaskInfo {
     let expected = history
         .by_task
-        .get(&task.task_id)
+        .get(task_id)
         .copied()
         .or(task.expected_duration.map(|d| d.as_secs_f64()))
         .or_else(|| history.by_engine.get(&*task.script.engine).copied())
@@ -56,5 +58,25 @@ pub(super) fn info(
         conditional: task.when.is_some(),
         teardown: task.teardown,
         fails_run: !task.teardown || task.on_failure_fail_dagrun,
+        mapped: task.for_each.is_some(),
+        max_active: task.max_active,
+        follows: None,
+        instance_of: None,
+    }
+}
+
+/// Fills in which tasks follow others instance by instance. Their own rules are their instances'; they themselves wait
+/// for success.
+pub(super) fn follow(dag: &Dag, infos: &mut [TaskInfo]) {
+    if dag.tasks.iter().all(|task| task.follows().is_none()) {
+        return;
+    }
+    let places: HashMap<&str, u32> = dag.tasks.iter().map(|task| task.task_id.as_str()).zip(0..).collect();
+    for (task, info) in dag.tasks.iter().zip(infos) {
+        let followed = task.follows().and_then(|followed| places.get(followed.task_id.as_str()));
+        if let Some(&followed) = followed {
+            info.follows = Some(TaskIdx(followed));
+            info.rule = TriggerRule::AllSuccess;
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! The turns and the store are the real ones. Workers are not: what they would do is done here, one step at a time, in
 //! a random order. A crash forgets everything but the store and the service, and may leave half a frame in the journal.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -20,17 +20,19 @@ use serde_json::{Map, Value, json};
 
 use super::call::{Call, Post, Shared};
 use super::clock::Clock;
+use super::demand::Numbers;
+use super::live::Live;
 use super::message::{Message, Request};
 use super::report::{Reporter, Reports};
 use super::request::{Session, Start};
 use super::run::Run;
 use super::turn::{Rest, Runs};
 use super::workers::{Job, RunInfo, Workers, idempotency_key};
-use super::{Mailbox, Resumed};
+use super::{Mailbox, Resumed, begun};
 use crate::event::{Event, EventKind, TaskIdx, Timestamp};
 use crate::logs::RunLogs;
 use crate::prepare::Prepared;
-use crate::scheduler::{Limits, Places, Scheduler};
+use crate::scheduler::{Limits, Places};
 use crate::secrets::Masker;
 use crate::spec::{SourceFile, TriggerRule, parse};
 use crate::state::{RunState, TaskState};
@@ -116,6 +118,8 @@ struct World {
     dice: Dice,
     dag: String,
     fates: Vec<Fate>,
+    /// The numbers of mapped tasks.
+    mapped: Vec<usize>,
     limits: Limits,
     crashes: u64,
     cancels: bool,
@@ -131,7 +135,8 @@ struct World {
 }
 
 struct Ended {
-    states: Vec<TaskState>,
+    /// By name: the numbers of tasks that are added depend on what ends first.
+    states: BTreeMap<String, TaskState>,
     disturbed: bool,
 }
 
@@ -163,7 +168,7 @@ struct Process {
 impl World {
     fn new(seed: u64, crashes: bool) -> Self {
         let mut dice = Dice(seed);
-        let (dag, fates) = dag(&mut dice);
+        let (dag, fates, mapped) = dag(&mut dice);
         let limits = Limits {
             workers: 0,
             engines: vec![dice.one_in(2).then(|| 1 + dice.roll(3) as u32)],
@@ -181,6 +186,7 @@ impl World {
             seed,
             dag,
             fates,
+            mapped,
             limits,
             crashes: if crashes { planned } else { 0 },
             cancels: cancels && crashes,
@@ -219,7 +225,7 @@ impl World {
             Start::New { left_out: self.left_out.clone(), skipped: Vec::new(), results: HashMap::new() }
         } else {
             let journal = store.resume_run("r").unwrap();
-            let from = Resumed::new(&store.run("r").unwrap().unwrap(), &prepared.graph).unwrap();
+            let from = Box::new(Resumed::new(&store.run("r").unwrap().unwrap(), &prepared).unwrap());
             Start::Resume { from, journal }
         };
         let clock = Clock::Manual(self.clock);
@@ -231,11 +237,8 @@ impl World {
         let mut runs = Runs::new(Places::new(self.limits.clone()), workers, Arc::clone(&post), lines);
         let masker = Masker::default();
         let shared = Arc::new(Shared { run: 0, post, shows_lines: false, masker, clock });
-        let scheduler = Scheduler::new(
-            Arc::clone(&prepared.graph),
-            prepared.infos(&Durations::default()),
-            prepared.settings(GRACE, self.seed),
-        );
+        let live = Live::new(Arc::clone(&prepared), Durations::default(), Numbers::alone(1));
+        let (live, scheduler) = begun(live, &prepared, &start, prepared.settings(GRACE, self.seed));
         let started_at = start.started_at(clock.now());
         let session = Session {
             store: &store,
@@ -249,7 +252,7 @@ impl World {
         let (journal, opening) = start.begin(&session, &prepared, "r", started_at).unwrap();
         let logs = RunLogs::new(&self.home, &prepared.dag.dag_id, "r");
         let info = Arc::new(RunInfo { index: 0, prepared, run_id: "r".to_owned(), started_at });
-        runs.begin(Run::new(info, scheduler, journal, Reports::start(reporter), shared, logs), opening);
+        runs.begin(Run::new(info, live, scheduler, journal, Reports::start(reporter), shared, logs), opening);
         let rest = runs.turn_of_loop(true);
         Process { runs, messages, queues, stops, attempts: Vec::new(), rest }
     }
@@ -308,8 +311,8 @@ impl World {
     /// One effect of one engine.
     fn advance(&mut self, process: &mut Process, which: usize) {
         let attempt = &mut process.attempts[which];
+        let fate = &self.fates[number(attempt.job.entry().task_id)];
         let (task, number) = (attempt.job.task, attempt.job.attempt);
-        let fate = &self.fates[task.get()];
         match attempt.phase {
             Phase::New if attempt.stopped && !fate.deaf && !self.service.contains_key(&attempt.key) => {
                 process.end(which, End::Error(Error::new(ErrorKind::Cancelled, "before it began")));
@@ -322,7 +325,8 @@ impl World {
                     if known.is_some() || is_blocking { Phase::Waiting } else { Phase::Submitted };
                 if known.is_none() {
                     let key = attempt.key.clone();
-                    self.submit(process, &key, task, number, is_blocking);
+                    let duration = fate.duration;
+                    self.submit(process, &key, (task, number), is_blocking, duration);
                 } else {
                     assert_eq!(known, Some(attempt.key.as_str()), "the checkpoint of another attempt");
                 }
@@ -345,10 +349,17 @@ impl World {
     }
 
     /// A job of this key; a local process is begun anew, since its engine ended what was left of the old one.
-    fn submit(&mut self, process: &Process, key: &str, task: TaskIdx, attempt: u32, is_blocking: bool) {
+    fn submit(
+        &mut self,
+        process: &Process,
+        key: &str,
+        (task, attempt): (TaskIdx, u32),
+        is_blocking: bool,
+        duration: Duration,
+    ) {
         self.check_start(process, task, attempt);
         let now = Timestamp(self.clock.load(Ordering::Relaxed));
-        let ends_at = now.after(self.fates[task.get()].duration);
+        let ends_at = now.after(duration);
         let job = Outside { task, attempt, ends_at, cancelled: false, done: false };
         match self.service.get_mut(key) {
             // Its effect is the process's last act, and the scheduler may have died before it heard of it.
@@ -363,7 +374,7 @@ impl World {
     /// The engine looks at its job.
     fn look(&mut self, process: &mut Process, which: usize) {
         let attempt = &process.attempts[which];
-        let fate = &self.fates[attempt.job.task.get()];
+        let fate = &self.fates[number(attempt.job.entry().task_id)];
         let Some(job) = self.service.get_mut(&attempt.key) else { panic!("a job was lost") };
         let has_ended = job.ends_at.0 <= self.clock.load(Ordering::Relaxed);
         if has_ended && !job.cancelled {
@@ -389,7 +400,7 @@ impl World {
         let is_busy = |attempt: &Attempt| {
             let job = self.service.get(&attempt.key);
             let has_ended = job.is_some_and(|job| job.ends_at.0 <= now || job.cancelled);
-            let is_deaf = self.fates[attempt.job.task.get()].deaf;
+            let is_deaf = self.fates[number(attempt.job.entry().task_id)].deaf;
             attempt.phase != Phase::Waiting || has_ended || (attempt.stopped && !is_deaf)
         };
         let is_waited_for = !process.queues.iter().all(Receiver::is_empty) || !process.stops.is_empty();
@@ -435,16 +446,16 @@ impl World {
     /// A task starts when its dependencies let it, once at a time, and never again after its success.
     fn check_start(&self, process: &Process, task: TaskIdx, attempt: u32) {
         let run = &process.runs.runs[0];
-        let prepared = &run.info.prepared;
-        let rule = prepared.task(task).trigger_rule;
+        let entry = run.live.entry(task);
+        let rule = entry.task.trigger_rule;
         assert!(!run.scheduler.is_excluded(task), "task {} is left out", task.0);
-        for upstream in prepared.graph.upstream(task) {
+        for upstream in run.scheduler.graph().upstream(task) {
             let state = run.scheduler.state(upstream);
             if run.scheduler.is_excluded(upstream) {
                 continue;
             }
             assert!(state.is_terminal() || rule == TriggerRule::OneFailed, "task {} started early", task.0);
-            if rule == TriggerRule::AllSuccess && !prepared.task(task).teardown {
+            if rule == TriggerRule::AllSuccess && !entry.task.teardown && !run.scheduler.is_mapped(upstream) {
                 let effects = self.effects(upstream);
                 assert_eq!((state, effects), (TaskState::Success, 1), "task {} started early", task.0);
             }
@@ -452,7 +463,8 @@ impl World {
         for other in self.service.values().filter(|job| job.task == task && job.attempt != attempt) {
             assert!(!other.done, "task {} is repeated after its success", task.0);
             let is_over = other.cancelled || other.ends_at.0 <= self.clock.load(Ordering::Relaxed);
-            assert!(is_over || self.fates[task.get()].deaf, "task {} runs twice at once", task.0);
+            let is_deaf = self.fates[number(entry.task_id)].deaf;
+            assert!(is_over || is_deaf, "task {} runs twice at once", task.0);
         }
     }
 
@@ -466,15 +478,24 @@ impl World {
             let state = process.runs.runs.first().map(|run| run.scheduler.state(attempt.job.task));
             state.is_some_and(TaskState::is_in_flight)
         };
-        let workers = count(&|a| held(a) && self.fates[a.job.task.get()].blocking);
+        let workers = count(&|a| held(a) && a.job.entry().blocks());
         assert!(workers <= self.limits.workers as usize, "too many workers");
         assert!(
             self.limits.engines[0].is_none_or(|limit| count(&held) <= limit as usize),
             "too many in flight"
         );
         let Some(run) = process.runs.runs.first() else { return };
-        let pooled = count(&|a| held(a) && run.info.prepared.task(a.job.task).pool.is_some());
+        let pooled = count(&|a| held(a) && a.job.entry().task.pool.is_some());
         assert!(pooled <= 1, "the pool has one slot");
+        for attempt in process.attempts.iter().filter(|attempt| held(attempt)) {
+            let task = attempt.job.entry().task;
+            let most = task.max_active.map_or(usize::MAX, |most| most as usize);
+            let active = count(&|a| held(a) && a.job.entry().task.task_id == task.task_id);
+            assert!(active <= most, "{active} instances of {} at once", task.task_id);
+        }
+        if let Some(early) = run.scheduler.out_of_order().filter(|_| run.ended.is_some()) {
+            panic!("{early:?} are out of order");
+        }
     }
 
     /// What is stored in the end is what happened and what was told.
@@ -488,9 +509,15 @@ impl World {
         for (task, &state) in (0..).map(TaskIdx).zip(&states) {
             assert!(state.is_terminal(), "task {} is left {state}", task.0);
             let effects = self.effects(task);
+            let name = &run.tasks[task.get()].task_id;
+            if self.mapped.contains(&number(name)) && !name.contains('[') {
+                // Its instances have effects.
+                assert_eq!(effects, 0, "task {} is mapped", task.0);
+                continue;
+            }
             if state == TaskState::Success {
                 assert_eq!(effects, 1, "task {} succeeded", task.0);
-            } else if !self.fates[task.get()].deaf {
+            } else if !self.fates[number(name)].deaf {
                 assert_eq!(effects, 0, "task {} is {state}", task.0);
             }
         }
@@ -501,6 +528,7 @@ impl World {
         let all_good =
             states.iter().zip(&run.tasks).all(|(state, task)| good(state) || task.task_id.starts_with("d"));
         assert_eq!(run.head.state == RunState::Success, all_good, "{states:?}");
+        let states = run.tasks.iter().map(|task| (task.task_id.clone(), task.state)).collect();
         Ended { states, disturbed: self.disturbed || self.fates.iter().any(|fate| fate.deaf) }
     }
 }
@@ -535,16 +563,16 @@ impl Reporter for Teller {
     }
 }
 
-/// The number in `t7` or `d7`.
+/// The number in `t7`, `d7` or `t7[2]`.
 fn number(name: &str) -> usize {
-    name[1..].parse().unwrap()
+    name[1..].split('[').next().unwrap().parse().unwrap()
 }
 
 /// A random DAG as its file; teardowns are called `d…`.
-fn dag(dice: &mut Dice) -> (String, Vec<Fate>) {
+fn dag(dice: &mut Dice) -> (String, Vec<Fate>, Vec<usize>) {
     let count = 2 + dice.roll(8) as usize;
     let mut names: Vec<String> = Vec::new();
-    let (mut tasks, mut fates) = (Vec::new(), Vec::new());
+    let (mut tasks, mut fates, mut mapped) = (Vec::new(), Vec::new(), Vec::new());
     for i in 0..count {
         let mut upstream: Vec<&String> = names.iter().filter(|_| dice.one_in(3)).collect();
         upstream.truncate(3);
@@ -567,10 +595,24 @@ fn dag(dice: &mut Dice) -> (String, Vec<Fate>) {
         } else if !upstream.is_empty() {
             let rules = ["all_success", "all_success", "all_done", "one_failed", "none_failed"];
             task["trigger_rule"] = json!(rules[dice.roll(5) as usize]);
-            if dice.one_in(5) {
+            // Behind a rule that does not wait for all, what is seen depends on the moment.
+            if dice.one_in(5) && task["trigger_rule"] != "one_failed" {
                 let upstream = upstream[0];
                 task["when"] = json!(format!("tasks[\"{upstream}\"].state == \"success\""));
             }
+        }
+        if !is_teardown && dice.one_in(3) {
+            let looked_at = upstream.first().filter(|_| task["trigger_rule"] != "one_failed");
+            task["for_each"] = for_each(dice, looked_at.map(|name| name.as_str()), &mapped);
+            if let Some(followed) = task["for_each"]["instances_of"].as_str().map(str::to_owned) {
+                // It cannot wait for all of the one that it follows.
+                let upstream = task["dependencies"].as_array_mut().unwrap();
+                upstream.retain(|name| *name != followed);
+            }
+            if dice.one_in(2) {
+                task["max_active_tis_per_dagrun"] = json!(1 + dice.roll(2));
+            }
+            mapped.push(i);
         }
         let name = format!("{}{i}", if is_teardown { 'd' } else { 't' });
         task["task_id"] = json!(name);
@@ -588,5 +630,14 @@ fn dag(dice: &mut Dice) -> (String, Vec<Fate>) {
     if dice.one_in(2) {
         dag["processors"] = json!(1 + dice.roll(4));
     }
-    (dag.to_string(), fates)
+    (dag.to_string(), fates, mapped)
+}
+
+/// What a task is mapped over: a list, what an upstream task left, or what another task is mapped over.
+fn for_each(dice: &mut Dice, upstream: Option<&str>, mapped: &[usize]) -> Value {
+    match (dice.roll(3), upstream, mapped) {
+        (0, Some(upstream), _) => json!(format!("[1, 2, 3].filter(x, x != tasks[\"{upstream}\"].result.n)")),
+        (1, _, [.., last]) => json!({"instances_of": format!("t{last}")}),
+        _ => Value::from((0..dice.roll(4)).collect::<Vec<_>>()),
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::call::{Call, Shared};
+use super::live::Live;
 use super::message::{Message, Request};
 use super::report::Reports;
 use super::request::{Opening, RunEnd};
@@ -20,7 +21,8 @@ use crate::store::RunJournal;
 /// A run on its way.
 pub(super) struct Run {
     pub(super) info: Arc<RunInfo>,
-    prepared: Arc<Prepared>,
+    pub(super) prepared: Arc<Prepared>,
+    pub(super) live: Live,
     pub(super) scheduler: Scheduler,
     journal: RunJournal,
     reports: Reports,
@@ -31,17 +33,19 @@ pub(super) struct Run {
     calls: HashMap<TaskIdx, Arc<Call>>,
     /// What attempts had stored that a scheduler had begun that died.
     checkpoints: HashMap<TaskIdx, Value>,
-    /// Whether any task has a condition.
+    /// Whether anything looks at what tasks leave.
     keeps_results: bool,
     /// What tasks left for conditions.
-    results: HashMap<TaskIdx, Value>,
+    pub(super) results: HashMap<TaskIdx, Value>,
     /// How attempts ended whose tasks' states change in this turn.
-    ends: HashMap<TaskIdx, Arc<AttemptEnd>>,
-    actions: Vec<Action>,
+    pub(super) ends: HashMap<TaskIdx, Arc<AttemptEnd>>,
+    pub(super) actions: Vec<Action>,
     /// What happened in this turn.
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
     /// What conditions came to in this turn.
-    conditions: Vec<Input>,
+    pub(super) conditions: Vec<Input>,
+    /// Mapped tasks that want their instances.
+    expanding: Vec<TaskIdx>,
     /// Why the run itself cannot go on.
     fatal: Option<Failure>,
     /// Why it was stopped, if it took too long.
@@ -59,6 +63,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn new(
         info: Arc<RunInfo>,
+        live: Live,
         scheduler: Scheduler,
         journal: RunJournal,
         reports: Reports,
@@ -66,7 +71,8 @@ impl Run {
         logs: RunLogs,
     ) -> Self {
         Self {
-            keeps_results: info.prepared.has_conditions(),
+            keeps_results: info.prepared.looks_at_results(),
+            live,
             prepared: Arc::clone(&info.prepared),
             run_log: LogFile::new(logs.run()),
             info,
@@ -82,6 +88,7 @@ impl Run {
             actions: Vec::new(),
             events: Vec::new(),
             conditions: Vec::new(),
+            expanding: Vec::new(),
             fatal: None,
             late: None,
             unstored: None,
@@ -98,7 +105,7 @@ impl Run {
         self.events.push(run_state(now, RunState::Running, None));
         let (run_id, dag) = (&self.info.run_id, &self.prepared.dag.dag_id);
         let how = if matches!(opening, Opening::New { .. }) { "begins" } else { "goes on" };
-        let tasks = self.prepared.graph.len();
+        let tasks = self.scheduler.graph().len();
         self.note_run(&format!("run {run_id} of {dag} {how}: {tasks} tasks"), now);
         if self.fatal.is_some() {
             return;
@@ -181,7 +188,7 @@ impl Run {
         if asked.run {
             self.input(Input::Cancel, now, places);
         }
-        let graph = Arc::clone(&self.prepared.graph);
+        let graph = Arc::clone(self.scheduler.graph());
         for task in graph.tasks().filter(|&task| asked.tasks.contains(graph.name(task))) {
             self.input(Input::CancelTask(task), now, places);
         }
@@ -231,11 +238,11 @@ impl Run {
     }
 
     fn timed_out(&self, task: TaskIdx, message: &str) -> String {
-        let timeout = self.prepared.task(task).timeout.unwrap_or_default();
+        let timeout = self.live.entry(task).task.timeout.unwrap_or_default();
         format!("stopped after its timeout of {}: {message}", humantime::format_duration(timeout))
     }
 
-    fn input(&mut self, input: Input, now: Timestamp, places: &mut Places) {
+    pub(super) fn input(&mut self, input: Input, now: Timestamp, places: &mut Places) {
         let handled = self.scheduler.handle(input, now, places, &mut self.actions);
         self.or_fatal(handled);
     }
@@ -267,6 +274,9 @@ impl Run {
         self.reports.send(&mut self.events);
         for met in std::mem::take(&mut self.conditions) {
             self.input(met, now, places);
+        }
+        for task in std::mem::take(&mut self.expanding) {
+            self.expand(task, now, places);
         }
         if self.fatal.is_some() && self.ended.is_none() {
             self.input(Input::Cancel, now, places);
@@ -314,11 +324,12 @@ impl Run {
             }
             Action::Stopping(reason) => self.note_stopping(reason, now),
             Action::RunEnded(state) => {
+                self.check_order();
                 let end = self.end(state);
                 self.note_run(&format!("the run ends: {}", end.state), now);
                 self.events.push(run_state(now, end.state, end.error));
             }
-            Action::Start { .. } | Action::Evaluate { .. } | Action::Stop { .. } => {}
+            Action::Start { .. } | Action::Evaluate { .. } | Action::Expand { .. } | Action::Stop { .. } => {}
         }
     }
 
@@ -346,13 +357,12 @@ impl Run {
         failure: &Failure,
         now: Timestamp,
     ) {
-        let text =
-            format!("{} attempt {attempt} {state}: {}", self.prepared.graph.name(task), failure.message);
+        let text = format!("{} attempt {attempt} {state}: {}", self.live.name(task), failure.message);
         self.note_run(&text, now);
     }
 
     /// A line in the run's own log.
-    fn note_run(&mut self, text: &str, now: Timestamp) {
+    pub(super) fn note_run(&mut self, text: &str, now: Timestamp) {
         if let Err(error) = self.run_log.write(now, "info", text, &self.shared.masker) {
             self.fail(error.to_string());
         }
@@ -364,19 +374,23 @@ impl Run {
             Action::Start { task, attempt, again } => {
                 #[cfg(test)]
                 assert!(self.stored.contains(&(task, attempt)), "an engine sees what is not stored");
-                let log = LogFile::new(self.logs.attempt(self.prepared.graph.name(task), attempt));
+                let log = LogFile::new(self.logs.attempt(self.live.name(task), attempt));
                 let call = Call::new(Arc::clone(&self.shared), task, attempt, log);
                 self.calls.insert(task, Arc::clone(&call));
                 if self.fatal.is_none() {
                     let checkpoint = self.checkpoints.remove(&task).filter(|_| again);
-                    workers.queue(Job {
+                    let queued = workers.queue(Job {
                         run: Arc::clone(&self.info),
+                        added: self.live.get(task).cloned(),
                         task,
                         attempt,
                         again,
                         checkpoint,
                         call,
                     });
+                    if let Err(error) = queued {
+                        self.fail(format!("cannot start a thread: {error}"));
+                    }
                 } else {
                     call.refuse("not started, since the run cannot go on".to_owned());
                 }
@@ -389,7 +403,7 @@ impl Run {
             }
             Action::Abandon { task, .. } => {
                 let Some(call) = self.calls.remove(&task) else { return };
-                if let Err(error) = workers.abandon(&self.info, task, &call) {
+                if let Err(error) = workers.abandon(self.live.entry(task).blocks(), &call) {
                     self.fail(format!("cannot start a thread: {error}"));
                 }
             }
@@ -399,40 +413,19 @@ impl Run {
                 }
             }
             Action::Evaluate { task } => self.evaluate(task),
+            Action::Expand { task } => self.expanding.push(task),
             Action::Stopping(_) => {}
             Action::RunEnded(state) => self.ended = Some(state),
         }
     }
 
-    fn evaluate(&mut self, task: TaskIdx) {
-        let state = |task: TaskIdx| {
-            // What is left out counts as done.
-            let state = match self.scheduler.is_excluded(task) {
-                true => TaskState::Success,
-                false => self.scheduler.state(task),
-            };
-            (state, self.results.get(&task).cloned())
-        };
-        let met = match self.prepared.evaluate(task, state) {
-            None => Some(true),
-            Some(Ok(met)) => Some(met),
-            Some(Err(message)) => {
-                let message = self.shared.masker.mask(&message).into_owned();
-                let error = Some(Failure { kind: FailureKind::Invalid, message });
-                self.ends.insert(task, Arc::new(AttemptEnd { error, ..AttemptEnd::default() }));
-                None
-            }
-        };
-        self.conditions.push(Input::Condition { task, met });
-    }
-
     /// The run itself cannot go on: everything is cancelled, and the first reason kept.
-    fn fail(&mut self, message: String) {
+    pub(super) fn fail(&mut self, message: String) {
         let message = self.shared.masker.mask(&message).into_owned();
         self.fatal.get_or_insert(Failure { kind: FailureKind::Failed, message });
     }
 
-    fn or_fatal<E: std::fmt::Display>(&mut self, result: Result<(), E>) {
+    pub(super) fn or_fatal<E: std::fmt::Display>(&mut self, result: Result<(), E>) {
         if let Err(error) = result {
             self.fail(format!("a bug in the scheduler: {error}"));
             self.ended = Some(RunState::Failed);
@@ -450,7 +443,7 @@ impl Run {
     pub(super) fn finish(mut self, workers: &mut Workers) -> RunEnd {
         // Only after a bug is there still a call; its thread is not waited for.
         for (task, call) in std::mem::take(&mut self.calls) {
-            let _ = workers.abandon(&self.info, task, &call);
+            let _ = workers.abandon(self.live.entry(task).blocks(), &call);
         }
         let mut end = self.end(self.ended.unwrap_or(RunState::Failed));
         if !self.told_end {

@@ -45,8 +45,11 @@ impl Scheduler {
             self.take_up(task, begun, now);
         }
         let ended: Vec<TaskIdx> = graph.tasks().filter(|&task| self.state(task).is_terminal()).collect();
-        for task in ended {
+        for &task in &ended {
             self.note_closed(task);
+        }
+        self.take_up_mapped(out);
+        for task in ended {
             if !self.is_excluded(task) {
                 self.count_downstream(task);
             }
@@ -70,6 +73,7 @@ impl Scheduler {
             wait = retry::delay(info, progress, kind, task, seed);
         }
         match begun.state {
+            TaskState::Running if info.mapped => progress.state = TaskState::Running,
             TaskState::Running | TaskState::Deferred => {
                 progress.again = true;
                 // To begin it counts it once more.

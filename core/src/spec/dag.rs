@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::source::Span;
 use crate::condition::Condition;
+use crate::growth::MAX_TASKS;
 
 /// A DAG file, read and checked by itself. [`crate::graph`] checks what holds between tasks.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct Dag {
     pub expire_cache: Option<Duration>,
     /// Values for placeholders of every task; a task's own `params` come first.
     pub params: Map<String, Value>,
+    /// No more tasks than this, however its graph grows.
+    pub max_tasks: u32,
     /// The tasks, in the file's order.
     pub tasks: Vec<Task>,
 }
@@ -59,6 +62,7 @@ impl Dag {
             script_cache: false,
             expire_cache: None,
             params: Map::new(),
+            max_tasks: MAX_TASKS,
             tasks: Vec::new(),
         }
     }
@@ -69,6 +73,8 @@ impl Dag {
 pub struct Task {
     /// Letters, digits, `_`, `-`, `.`; at most 250 of them.
     pub task_id: String,
+    /// What kind of work it is, for rules that look at all tasks of a kind.
+    pub kind: Option<Arc<str>>,
     /// What to run.
     pub script: Script,
     /// As written, keys of connections (`**SECTION_key`) and variables (`*name`) included.
@@ -89,6 +95,10 @@ pub struct Task {
     pub trigger_rule: TriggerRule,
     /// Evaluated once the trigger rule lets the task start; a false one skips it.
     pub when: Option<When>,
+    /// What it is run for, once for each; a task with it stands for its instances.
+    pub for_each: Option<ForEach>,
+    /// At most this many of its instances run at once.
+    pub max_active: Option<u32>,
     /// Whether it takes down what its dependencies, its setups, have set up: it runs whatever happened.
     pub teardown: bool,
     /// Whether the run fails if this teardown does.
@@ -103,6 +113,74 @@ pub struct Task {
     pub span: Span,
     /// Where the task's script reference stands in the file.
     pub script_span: Span,
+}
+
+impl Task {
+    /// All that is evaluated before it starts: its condition, and what it is run for.
+    pub fn expressions(&self) -> impl Iterator<Item = &When> {
+        let lists = self.for_each.iter().flat_map(|for_each| for_each.over.lists());
+        self.when.iter().chain(lists.filter_map(|list| match list {
+            List::Literal(_) => None,
+            List::Expression(expression) => Some(expression),
+        }))
+    }
+
+    /// The task whose instances its own follow one by one.
+    #[must_use]
+    pub fn follows(&self) -> Option<&Dependency> {
+        match self.for_each.as_ref().map(|for_each| &for_each.over) {
+            Some(Over::InstancesOf(followed)) => Some(followed),
+            _ => None,
+        }
+    }
+
+    /// All tasks that have to come before it.
+    pub fn upstream(&self) -> impl Iterator<Item = &Dependency> {
+        self.dependencies.iter().chain(self.follows())
+    }
+}
+
+/// What a mapped task is run for, and the place in the file.
+#[derive(Debug, Clone)]
+pub struct ForEach {
+    /// What the items are.
+    pub over: Over,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// Where the items of a mapped task come from.
+#[derive(Debug, Clone)]
+pub enum Over {
+    /// One list or object.
+    List(List),
+    /// Several lists of one length by name: the first items together, then the second ones, and so on.
+    Zip(Vec<(String, List)>),
+    /// Several lists by name: every combination of their items, the last list the fastest.
+    Cross(Vec<(String, List)>),
+    /// The items of another mapped task; each instance waits for that one's of the same key alone.
+    InstancesOf(Dependency),
+}
+
+impl Over {
+    /// The lists that it is made of.
+    pub fn lists(&self) -> impl Iterator<Item = &List> {
+        let (one, named) = match self {
+            Self::List(list) => (Some(list), &[][..]),
+            Self::Zip(lists) | Self::Cross(lists) => (None, &lists[..]),
+            Self::InstancesOf(_) => (None, &[][..]),
+        };
+        one.into_iter().chain(named.iter().map(|(_, list)| list))
+    }
+}
+
+/// A list as written, or an expression in CEL that gives one.
+#[derive(Debug, Clone)]
+pub enum List {
+    /// A list or an object.
+    Literal(Arc<Value>),
+    /// What is evaluated when the task starts.
+    Expression(When),
 }
 
 /// A task's condition and its place in the file.

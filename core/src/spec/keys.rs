@@ -26,6 +26,7 @@ pub(super) enum Kind {
     Command,
     Url,
     Condition,
+    ForEach,
     Tasks,
     Script,
     Dependencies,
@@ -121,13 +122,16 @@ keys! {
     ExpireCache = "expire_cache", Kind::Duration, false, "How long a cached script stays valid.";
     Params = "params", Kind::Params, false,
         "Values for placeholders of every task; a task's own `params` come first.";
+    MaxTasks = "max_tasks", Kind::Count(1), false,
+        "A run whose graph would grow beyond so many tasks fails; 1,000,000 unless said.";
     Tasks = "tasks", Kind::Tasks, true, "The tasks; at least one.";
 }
 
 keys! {
     /// Keys of a task.
-    TaskKey, "a task", not yet: ["for_each"];
+    TaskKey, "a task", not yet: [];
     TaskId = "task_id", Kind::Id, true, "The task's name, unique in the DAG.";
+    Type = "type", Kind::Id, false, "What kind of work it is, for rules that look at all tasks of a kind.";
     Script = "script", Kind::Script, true, "What to run, and the engine that runs it.";
     Params = "params", Kind::Params, false, "Values for placeholders in the script.";
     Dependencies = "dependencies", Kind::Dependencies, false,
@@ -144,6 +148,11 @@ keys! {
         "Which states of its dependencies let the task start; `all_success` unless said.";
     When = "when", Kind::Condition, false,
         "A condition in CEL over the states and results of upstream tasks and the parameters; a false one skips the task.";
+    ForEach = "for_each", Kind::ForEach, false,
+        "A list or an object, or a CEL expression that gives one: the task is run once for each of its items. Or several lists, \
+         `{zip: {name: list}}` or `{cross: {name: list}}`, or `{instances_of: task}`.";
+    MaxActive = "max_active_tis_per_dagrun", Kind::Count(1), false,
+        "At most this many instances of the mapped task run at once; no limit unless said.";
     Teardown = "teardown", Kind::Flag, false,
         "Whether the task takes down what its dependencies have set up: it runs if one of them ran, whatever happened.";
     OnFailureFailDagrun = "on_failure_fail_dagrun", Kind::Flag, false,

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::dag::{Task, When};
+use super::dag::{Dependency, Task, When};
 use super::diagnostic::{Diagnostic, Mistakes, quote};
 use super::source::SourceFile;
 use super::suggest;
@@ -29,8 +29,8 @@ pub(super) fn check(tasks: &[Task], source: &SourceFile, mistakes: &mut Mistakes
     let mut links = Links { tasks, source, known, comparisons: COMPARISONS, mistakes };
     for (index, task) in (0..).zip(tasks) {
         links.dependencies(index, task);
-        if let Some(when) = &task.when {
-            links.condition(task, when);
+        for expression in task.expressions() {
+            links.condition(task, expression);
         }
     }
 }
@@ -61,7 +61,10 @@ struct Links<'a> {
 
 impl<'a> Links<'a> {
     fn dependencies(&mut self, index: u32, task: &Task) {
-        for dependency in &task.dependencies {
+        if let Some(followed) = task.follows() {
+            self.followed(task, followed);
+        }
+        for dependency in task.upstream() {
             let id = &dependency.task_id;
             let mistake = |message| Diagnostic::new(dependency.span, message);
             if !id.is_empty() && *id == task.task_id {
@@ -77,6 +80,18 @@ impl<'a> Links<'a> {
                 let missing = mistake(format!("there is no task {}", quote(id)));
                 self.missing(missing, id);
             }
+        }
+    }
+
+    /// Only a mapped task has instances that can be followed.
+    fn followed(&mut self, task: &Task, followed: &Dependency) {
+        let id = &followed.task_id;
+        let Some(known) = self.known.get(&**id) else { return };
+        let is_itself = *id == task.task_id;
+        if self.tasks[known.index as usize].for_each.is_none() && !is_itself {
+            let message = format!("`instances_of` names {}, which is not mapped", quote(id));
+            let help = "name a task with `for_each`, or give this one a list of its own";
+            self.mistakes.push(Diagnostic::new(followed.span, message).with_help(help));
         }
     }
 

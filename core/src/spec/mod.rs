@@ -26,8 +26,8 @@ mod tree;
 mod yaml;
 
 pub use dag::{
-    Backoff, Dag, Dependency, Location, Notify, NotifyOn, NotifyTarget, Script, ScriptSource, Task,
-    TriggerRule, When,
+    Backoff, Dag, Dependency, ForEach, List, Location, Notify, NotifyOn, NotifyTarget, Over, Script,
+    ScriptSource, Task, TriggerRule, When,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, quote};
 pub use load::{SpecError, load, parse};

@@ -84,6 +84,9 @@ fn kind(kind: Kind) -> Value {
         Kind::Command => command(),
         Kind::Url => json!({ "type": "string", "pattern": r#"^https?://[!"$-.0->@-~][!-~]*$"# }),
         Kind::Condition => json!({ "type": "string", "pattern": r"\S" }),
+        Kind::ForEach => {
+            json!({ "anyOf": [{ "type": "string", "pattern": r"\S" }, { "type": ["array", "object"] }] })
+        }
         Kind::Tasks => {
             json!({ "type": "array", "items": { "$ref": "#/$defs/task" }, "minItems": 1 })
         }

@@ -121,6 +121,11 @@ impl Lower<'_> {
             DagKey::ScriptCache => dag.script_cache = self.flag(name, &node).unwrap_or_default(),
             DagKey::ExpireCache => dag.expire_cache = self.duration(name, &node),
             DagKey::Params => dag.params = self.params(name, node),
+            DagKey::MaxTasks => {
+                if let Some(most) = self.count(name, &node, 1) {
+                    dag.max_tasks = most;
+                }
+            }
             DagKey::Tasks => {}
         }
     }

@@ -3,6 +3,7 @@
 //! Where a value is wrong, a default takes its place; no [`Dag`](super::Dag) with such a place ever leaves [`super::parse`].
 
 mod dag;
+mod mapping;
 mod notify;
 mod params;
 mod script;

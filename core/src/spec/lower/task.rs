@@ -14,7 +14,7 @@ use super::{Found, Lower};
 use crate::condition::Condition;
 
 /// Where a task has its keys, by [`TaskKey`].
-type Places = [Span; TaskKey::TABLE.len()];
+pub(super) type Places = [Span; TaskKey::TABLE.len()];
 
 /// What the DAG says for tasks that do not.
 pub(super) struct Defaults {
@@ -40,6 +40,7 @@ impl Defaults {
     fn task(&self, span: Span) -> Task {
         Task {
             task_id: String::new(),
+            kind: None,
             script: Script { engine: "".into(), source: ScriptSource::Inline("".into()) },
             params: Map::new(),
             dependencies: Vec::new(),
@@ -50,6 +51,8 @@ impl Defaults {
             timeout: None,
             trigger_rule: TriggerRule::default(),
             when: None,
+            for_each: None,
+            max_active: None,
             teardown: false,
             on_failure_fail_dagrun: false,
             pool: None,
@@ -82,6 +85,7 @@ impl Lower<'_> {
         }
         self.require(&found, span);
         self.check_teardown(&task, &found, &places);
+        self.check_mapping(&task, &found, &places);
         Some(task)
     }
 
@@ -123,6 +127,7 @@ impl Lower<'_> {
                     task.script = script;
                 }
             }
+            TaskKey::Type => task.kind = self.id(name, node).map(Into::into),
             TaskKey::Params => task.params = self.params(name, node),
             TaskKey::Dependencies => task.dependencies = self.dependencies(name, node),
             TaskKey::Retries => {
@@ -140,6 +145,8 @@ impl Lower<'_> {
                 task.trigger_rule = self.choice(name, node, &TriggerRule::NAMES).unwrap_or_default();
             }
             TaskKey::When => task.when = self.when(name, node),
+            TaskKey::ForEach => task.for_each = self.for_each(name, node),
+            TaskKey::MaxActive => task.max_active = self.count(name, &node, 1),
             TaskKey::Teardown => task.teardown = self.flag(name, &node).unwrap_or_default(),
             TaskKey::OnFailureFailDagrun => {
                 task.on_failure_fail_dagrun = self.flag(name, &node).unwrap_or_default();
@@ -157,16 +164,21 @@ impl Lower<'_> {
             self.mistake_with_help(span, format!("`{name}` is empty"), "for no condition, leave the key out");
             return None;
         }
-        let known = self.conditions.get(&*text).cloned();
+        self.expression(&text, span)
+    }
+
+    /// A condition, or what gives a list.
+    pub(super) fn expression(&mut self, text: &str, span: Span) -> Option<When> {
+        let known = self.conditions.get(text).cloned();
         let compiled = known.unwrap_or_else(|| {
-            let compiled = Condition::compile(&text).map(Arc::new);
-            self.conditions.insert(text.as_ref().into(), compiled.clone());
+            let compiled = Condition::compile(text).map(Arc::new);
+            self.conditions.insert(text.into(), compiled.clone());
             compiled
         });
         match compiled {
             Ok(condition) => Some(When { text: Arc::clone(condition.text()), condition, span }),
             Err(error) => {
-                let mut mistake = Diagnostic::new(self.within(span, &text, error.at), error.message);
+                let mut mistake = Diagnostic::new(self.within(span, text, error.at), error.message);
                 mistake.help = error.help;
                 self.mistakes.push(mistake);
                 None

@@ -118,7 +118,7 @@ fn wrong_tasks() -> Vec<Value> {
         json!({"pool": "a b"}),
         json!({"pool": ""}),
         json!({"pool": 1}),
-        json!({"for_each": []}),
+        json!({"for_each": 3}),
         json!({"teardown": 1}),
         json!({"on_failure_fail_dagrun": "yes"}),
         json!({"max_retry_delay": 0}),

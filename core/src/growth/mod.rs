@@ -1,0 +1,92 @@
+//! Graphs that grow while they run: what is added, and why.
+//!
+//! Pure: no I/O, no clock. A graph only ever grows, and an edge only ever leads from a task that there is to a new one.
+//! What is added follows from a [`Cause`] and from what was there before, and from nothing else: so a cause that was
+//! stored brings the same tasks back, under the same names and numbers, without asking anybody again.
+
+mod fill;
+mod growing;
+mod items;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+pub use growing::Growing;
+pub use items::Items;
+
+use crate::event::TaskIdx;
+use crate::spec::Task;
+
+/// No graph grows beyond this, unless its DAG says otherwise.
+pub const MAX_TASKS: u32 = 1_000_000;
+
+/// Why a graph grows, with all that what is added depends on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// A mapped task gets its instances.
+    Mapped {
+        /// The mapped task.
+        task: TaskIdx,
+        /// What it is run for; `None` where that is what the task that it follows was run for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        items: Option<Arc<Items>>,
+    },
+}
+
+impl Cause {
+    /// The task from which the new ones grow.
+    #[must_use]
+    pub fn task(&self) -> Option<TaskIdx> {
+        match self {
+            Self::Mapped { task, .. } => Some(*task),
+        }
+    }
+}
+
+/// What is added at once.
+#[derive(Debug, Clone)]
+pub struct Growth {
+    /// Why.
+    pub cause: Cause,
+    /// The number of the first new task; the others follow.
+    pub first: TaskIdx,
+    /// The new tasks.
+    pub tasks: Vec<Arc<Grown>>,
+}
+
+impl PartialEq for Growth {
+    /// The same cause at the same place gives the same tasks.
+    fn eq(&self, other: &Self) -> bool {
+        (&self.cause, self.first, self.tasks.len()) == (&other.cause, other.first, other.tasks.len())
+    }
+}
+
+/// A task that was added to a running DAG.
+#[derive(Debug, Clone)]
+pub struct Grown {
+    /// Its name: that of its template, with a key in brackets where the template is used more than once.
+    pub task_id: Arc<str>,
+    /// Everything that it has in common with others of its kind.
+    pub template: Arc<Task>,
+    /// Its own parameters, filled in.
+    pub params: Map<String, Value>,
+    /// The tasks that come before it.
+    pub upstream: Box<[TaskIdx]>,
+    /// The mapped task of which it is an instance.
+    pub instance_of: Option<TaskIdx>,
+    /// The task from which it grew.
+    pub from: Option<TaskIdx>,
+}
+
+impl Grown {
+    /// Whether it stands for instances that are added when it starts.
+    #[must_use]
+    pub fn is_mapped(&self) -> bool {
+        self.instance_of.is_none() && self.template.for_each.is_some()
+    }
+}

@@ -1,0 +1,96 @@
+//! What a run looks at: conditions of its tasks, and by what it grows.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::run::Run;
+use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx, Timestamp};
+use crate::growth::Growth;
+use crate::prepare::Look;
+use crate::scheduler::{Input, Places};
+use crate::state::TaskState;
+
+impl Run {
+    /// Evaluates a task's condition; what comes of it is an input of the next step.
+    pub(super) fn evaluate(&mut self, task: TaskIdx) {
+        let entry = self.live.entry(task);
+        let met = match &entry.task.when {
+            None => Ok(true),
+            Some(when) => self.prepared.evaluate(&when.condition, entry.params, self.look(task)),
+        };
+        let met = met.map_err(|message| self.cannot_tell(task, message)).ok();
+        self.conditions.push(Input::Condition { task, met });
+    }
+
+    /// Gives a mapped task its instances.
+    pub(super) fn expand(&mut self, task: TaskIdx, now: Timestamp, places: &mut Places) {
+        // It may have been stopped meanwhile.
+        if self.scheduler.state(task) != TaskState::Running {
+            return;
+        }
+        let done = match self.live.expand(task, self.look(task)) {
+            Ok(growth) => {
+                self.note_run(&format!("{} has {} instances", self.live.name(task), growth.tasks.len()), now);
+                self.grow(growth, now);
+                true
+            }
+            Err(message) => {
+                self.cannot_tell(task, message);
+                false
+            }
+        };
+        self.input(Input::Expanded { task, done }, now, places);
+    }
+
+    /// Adds tasks. It is stored in one piece with what follows from it, before any of that is done or told.
+    fn grow(&mut self, growth: Growth, now: Timestamp) {
+        let added = self.live.commit(&growth);
+        self.events.push(Event { ts: now, kind: EventKind::Grown(Arc::new(growth)) });
+        let appended = self.scheduler.append(added, &mut self.actions);
+        self.or_fatal(appended);
+    }
+
+    /// A task ends without an attempt, for this reason.
+    fn cannot_tell(&mut self, task: TaskIdx, message: String) {
+        let message = self.shared.masker.mask(&message).into_owned();
+        let error = Some(Failure { kind: FailureKind::Invalid, message });
+        self.ends.insert(task, Arc::new(AttemptEnd { error, ..AttemptEnd::default() }));
+    }
+
+    /// What the expressions of a task see.
+    fn look(&self, task: TaskIdx) -> Look<'_> {
+        if self.live.get(task).is_some() || self.live.entry(task).task.expressions().next().is_none() {
+            return Look { tasks: Vec::new() };
+        }
+        let watched = self.prepared.watched(task);
+        let view = |&task: &TaskIdx| {
+            // What is left out counts as done.
+            let state = match self.scheduler.is_excluded(task) {
+                true => TaskState::Success,
+                false => self.scheduler.state(task),
+            };
+            (self.prepared.entry(task).task_id, state, self.result(task))
+        };
+        Look { tasks: watched.iter().map(view).collect() }
+    }
+
+    /// What a task left; of a mapped one, what its instances left, in their order.
+    fn result(&self, task: TaskIdx) -> Option<Value> {
+        match self.live.instances(task) {
+            None => self.results.get(&task).cloned(),
+            Some(instances) => {
+                let results = instances.map(|task| self.results.get(&task).cloned().unwrap_or_default());
+                Some(Value::Array(results.collect()))
+            }
+        }
+    }
+
+    /// Once the run is over: whether everything went in the order that the graph asks for.
+    pub(super) fn check_order(&mut self) {
+        if let Some((task, upstream)) = self.scheduler.out_of_order() {
+            let (task, upstream) = (self.live.name(task), self.live.name(upstream));
+            self.fail(format!("a bug in the scheduler: {task} began before {upstream} had ended"));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The tasks of a run: those of its DAG file, and those that were added since.
+//!
+//! What is added is decided in [`crate::growth`]; here it gets what it needs to run.
+
+use std::sync::Arc;
+
+use crate::event::TaskIdx;
+use crate::growth::{Cause, Growing, Grown, Growth, Items};
+use crate::prepare::{Entry, Look, Prepared, PreparedTask};
+use crate::scheduler::{Added, TaskInfo};
+use crate::store::Durations;
+
+use super::demand::Numbers;
+
+/// All tasks of a run that goes on.
+pub(super) struct Live {
+    prepared: Arc<Prepared>,
+    growing: Growing,
+    /// What was added, in order.
+    added: Vec<Arc<LiveTask>>,
+    history: Durations,
+    numbers: Numbers,
+}
+
+/// A task that was added, with what it needs to run.
+#[derive(Debug)]
+pub(super) struct LiveTask {
+    grown: Arc<Grown>,
+    ready: PreparedTask,
+}
+
+impl LiveTask {
+    pub(super) fn entry(&self) -> Entry<'_> {
+        Entry::grown(&self.grown, &self.ready)
+    }
+}
+
+impl Live {
+    pub(super) fn new(prepared: Arc<Prepared>, history: Durations, numbers: Numbers) -> Self {
+        let growing = Growing::new(&prepared.dag);
+        Self { prepared, growing, added: Vec::new(), history, numbers }
+    }
+
+    /// What the scheduler needs to know of the tasks of the DAG file.
+    pub(super) fn infos(&self) -> Vec<TaskInfo> {
+        let infos = self.prepared.infos(&self.history);
+        infos.into_iter().map(|info| self.numbers.placed(info)).collect()
+    }
+
+    /// A task that was added; `None` for one of the DAG file.
+    pub(super) fn get(&self, task: TaskIdx) -> Option<&Arc<LiveTask>> {
+        self.added.get(task.get().checked_sub(self.prepared.graph.len())?)
+    }
+
+    /// Any task.
+    pub(super) fn entry(&self, task: TaskIdx) -> Entry<'_> {
+        self.get(task).map_or_else(|| self.prepared.entry(task), |added| added.entry())
+    }
+
+    pub(super) fn name(&self, task: TaskIdx) -> &str {
+        self.entry(task).task_id
+    }
+
+    /// The instances of a mapped task that has them.
+    pub(super) fn instances(&self, task: TaskIdx) -> Option<impl Iterator<Item = TaskIdx> + use<>> {
+        self.growing.instances(task)
+    }
+
+    /// What a mapped task adds. Nothing is added before [`commit`](Self::commit).
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be told.
+    pub(super) fn expand(&self, task: TaskIdx, look: Look<'_>) -> Result<Growth, String> {
+        let items: Option<Items> = self.prepared.items(self.entry(task), look)?;
+        self.growing.derive(&self.prepared.dag, Cause::Mapped { task, items: items.map(Arc::new) })
+    }
+
+    /// Adds tasks; the scheduler has to be told.
+    pub(super) fn commit(&mut self, growth: &Growth) -> Vec<Added> {
+        self.growing.commit(&self.prepared.dag, growth);
+        growth.tasks.iter().map(|grown| self.add(grown)).collect()
+    }
+
+    fn add(&mut self, grown: &Arc<Grown>) -> Added {
+        let ready = match grown.instance_of {
+            Some(mapped) => self.prepared.instance(self.entry(mapped).ready, &grown.params),
+            None => self.prepared.entry(TaskIdx(0)).ready.clone(),
+        };
+        let task = LiveTask { grown: Arc::clone(grown), ready };
+        let info = self.numbers.placed(self.prepared.info_of(task.entry(), &self.history));
+        self.added.push(Arc::new(task));
+        let info = TaskInfo {
+            mapped: grown.is_mapped(),
+            max_active: info.max_active.filter(|_| grown.is_mapped()),
+            // The condition of a mapped task was its own.
+            conditional: info.conditional && grown.instance_of.is_none(),
+            instance_of: grown.instance_of,
+            ..info
+        };
+        Added { name: Arc::clone(&grown.task_id), info, upstream: grown.upstream.clone() }
+    }
+}

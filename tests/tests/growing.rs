@@ -1,0 +1,222 @@
+//! DAGs that grow while they run: mapping, what is shown of it, and what is left of it after a crash.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use oxidag_tests::Sandbox;
+use oxidag_tests::running::Running;
+use serde_json::{Value, json};
+
+/// Runs a DAG to its end, as the run `r`.
+#[track_caller]
+fn run(sandbox: &Sandbox, dag: &str, status: i32) -> Value {
+    sandbox.write("dag.yaml", dag);
+    let _ = sandbox.oxidag(&["run", "dag.yaml", "--run-id", "r", "--format", "quiet"]).expect_status(status);
+    shown(sandbox)
+}
+
+fn shown(sandbox: &Sandbox) -> Value {
+    sandbox.oxidag(&["runs", "show", "r", "--json"]).expect_status(0).json()
+}
+
+/// `name state` of each task.
+fn states(run: &Value) -> Vec<String> {
+    let word = |value: &Value| value.as_str().unwrap().to_owned();
+    let tasks = run["tasks"].as_array().unwrap().iter();
+    tasks.map(|task| format!("{} {}", word(&task["task_id"]), word(&task["state"]))).collect()
+}
+
+fn log(sandbox: &Sandbox, task: &str) -> String {
+    sandbox.oxidag(&["runs", "logs", "r", task]).expect_status(0).stdout
+}
+
+const MAPPED: &str = r#"
+tasks:
+- task_id: list
+  script: {engine: noop, inline: ""}
+  params: {result: {months: ["2024-01", "2024-02"]}}
+- task_id: extract
+  dependencies: [list]
+  for_each: tasks.list.result.months
+  params: {month: "{item}", place: "{index}", say: "{key} at {index}"}
+  script: {engine: shell, inline: "echo {say}; echo \"$place\" > $OXIDAG_RESULT"}
+- task_id: load
+  for_each: {instances_of: extract}
+  params: {month: "{item}"}
+  script: {engine: shell, inline: "echo loads {month}"}
+- task_id: merge
+  dependencies: [load]
+  when: tasks.extract.result == [0, 1]
+  script: {engine: noop, inline: ""}
+- task_id: nothing
+  for_each: []
+  script: {engine: noop, inline: ""}
+"#;
+
+#[test]
+fn a_task_is_run_for_each_item_that_another_one_left() {
+    let sandbox = Sandbox::new();
+    let shown = run(&sandbox, MAPPED, 0);
+    let states = states(&shown);
+    for task in [
+        "extract",
+        "extract[2024-01]",
+        "extract[2024-02]",
+        "load[2024-01]",
+        "load[2024-02]",
+        "merge",
+        "nothing",
+    ] {
+        assert!(states.contains(&format!("{task} success")), "{task}: {states:?}");
+    }
+    assert_eq!(states.len(), 9);
+    assert!(log(&sandbox, "extract[2024-02]").contains("2024-02 at 1"));
+    assert!(log(&sandbox, "load[2024-01]").contains("loads 2024-01"));
+    let tasks = shown["tasks"].as_array().unwrap();
+    let from = |name: &str| tasks.iter().find(|task| task["task_id"] == name).unwrap()["grown_from"].clone();
+    assert_eq!((from("extract"), from("extract[2024-01]")), (Value::Null, json!("extract")));
+}
+
+#[test]
+fn what_grew_is_shown_from_what_it_grew() {
+    let sandbox = Sandbox::new();
+    run(&sandbox, MAPPED, 0);
+    let table = sandbox.oxidag(&["runs", "show", "r"]).expect_status(0).stdout;
+    assert!(table.contains("FROM"), "{table}");
+    let chart = sandbox.oxidag(&["runs", "gantt", "r"]).expect_status(0).stdout;
+    assert!(chart.contains("extract[2024-01]"), "{chart}");
+    let graph = sandbox.oxidag(&["graph", "r"]).expect_status(0).stdout;
+    for line in [
+        r#""extract" -> "extract[2024-01]" [style=dashed];"#,
+        r#""extract[2024-01]" -> "load[2024-01]";"#,
+        r#""load[2024-02]" -> "merge";"#,
+    ] {
+        assert!(graph.contains(line), "{graph}");
+    }
+    let _ = sandbox.oxidag(&["graph", "r", "--frames", "frames"]).expect_status(0);
+    let pictures: Vec<String> = (0..5)
+        .map(|number| {
+            std::fs::read_to_string(sandbox.path().join(format!("frames/{number:05}.svg"))).unwrap()
+        })
+        .collect();
+    let boxes = |picture: &String| picture.matches("<g><title>").count();
+    assert_eq!((boxes(&pictures[0]), boxes(&pictures[4])), (5, 9));
+}
+
+#[test]
+fn one_instance_that_fails_is_tried_again_and_keeps_only_what_waits_for_it() {
+    let sandbox = Sandbox::new();
+    let dag = r#"
+tasks:
+- task_id: load
+  for_each: {bad: {fail: 1}, good: {fail: 0}, worst: {fail: 9}}
+  params: {fail: "{item.fail}"}
+  retries: 1
+  retry_delay: 0
+  script: {engine: noop, inline: ""}
+- {task_id: merge, dependencies: [load], script: {engine: noop, inline: ""}}
+- {task_id: report, dependencies: [load], trigger_rule: all_done, script: {engine: noop, inline: ""}}
+"#;
+    let shown = run(&sandbox, dag, 1);
+    assert_eq!(
+        states(&shown),
+        [
+            "load failed",
+            "merge upstream_failed",
+            "report success",
+            "load[bad] success",
+            "load[good] success",
+            "load[worst] failed",
+        ]
+    );
+    let attempts = |task: usize| shown["tasks"][task]["attempts"].as_array().unwrap().len();
+    assert_eq!((attempts(3), attempts(4), attempts(5)), (2, 1, 2));
+}
+
+#[test]
+fn items_that_cannot_be_told_fail_the_task_with_a_reason() {
+    let sandbox = Sandbox::new();
+    let dag = r#"
+tasks:
+- {task_id: list, script: {engine: noop, inline: ""}, params: {result: {n: 3}}}
+- {task_id: load, dependencies: [list], for_each: tasks.list.result.n, script: {engine: noop, inline: ""}}
+"#;
+    let shown = run(&sandbox, dag, 1);
+    assert_eq!(states(&shown), ["list success", "load failed"]);
+    let why = shown["tasks"][1]["error"]["message"].as_str().unwrap();
+    assert_eq!(why, "the expression gives the number 3, which is neither a list nor an object");
+}
+
+#[test]
+fn a_run_that_was_killed_goes_on_with_the_same_instances() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "dag.yaml",
+        r#"
+tasks:
+- task_id: list
+  script: {engine: shell, inline: "echo listed >> listed; echo '[\"a\", \"b\", \"c\"]' > $OXIDAG_RESULT"}
+- task_id: load
+  dependencies: [list]
+  for_each: tasks.list.result
+  params: {item: "{item}"}
+  script: {engine: shell, inline: "if [ {item} = c ]; then until [ -e go ]; do sleep 0.01; done; fi; echo {item} >> loaded"}
+- {task_id: merge, dependencies: [load], script: {engine: noop, inline: ""}}
+"#,
+    );
+    let mut running =
+        Running::start(sandbox.command(&["run", "dag.yaml", "--run-id", "r", "--format", "json"]));
+    running.until_task("load[c]", "running");
+    running.kill();
+    sandbox.write("go", "");
+    let _ = sandbox.oxidag(&["resume", "r", "--format", "quiet"]).expect_status(0);
+    let all =
+        ["list", "load", "merge", "load[a]", "load[b]", "load[c]"].map(|task| format!("{task} success"));
+    assert_eq!(states(&shown(&sandbox)), all);
+    let read = |name: &str| std::fs::read_to_string(sandbox.path().join(name)).unwrap();
+    assert_eq!(read("listed"), "listed\n");
+    assert!(read("loaded").contains("c\n"));
+}
+
+#[test]
+fn a_mapped_task_is_cancelled_with_its_instances() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "dag.yaml",
+        r#"
+tasks:
+- task_id: wait
+  for_each: [a, b]
+  params: {delay_ms: 600000, async: true}
+  script: {engine: noop, inline: ""}
+"#,
+    );
+    let mut running =
+        Running::start(sandbox.command(&["run", "dag.yaml", "--run-id", "r", "--format", "json"]));
+    running.until_task("wait[b]", "deferred");
+    let _ = sandbox.oxidag(&["runs", "cancel", "r"]).expect_status(0);
+    assert_eq!(running.end().status, Some(130));
+    assert_eq!(states(&shown(&sandbox)), ["wait cancelled", "wait[a] cancelled", "wait[b] cancelled"]);
+}
+
+#[test]
+fn each_growth_is_an_event() {
+    let sandbox = Sandbox::new();
+    sandbox.write("dag.yaml", MAPPED);
+    let told = sandbox.oxidag(&["run", "dag.yaml", "--format", "json"]).expect_status(0).json_lines();
+    let grown: Vec<&Value> = told.iter().filter(|event| event["event"] == "grown").collect();
+    let of = |from: &str| grown.iter().find(|event| event["from"] == from).unwrap()["tasks"].clone();
+    assert_eq!(of("extract"), json!(["extract[2024-01]", "extract[2024-02]"]));
+    assert_eq!(of("nothing"), json!([]));
+}
+
+#[test]
+fn a_hundred_thousand_instances_are_no_problem() {
+    let sandbox = Sandbox::new();
+    let many: Vec<u32> = (0..1000).collect();
+    let few: Vec<u32> = (0..100).collect();
+    let dag = json!({"tasks": [
+        {"task_id": "m", "for_each": {"cross": {"a": many, "b": few}}, "script": {"engine": "noop", "inline": ""}},
+        {"task_id": "end", "dependencies": ["m"], "script": {"engine": "noop", "inline": ""}},
+    ]});
+    let shown = run(&sandbox, &dag.to_string(), 0);
+    assert_eq!(shown["tasks"].as_array().unwrap().len(), 100_002);
+}
