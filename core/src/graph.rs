@@ -241,6 +241,8 @@ pub(crate) mod tests {
             when: None,
             for_each: None,
             max_active: None,
+            after_types: Vec::new(),
+            template: 0,
             teardown: false,
             on_failure_fail_dagrun: false,
             pool: None,
@@ -264,6 +266,7 @@ pub(crate) mod tests {
             expire_cache: None,
             params: serde_json::Map::new(),
             max_tasks: u32::MAX,
+            rules: Vec::new(),
             tasks: tasks.iter().map(task).collect(),
         }
     }

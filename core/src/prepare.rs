@@ -55,6 +55,8 @@ pub struct Prepared {
     /// The pools that its tasks name; [`TaskInfo::pool`] is an index into this.
     pub pools: Vec<Pool>,
     tasks: Vec<PreparedTask>,
+    /// What rules may add, by [`Task::template`].
+    templates: Vec<PreparedTask>,
     watched: Watched,
     overrides: Map<String, Value>,
     connections: Connections,
@@ -101,6 +103,7 @@ pub struct Checked {
     engines: Vec<Arc<Engine>>,
     pools: Vec<Pool>,
     tasks: Vec<Option<PreparedTask>>,
+    templates: Vec<Option<PreparedTask>>,
     watched: Watched,
     connections: Connections,
     masker: Masker,
@@ -126,9 +129,11 @@ pub fn prepare(
         Err(cycles) => return Err(Diagnostics::new(source, cycles)),
     };
     let problems: Vec<Diagnostic> = checked.mistakes.into_iter().chain(checked.missing).collect();
-    let tasks: Option<Vec<PreparedTask>> = checked.tasks.into_iter().collect();
+    let count = checked.tasks.len();
+    let tasks: Option<Vec<PreparedTask>> = checked.tasks.into_iter().chain(checked.templates).collect();
     match tasks {
-        Some(tasks) if problems.is_empty() => Ok(Prepared {
+        Some(mut tasks) if problems.is_empty() => Ok(Prepared {
+            templates: tasks.split_off(count),
             masker: checked.masker,
             script_cache: checked.counts,
             remark: checked.remark,
@@ -175,15 +180,18 @@ fn checked(
     let graph = Graph::new(dag).map_err(|cycles| cycles.iter().map(Cycle::diagnostic).collect::<Vec<_>>())?;
     let base = working_dir(path);
     let mut check = Check::new(dag, &base, plugins, loaded, overrides);
-    let places: Vec<_> = dag.tasks.iter().map(|task| check.place(task)).collect();
-    let tasks = dag.tasks.iter().zip(&places);
-    let tasks = match fetching {
+    let all: Vec<&Task> = dag.tasks.iter().chain(dag.templates().into_iter().map(|task| &**task)).collect();
+    let places: Vec<_> = all.iter().map(|task| check.place(task)).collect();
+    let tasks = all.iter().zip(&places);
+    let mut tasks: Vec<Option<PreparedTask>> = match fetching {
         Some(progress) => {
-            check.fetch(&places, progress);
+            check.fetch(&all, &places, progress);
             tasks.map(|(task, place)| check.task(task, place)).collect()
         }
         None => tasks.map(|(task, place)| check.look(task, place)).collect(),
     };
+    check.rules();
+    let templates = tasks.split_off(dag.tasks.len());
     let Found { mut mistakes, missing, engines, connections, masker, counts, remark } = check.finish();
     let watched = conditions::watched(dag, &graph, &mut mistakes);
     let (graph, pools) = (Arc::new(graph), pools(dag, plugins));
@@ -194,6 +202,7 @@ fn checked(
         engines,
         pools,
         tasks,
+        templates,
         watched,
         connections,
         masker,
@@ -229,6 +238,7 @@ impl Prepared {
             source,
             engines: Vec::new(),
             masker: Masker::default(),
+            templates: dag.templates().into_iter().map(|t| task(t)).collect(),
             tasks,
             dag,
             overrides: Map::new(),
@@ -272,7 +282,7 @@ impl Prepared {
     /// Whether anything looks at what tasks leave.
     #[must_use]
     pub fn looks_at_results(&self) -> bool {
-        self.dag.tasks.iter().any(|task| task.expressions().next().is_some())
+        !self.dag.rules.is_empty() || self.dag.tasks.iter().any(|task| task.expressions().next().is_some())
     }
 
     /// The engine of any task of the run.

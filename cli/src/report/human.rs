@@ -56,7 +56,7 @@ pub(super) fn grown(run: &Watched, growth: &Growth) -> String {
     let tasks = count(growth.tasks.len(), "task");
     match growth.cause.task() {
         Some(from) => format!("{} + {tasks}", run.full_name(from)),
-        None => format!("{} + {tasks}", run.dag_id),
+        None => format!("rule {} + {tasks}", growth.cause.rule().unwrap_or_default()),
     }
 }
 

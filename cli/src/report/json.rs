@@ -71,6 +71,8 @@ enum Line<'a> {
         run_id: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         from: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rule: Option<&'a str>,
         tasks: Vec<&'a str>,
     },
     LogsNotUploaded {
@@ -131,6 +133,7 @@ fn line<'a>(run: &'a Watched, event: &'a Event) -> Option<Line<'a>> {
             ts,
             run_id,
             from: growth.cause.task().map(task_id),
+            rule: growth.cause.rule(),
             tasks: growth.tasks.iter().map(|task| &*task.task_id).collect(),
         },
         EventKind::Checkpoint { .. } => return None,

@@ -3,6 +3,7 @@
 //! Pure: no I/O, no clock. A condition may come from anywhere, and what tasks leave as well, so neither makes
 //! this panic, overflow the stack or go on for ever.
 
+mod around;
 mod check;
 mod json;
 mod looks;
@@ -26,10 +27,50 @@ use json::{object, value};
 
 use crate::state::TaskState;
 
+/// What an expression may name, by where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Vocabulary {
+    /// In a task of the DAG file: tasks and parameters.
+    Task,
+    /// In a task that a rule adds: the same, and the task to which that rule was applied, if it is applied to some.
+    Added {
+        /// Whether it is.
+        bound: bool,
+    },
+    /// In a rule: all of this, and types, groups and `closed`.
+    Rule {
+        /// Whether it is applied to tasks.
+        bound: bool,
+    },
+}
+
+impl Vocabulary {
+    /// The names of variables.
+    fn variables(self) -> &'static [&'static str] {
+        match self {
+            Self::Task | Self::Added { bound: false } => &[TASKS, PARAMS],
+            Self::Added { bound: true } => &[TASKS, PARAMS, TASK],
+            Self::Rule { bound: false } => &[TASKS, PARAMS, TYPES, GROUPS],
+            Self::Rule { bound: true } => &[TASKS, PARAMS, TYPES, GROUPS, TASK],
+        }
+    }
+
+    /// Whether it is the one of rules.
+    fn is_rule(self) -> bool {
+        matches!(self, Self::Rule { .. })
+    }
+}
+
 /// The name of the upstream tasks in a condition.
 const TASKS: &str = "tasks";
 /// The name of the parameters in a condition.
 const PARAMS: &str = "params";
+/// The names of what rules see besides: all tasks of a kind, the instances of a mapped task, the task that it is about.
+const TYPES: &str = "types";
+const GROUPS: &str = "groups";
+const TASK: &str = "task";
+/// The function that tells whether no more task of a kind can come.
+const CLOSED: &str = "closed";
 /// The function that counts the steps of loops; no condition can name it.
 const TICK: &str = "@tick";
 /// A condition that loops more often is stopped: it would hold up the run.
@@ -56,6 +97,14 @@ pub struct References {
     pub any_task: bool,
     /// The parameters that it names and that have to be there: it does not ask for them by `has()` or `.?`.
     pub params: Vec<Reference>,
+    /// The kinds of tasks that a rule looks at.
+    pub types: Vec<Reference>,
+    /// The mapped tasks whose instances a rule looks at.
+    pub groups: Vec<Reference>,
+    /// The kinds of tasks of which a rule asks whether more can come.
+    pub closed: Vec<Reference>,
+    /// Whether single tasks of these kinds or groups are looked at.
+    pub lists: bool,
 }
 
 /// A name in a condition.
@@ -86,6 +135,39 @@ pub struct Scope<'a> {
     pub tasks: Vec<TaskView<'a>>,
     /// The task's parameters, without its connections: a secret could end up in a message.
     pub params: &'a Map<String, Value>,
+    /// What rules see besides.
+    pub around: Around<'a>,
+}
+
+/// What rules see besides tasks and parameters.
+#[derive(Debug, Clone, Default)]
+pub struct Around<'a> {
+    /// The task that it is about.
+    pub task: Option<BoundTask<'a>>,
+    /// Kinds of tasks.
+    pub types: Vec<(&'a str, Summary<'a>)>,
+    /// Mapped tasks.
+    pub groups: Vec<(&'a str, Summary<'a>)>,
+    /// The kinds of which no more can come.
+    pub closed: Vec<&'a str>,
+}
+
+/// Many tasks as a rule sees them.
+#[derive(Debug, Clone, Default)]
+pub struct Summary<'a> {
+    /// How many are in each state.
+    pub counts: [u32; TaskState::ALL.len()],
+    /// Each of them, where that is asked for.
+    pub tasks: Vec<TaskView<'a>>,
+}
+
+/// The task that a rule or what it adds is about.
+#[derive(Debug, Clone)]
+pub struct BoundTask<'a> {
+    /// The task itself.
+    pub view: TaskView<'a>,
+    /// Its type.
+    pub kind: Option<&'a str>,
 }
 
 /// A task as a condition sees it.
@@ -106,8 +188,17 @@ impl Condition {
     ///
     /// The first mistake in the text: its syntax, a name that no condition knows, a limit that it exceeds.
     pub fn compile(text: &str) -> Result<Self, ConditionError> {
+        Self::compile_with(text, Vocabulary::Task)
+    }
+
+    /// Reads an expression that may name these things.
+    ///
+    /// # Errors
+    ///
+    /// See [`compile`](Self::compile).
+    pub fn compile_with(text: &str, vocabulary: Vocabulary) -> Result<Self, ConditionError> {
         let (expression, places) = syntax::parse(text)?;
-        let (expression, references) = check::check(text, expression, &places)?;
+        let (expression, references) = check::check(text, expression, &places, vocabulary)?;
         Ok(Self { text: text.into(), expression, references })
     }
 
@@ -169,9 +260,10 @@ impl Condition {
 
     fn value(&self, scope: &Scope<'_>, steps: &Arc<AtomicU32>, most: u32) -> Result<Cel, ExecutionError> {
         let mut context = Context::with_env(Arc::clone(&ENV));
-        let tasks = scope.tasks.iter().map(|task| (task.task_id.to_owned(), view(task)));
+        let tasks = scope.tasks.iter().map(|task| (task.task_id.to_owned(), Cel::from(view(task))));
         context.add_variable_from_value(TASKS, tasks.collect::<HashMap<_, _>>());
         context.add_variable_from_value(PARAMS, object(scope.params));
+        around::add(&mut context, &scope.around)?;
         let steps = Arc::clone(steps);
         let tick = move || match steps.fetch_add(1, Ordering::Relaxed) < most {
             true => Ok(Cel::Bool(true)),
@@ -196,8 +288,8 @@ fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
         .map_err(|_| "the CEL library has a bug that this condition meets".to_owned())
 }
 
-fn view(task: &TaskView<'_>) -> Cel {
+fn view(task: &TaskView<'_>) -> HashMap<String, Cel> {
     let result = task.result.as_ref().map_or(Cel::Null, value);
     let state = Cel::String(Arc::new(task.state.name().to_owned()));
-    HashMap::from([("state".to_owned(), state), ("result".to_owned(), result)]).into()
+    HashMap::from([("state".to_owned(), state), ("result".to_owned(), result)])
 }

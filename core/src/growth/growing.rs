@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::fill::fill_all;
 use super::{Cause, Grown, Growth, Items};
 use crate::event::TaskIdx;
-use crate::spec::{Dag, Task};
+use crate::spec::{Dag, MATCHED, Rule, Task};
 
 /// The tasks that were added to a DAG since its run began.
 #[derive(Debug, Default)]
@@ -18,6 +19,21 @@ pub struct Growing {
     grown: Vec<Arc<Grown>>,
     /// The mapped tasks that have their instances.
     mapped: HashMap<TaskIdx, Instances>,
+    /// Every rule, in the order in which they came.
+    rules: Vec<ActiveRule>,
+    /// By name; only where something is looked for by its name.
+    names: HashMap<Arc<str>, TaskIdx>,
+    /// The tasks of each kind, but for instances: a mapped task stands for them.
+    kinds: HashMap<Arc<str>, Vec<TaskIdx>>,
+}
+
+/// A rule that waits or was applied.
+#[derive(Debug, Clone)]
+pub struct ActiveRule {
+    /// What it says.
+    pub rule: Arc<Rule>,
+    /// The task to which the rule that added it was applied.
+    pub bound: Option<TaskIdx>,
 }
 
 /// The instances of a mapped task: one for each item, in order.
@@ -32,7 +48,35 @@ impl Growing {
     #[must_use]
     pub fn new(dag: &Dag) -> Self {
         // Tasks are numbered by `u32` in the graph.
-        Self { base: u32::try_from(dag.tasks.len()).unwrap_or(u32::MAX), ..Self::default() }
+        let mut this = Self { base: u32::try_from(dag.tasks.len()).unwrap_or(u32::MAX), ..Self::default() };
+        if !dag.rules.is_empty() {
+            this.know_names(dag);
+        }
+        let active = |rule: &Arc<Rule>| ActiveRule { rule: Arc::clone(rule), bound: None };
+        this.rules = dag.rules.iter().map(active).collect();
+        this
+    }
+
+    /// From here on tasks are found by their names.
+    fn know_names(&mut self, dag: &Dag) {
+        for (task, number) in dag.tasks.iter().zip(0..) {
+            self.names.insert(task.task_id.as_str().into(), TaskIdx(number));
+            if let Some(kind) = &task.kind {
+                self.kinds.entry(Arc::clone(kind)).or_default().push(TaskIdx(number));
+            }
+        }
+    }
+
+    /// Every rule, in the order in which they came.
+    #[must_use]
+    pub fn rules(&self) -> &[ActiveRule] {
+        &self.rules
+    }
+
+    /// A task by its name, in a DAG with rules.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<TaskIdx> {
+        self.names.get(name).copied()
     }
 
     /// A task that was added; `None` for one of the DAG file.
@@ -62,6 +106,7 @@ impl Growing {
     pub fn derive(&self, dag: &Dag, cause: Cause) -> Result<Growth, String> {
         let tasks = match &cause {
             Cause::Mapped { task, items } => self.instances_of(dag, *task, items.as_ref())?,
+            Cause::Rule { rule, task, result, .. } => self.added_by(dag, *rule, *task, result.as_deref())?,
         };
         let count = self.base as usize + self.grown.len() + tasks.len();
         if count > dag.max_tasks as usize {
@@ -76,15 +121,93 @@ impl Growing {
 
     /// Takes note of what was added.
     pub fn commit(&mut self, dag: &Dag, growth: &Growth) {
-        match &growth.cause {
-            Cause::Mapped { task, items } => {
-                if let Some(items) = items.as_ref().or_else(|| self.followed(dag, *task).map(|f| &f.items)) {
-                    let instances = Instances { first: growth.first, items: Arc::clone(items) };
-                    self.mapped.insert(*task, instances);
+        if let Cause::Mapped { task, items } = &growth.cause
+            && let Some(items) = items.as_ref().or_else(|| self.followed(dag, *task).map(|f| &f.items))
+        {
+            let instances = Instances { first: growth.first, items: Arc::clone(items) };
+            self.mapped.insert(*task, instances);
+        }
+        if let Cause::Rule { rule, task, .. } = &growth.cause {
+            let nested = self.rules[*rule as usize].rule.rules.clone();
+            self.rules.extend(nested.into_iter().map(|rule| ActiveRule { rule, bound: *task }));
+        }
+        if !self.names.is_empty() {
+            for (task, number) in growth.tasks.iter().zip(growth.first.0..) {
+                self.names.insert(Arc::clone(&task.task_id), TaskIdx(number));
+                if let Some(kind) = task.template.kind.as_ref().filter(|_| task.instance_of.is_none()) {
+                    self.kinds.entry(Arc::clone(kind)).or_default().push(TaskIdx(number));
                 }
             }
         }
         self.grown.extend(growth.tasks.iter().cloned());
+    }
+
+    /// What a rule adds.
+    fn added_by(
+        &self,
+        dag: &Dag,
+        rule: u32,
+        matched: Option<TaskIdx>,
+        result: Option<&Value>,
+    ) -> Result<Vec<Grown>, String> {
+        let rule = &self.rules.get(rule as usize).ok_or("there is no such rule")?.rule;
+        let first = self.base as usize + self.grown.len();
+        let about = matched.map(|task| {
+            let id = self.name(dag, task);
+            (id.to_owned(), json!({"id": id, "result": result}))
+        });
+        let mut added: Vec<Grown> = Vec::with_capacity(rule.tasks.len());
+        for template in &rule.tasks {
+            let (task_id, params) = match &about {
+                None => (template.task_id.clone(), template.params.clone()),
+                Some((id, task)) => {
+                    (named(&template.task_id, id), fill_all(&template.params, &[("task", task)])?)
+                }
+            };
+            if self.names.contains_key(&*task_id) {
+                return Err(format!("there is a task `{task_id}` already"));
+            }
+            // Siblings come first: they are what the rule's author sees.
+            let siblings = || rule.tasks.iter().take(added.len()).zip(first..);
+            let find = |name: &str| {
+                if name == MATCHED {
+                    return matched;
+                }
+                let sibling = siblings().find(|(sibling, _)| sibling.task_id == name);
+                sibling.map(|(_, place)| idx(place)).or_else(|| self.find(name))
+            };
+            let lookup = |name: &str| {
+                find(name).ok_or_else(|| format!("`{task_id}` depends on `{name}`, which is not there yet"))
+            };
+            let mut upstream = Vec::new();
+            for dependency in template.upstream() {
+                upstream.push(lookup(&dependency.task_id)?);
+            }
+            for kind in &template.after_types {
+                let siblings = siblings().filter(|(s, _)| s.kind.as_deref() == Some(&*kind.task_id));
+                upstream.extend(self.kinds.get(&*kind.task_id).into_iter().flatten().copied());
+                upstream.extend(siblings.map(|(_, place)| idx(place)));
+            }
+            upstream.sort_unstable();
+            upstream.dedup();
+            let follows = template.follows().map(|followed| lookup(&followed.task_id)).transpose()?;
+            added.push(Grown {
+                task_id: task_id.into(),
+                template: Arc::clone(template),
+                params,
+                upstream: upstream.into(),
+                instance_of: None,
+                from: matched,
+                follows,
+                matched,
+            });
+        }
+        Ok(added)
+    }
+
+    /// What a task is called.
+    fn name<'s>(&'s self, dag: &'s Dag, task: TaskIdx) -> &'s str {
+        self.get(task).map_or_else(|| &*dag.tasks[task.get()].task_id, |grown| &grown.task_id)
     }
 
     fn instances_of(
@@ -118,6 +241,8 @@ impl Growing {
                 upstream,
                 instance_of: Some(task),
                 from: Some(task),
+                follows: None,
+                matched: grown.and_then(|grown| grown.matched),
             });
         }
         Ok(instances)
@@ -131,6 +256,9 @@ impl Growing {
     /// The mapped task that a mapped task follows.
     #[must_use]
     pub fn follows(&self, dag: &Dag, task: TaskIdx) -> Option<TaskIdx> {
+        if let Some(grown) = self.get(task) {
+            return grown.follows;
+        }
         let name = &dag.tasks.get(task.get())?.follows()?.task_id;
         let place = dag.tasks.iter().position(|task| task.task_id == *name)?;
         u32::try_from(place).ok().map(TaskIdx)
@@ -139,4 +267,22 @@ impl Growing {
     fn of_file<'d>(&self, dag: &'d Dag, task: TaskIdx) -> Result<&'d Task, String> {
         dag.tasks.get(task.get()).ok_or_else(|| format!("there is no task number {}", task.0))
     }
+}
+
+/// The longest name of a task: it is the name of a folder for its logs.
+const LONGEST_NAME: usize = 250;
+
+/// What a task is called that a rule adds for another one; where that would be too long, by a short mark of the other's name.
+fn named(template: &str, matched: &str) -> String {
+    let name = format!("{template}[{matched}]");
+    if name.len() <= LONGEST_NAME {
+        return name;
+    }
+    let digest = Sha256::digest(matched.as_bytes());
+    let mark: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{template}[{mark}]")
+}
+
+fn idx(place: usize) -> TaskIdx {
+    TaskIdx(u32::try_from(place).unwrap_or(u32::MAX))
 }

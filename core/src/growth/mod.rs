@@ -7,6 +7,7 @@
 mod fill;
 mod growing;
 mod items;
+mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use serde_json::{Map, Value};
 
 pub use growing::Growing;
 pub use items::Items;
+pub use rules::{Counts, Rules};
 
 use crate::event::TaskIdx;
 use crate::spec::Task;
@@ -36,14 +38,37 @@ pub enum Cause {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         items: Option<Arc<Items>>,
     },
+    /// A rule is applied.
+    Rule {
+        /// Its place among all rules of the run, those that were added to it included.
+        rule: u32,
+        /// What it is called.
+        name: Arc<str>,
+        /// The task to which it is applied, or to which the one that added it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task: Option<TaskIdx>,
+        /// What that task had left.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        result: Option<Arc<Value>>,
+    },
 }
 
 impl Cause {
+    /// What the rule is called that is applied.
+    #[must_use]
+    pub fn rule(&self) -> Option<&str> {
+        match self {
+            Self::Rule { name, .. } => Some(name),
+            Self::Mapped { .. } => None,
+        }
+    }
+
     /// The task from which the new ones grow.
     #[must_use]
     pub fn task(&self) -> Option<TaskIdx> {
         match self {
             Self::Mapped { task, .. } => Some(*task),
+            Self::Rule { task, .. } => *task,
         }
     }
 }
@@ -81,6 +106,10 @@ pub struct Grown {
     pub instance_of: Option<TaskIdx>,
     /// The task from which it grew.
     pub from: Option<TaskIdx>,
+    /// The mapped task whose instances its own follow.
+    pub follows: Option<TaskIdx>,
+    /// The task to which the rule that added it was applied.
+    pub matched: Option<TaskIdx>,
 }
 
 impl Grown {

@@ -106,12 +106,17 @@ impl<'a> Check<'a> {
         Place { engine: self.engine_of(task), connected }
     }
 
+    /// What the conditions of rules name.
+    pub(super) fn rules(&mut self) {
+        conditions::rule_params(self.dag, self.overrides, &mut self.mistakes);
+    }
+
     /// Fetches the scripts that are neither in the DAG nor in files.
-    pub(super) fn fetch(&mut self, places: &[Place], progress: &mut dyn FnMut(Progress)) {
+    pub(super) fn fetch(&mut self, tasks: &[&Task], places: &[Place], progress: &mut dyn FnMut(Progress)) {
         let (dag, engines) = (self.dag, &self.engines);
         let mut first = None;
         let mut wanted = BTreeSet::new();
-        for (task, place) in dag.tasks.iter().zip(places) {
+        for (task, place) in tasks.iter().zip(places) {
             let engine = place.engine.map(|engine| &engines[engine as usize]);
             if let Some(remote) = engine.and_then(|engine| Scripts::to_fetch(&task.script, engine.scripts()))
             {

@@ -105,3 +105,25 @@ pub(super) fn params(dag: &Dag, task: &Task, overrides: &Map<String, Value>, mis
         });
     }
 }
+
+/// Parameters that rules look at and that are nowhere given.
+pub(super) fn rule_params(dag: &Dag, overrides: &Map<String, Value>, mistakes: &mut Vec<Diagnostic>) {
+    let visible =
+        || dag.params.keys().filter(|key| ConnectionKey::parse(key).is_none()).chain(overrides.keys());
+    for rule in dag.rules.iter().flat_map(|rule| rule.with_nested()) {
+        let Some(when) = &rule.when else { continue };
+        for Reference { name, .. } in &when.condition.references().params {
+            if !visible().any(|known| known == name) {
+                let message = format!(
+                    "rule {} looks at the parameter {}, which has no value",
+                    quote(&rule.name),
+                    quote(name)
+                );
+                let help = format!(
+                    "give it a value in the DAG's `params` or by -p NAME=VALUE; `has(params.{name})` asks if it has one"
+                );
+                mistakes.push(Diagnostic::new(when.span, message).with_help(help));
+            }
+        }
+    }
+}

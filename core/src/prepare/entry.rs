@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::places::info;
 use super::{Prepared, PreparedTask, conditions};
-use crate::condition::{Condition, Scope, TaskView};
+use crate::condition::{Around, Condition, Scope, TaskView};
 use crate::event::TaskIdx;
 use crate::growth::Grown;
 use crate::growth::Items;
@@ -42,9 +42,12 @@ impl<'a> Entry<'a> {
 }
 
 /// What an expression may look at.
+#[derive(Default)]
 pub(crate) struct Look<'a> {
     /// The tasks, each with its name, its state and what it left.
     pub(crate) tasks: Vec<(&'a str, TaskState, Option<Value>)>,
+    /// What rules see besides.
+    pub(crate) around: Around<'a>,
 }
 
 impl Prepared {
@@ -53,6 +56,11 @@ impl Prepared {
         let entry = &self.dag.tasks[task.get()];
         let ready = &self.tasks[task.get()];
         Entry { task_id: &entry.task_id, task: entry, params: &entry.params, ready }
+    }
+
+    /// What a task of a rule needs to run.
+    pub(crate) fn template(&self, template: u32) -> &PreparedTask {
+        &self.templates[template as usize]
     }
 
     /// An instance of a task, with parameters of its own.
@@ -129,7 +137,8 @@ impl Prepared {
     ) -> Result<T, String> {
         let params = params::effective(&self.dag.params, params, &self.overrides, &Connections::new());
         let view = |(task_id, state, result)| TaskView { task_id, state, result };
-        let scope = Scope { tasks: look.tasks.into_iter().map(view).collect(), params: &params };
+        let tasks = look.tasks.into_iter().map(view).collect();
+        let scope = Scope { tasks, params: &params, around: look.around };
         work(&scope).map_err(|message| self.masker.mask(&message).into_owned())
     }
 

@@ -12,7 +12,9 @@ use crate::store::Durations;
 
 /// The pools that tasks name and that there are; the environment's win over the DAG's.
 pub(super) fn pools(dag: &Dag, plugins: &Plugins) -> Vec<Pool> {
-    let mut names: Vec<&Arc<str>> = dag.tasks.iter().filter_map(|task| task.pool.as_ref()).collect();
+    let templates = dag.templates();
+    let all = dag.tasks.iter().chain(templates.iter().map(|task| &***task));
+    let mut names: Vec<&Arc<str>> = all.filter_map(|task| task.pool.as_ref()).collect();
     names.sort_unstable();
     names.dedup();
     let pool = |name: &Arc<str>| {

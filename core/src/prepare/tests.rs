@@ -37,6 +37,7 @@ fn prepared(text: &str, overrides: Value) -> Prepared {
         graph: checked.graph,
         engines: Vec::new(),
         pools: checked.pools,
+        templates: Vec::new(),
         masker: Masker::new(["s3cret-value"]),
         tasks: Vec::new(),
         watched: checked.watched,
@@ -154,7 +155,7 @@ fn asked(prepared: &Prepared, task: &str, result: &Value) -> (Vec<String>, Optio
     let Some(when) = &prepared.task(task).when else { return (Vec::new(), None) };
     let watched = prepared.watched(task);
     let look = |task: &TaskIdx| (prepared.graph.name(*task), TaskState::Success, Some(result.clone()));
-    let look = Look { tasks: watched.iter().map(look).collect() };
+    let look = Look { tasks: watched.iter().map(look).collect(), ..Look::default() };
     let asked = look.tasks.iter().map(|(name, ..)| (*name).to_owned()).collect();
     (asked, Some(prepared.evaluate(&when.condition, &prepared.task(task).params, look)))
 }

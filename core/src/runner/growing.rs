@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::run::Run;
+use crate::condition::{Around, BoundTask, TaskView};
 use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx, Timestamp};
 use crate::growth::Growth;
 use crate::prepare::Look;
@@ -44,8 +45,9 @@ impl Run {
     }
 
     /// Adds tasks. It is stored in one piece with what follows from it, before any of that is done or told.
-    fn grow(&mut self, growth: Growth, now: Timestamp) {
+    pub(super) fn grow(&mut self, growth: Growth, now: Timestamp) {
         let added = self.live.commit(&growth);
+        self.tell_rules(&growth);
         self.events.push(Event { ts: now, kind: EventKind::Grown(Arc::new(growth)) });
         let appended = self.scheduler.append(added, &mut self.actions);
         self.or_fatal(appended);
@@ -60,23 +62,42 @@ impl Run {
 
     /// What the expressions of a task see.
     fn look(&self, task: TaskIdx) -> Look<'_> {
-        if self.live.get(task).is_some() || self.live.entry(task).task.expressions().next().is_none() {
-            return Look { tasks: Vec::new() };
+        let entry = self.live.entry(task);
+        if entry.task.expressions().next().is_none() {
+            return Look::default();
         }
-        let watched = self.prepared.watched(task);
-        let view = |&task: &TaskIdx| {
-            // What is left out counts as done.
-            let state = match self.scheduler.is_excluded(task) {
-                true => TaskState::Success,
-                false => self.scheduler.state(task),
-            };
-            (self.prepared.entry(task).task_id, state, self.result(task))
+        let grown = self.live.growing().get(task);
+        let watched = match grown {
+            None => self.prepared.watched(task),
+            Some(_) => {
+                let references = entry.task.expressions().map(|when| when.condition.references());
+                let names = references.flat_map(|references| &references.tasks);
+                names.filter_map(|named| self.live.growing().find(&named.name)).collect()
+            }
         };
-        Look { tasks: watched.iter().map(view).collect() }
+        let view = |&task: &TaskIdx| (self.live.name(task), self.seen(task), self.result(task));
+        let bound = grown.and_then(|grown| grown.matched).map(|matched| BoundTask {
+            view: TaskView {
+                task_id: self.live.name(matched),
+                state: self.seen(matched),
+                result: self.result(matched),
+            },
+            kind: self.live.entry(matched).task.kind.as_deref(),
+        });
+        let around = Around { task: bound, ..Around::default() };
+        Look { tasks: watched.iter().map(view).collect(), around }
+    }
+
+    /// A task's state; what is left out counts as done.
+    pub(super) fn seen(&self, task: TaskIdx) -> TaskState {
+        match self.scheduler.is_excluded(task) {
+            true => TaskState::Success,
+            false => self.scheduler.state(task),
+        }
     }
 
     /// What a task left; of a mapped one, what its instances left, in their order.
-    fn result(&self, task: TaskIdx) -> Option<Value> {
+    pub(super) fn result(&self, task: TaskIdx) -> Option<Value> {
         match self.live.instances(task) {
             None => self.results.get(&task).cloned(),
             Some(instances) => {

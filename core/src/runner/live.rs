@@ -4,10 +4,13 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::event::TaskIdx;
 use crate::growth::{Cause, Growing, Grown, Growth, Items};
 use crate::prepare::{Entry, Look, Prepared, PreparedTask};
 use crate::scheduler::{Added, TaskInfo};
+use crate::spec::TriggerRule;
 use crate::store::Durations;
 
 use super::demand::Numbers;
@@ -76,6 +79,27 @@ impl Live {
         self.growing.derive(&self.prepared.dag, Cause::Mapped { task, items: items.map(Arc::new) })
     }
 
+    /// What a rule adds.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be added.
+    pub(super) fn apply(
+        &self,
+        number: u32,
+        task: Option<TaskIdx>,
+        result: Option<Value>,
+    ) -> Result<Growth, String> {
+        let name = Arc::clone(&self.growing.rules()[number as usize].rule.name);
+        let cause = Cause::Rule { rule: number, name, task, result: result.map(Arc::new) };
+        self.growing.derive(&self.prepared.dag, cause)
+    }
+
+    /// What was added since the run began.
+    pub(super) fn growing(&self) -> &Growing {
+        &self.growing
+    }
+
     /// Adds tasks; the scheduler has to be told.
     pub(super) fn commit(&mut self, growth: &Growth) -> Vec<Added> {
         self.growing.commit(&self.prepared.dag, growth);
@@ -85,7 +109,7 @@ impl Live {
     fn add(&mut self, grown: &Arc<Grown>) -> Added {
         let ready = match grown.instance_of {
             Some(mapped) => self.prepared.instance(self.entry(mapped).ready, &grown.params),
-            None => self.prepared.entry(TaskIdx(0)).ready.clone(),
+            None => self.prepared.instance(self.prepared.template(grown.template.template), &grown.params),
         };
         let task = LiveTask { grown: Arc::clone(grown), ready };
         let info = self.numbers.placed(self.prepared.info_of(task.entry(), &self.history));
@@ -96,6 +120,8 @@ impl Live {
             // The condition of a mapped task was its own.
             conditional: info.conditional && grown.instance_of.is_none(),
             instance_of: grown.instance_of,
+            follows: grown.follows,
+            rule: if grown.follows.is_some() { TriggerRule::AllSuccess } else { info.rule },
             ..info
         };
         Added { name: Arc::clone(&grown.task_id), info, upstream: grown.upstream.clone() }

@@ -16,6 +16,7 @@ mod model;
 mod report;
 mod request;
 mod resumed;
+mod ruling;
 mod run;
 mod turn;
 mod workers;

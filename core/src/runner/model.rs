@@ -29,14 +29,14 @@ use super::run::Run;
 use super::turn::{Rest, Runs};
 use super::workers::{Job, RunInfo, Workers, idempotency_key};
 use super::{Mailbox, Resumed, begun};
-use crate::event::{Event, EventKind, TaskIdx, Timestamp};
+use crate::event::{Event, EventKind, FailureKind, TaskIdx, Timestamp};
 use crate::logs::RunLogs;
 use crate::prepare::Prepared;
 use crate::scheduler::{Limits, Places};
 use crate::secrets::Masker;
 use crate::spec::{SourceFile, TriggerRule, parse};
 use crate::state::{RunState, TaskState};
-use crate::store::{Durations, Store};
+use crate::store::{Durations, RunDetails, Store, TaskDetails};
 
 /// How many runs are tried.
 const SEEDS: u64 = 10_000;
@@ -180,7 +180,8 @@ impl World {
         let folder = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
         let folder = folder.unwrap();
         let cancels = dice.one_in(6);
-        let all = (0..fates.len() as u32).map(TaskIdx);
+        let parsed: Value = serde_json::from_str(&dag).unwrap();
+        let all = (0..parsed["tasks"].as_array().unwrap().len() as u32).map(TaskIdx);
         let left_out = if dice.one_in(4) { all.filter(|_| dice.one_in(3)).collect() } else { Vec::new() };
         Self {
             seed,
@@ -501,7 +502,9 @@ impl World {
     /// What is stored in the end is what happened and what was told.
     fn finish(self, mut process: Process) -> Ended {
         let (_, ends) = process.runs.finish();
-        assert_eq!(ends[0].remark, None);
+        // What may be remarked is that a rule never came to anything.
+        let remark = ends[0].remark.as_deref().unwrap_or_default();
+        assert!(remark.lines().all(|line| line.contains("was never applied")), "{remark}");
         let store = Store::open(&self.home).unwrap();
         let run = store.run("r").unwrap().unwrap();
         assert_eq!(run.head.state, ends[0].state);
@@ -528,8 +531,52 @@ impl World {
         let all_good =
             states.iter().zip(&run.tasks).all(|(state, task)| good(state) || task.task_id.starts_with("d"));
         assert_eq!(run.head.state == RunState::Success, all_good, "{states:?}");
+        if !self.disturbed {
+            self.check_rules(&run);
+        }
         let states = run.tasks.iter().map(|task| (task.task_id.clone(), task.state)).collect();
         Ended { states, disturbed: self.disturbed || self.fates.iter().any(|fate| fate.deaf) }
+    }
+}
+
+impl World {
+    /// Each rule was applied as often as it should have been, and never later than what asks for its end.
+    fn check_rules(&self, run: &RunDetails) {
+        let dag: Value = serde_json::from_str(&self.dag).unwrap();
+        let Some(rules) = dag["rules"].as_array() else { return };
+        let named = |name: &Value| {
+            let name = name.as_str().unwrap().to_owned();
+            run.tasks.iter().filter(move |task| task.task_id == name)
+        };
+        let left_out = |task: &TaskDetails| {
+            task.state == TaskState::Skipped
+                && task.error.as_ref().is_some_and(|e| e.kind == FailureKind::LeftOut)
+        };
+        let done = |task: &TaskDetails| task.state == TaskState::Success || left_out(task);
+        let adds = |rule: usize| &rules[rule]["add"]["tasks"][0];
+        let first = &adds(0)["dependencies"][0];
+        let applied = named(first).filter(|task| done(task)).count();
+        assert_eq!(named(&adds(0)["task_id"]).count(), applied, "the rule for {first}");
+        // The instances of a mapped task are of its type, and stand for it.
+        let of_kind = |task: &&TaskDetails| {
+            let of_rule = |name: &str| number(name) == number(adds(0)["task_id"].as_str().unwrap());
+            let of_file = dag["tasks"].as_array().unwrap().iter();
+            let kinds: Vec<usize> = of_file
+                .filter(|t| t["type"] == "k")
+                .map(|t| number(t["task_id"].as_str().unwrap()))
+                .collect();
+            let is_mapped = self.mapped.contains(&number(&task.task_id)) && !task.task_id.contains('[');
+            (kinds.contains(&number(&task.task_id)) || of_rule(&task.task_id)) && !is_mapped
+        };
+        let matches = run.tasks.iter().filter(of_kind).filter(|task| done(task)).count();
+        let each = adds(1)["task_id"].as_str().unwrap();
+        let prefix = format!("{each}[");
+        assert_eq!(run.tasks.iter().filter(|t| t.task_id.starts_with(&prefix)).count(), matches, "rule each");
+        assert_eq!(named(&adds(2)["task_id"]).count(), 1, "rule closed");
+        let last = run.tasks.iter().position(|task| task.task_id == adds(2)["task_id"].as_str().unwrap());
+        let late =
+            run.tasks.iter().skip(last.unwrap()).filter(|t| of_kind(t) || t.task_id.starts_with(&prefix));
+        assert_eq!(late.count(), 0, "something was added to what was closed");
     }
 }
 
@@ -626,11 +673,55 @@ fn dag(dice: &mut Dice) -> (String, Vec<Fate>, Vec<usize>) {
             deaf: dice.one_in(20),
         });
     }
-    let mut dag: Value = json!({"dag_id": "d", "tasks": tasks, "pools": {"p": 1}});
+    let mut dag: Value = json!({"dag_id": "d", "pools": {"p": 1}});
+    if dice.one_in(2) {
+        dag["rules"] = rules(dice, &mut tasks, &mut fates, &mut mapped);
+    }
+    dag["tasks"] = tasks.into();
     if dice.one_in(2) {
         dag["processors"] = json!(1 + dice.roll(4));
     }
     (dag.to_string(), fates, mapped)
+}
+
+/// Rules of each sort: once a task has succeeded, for each task of a kind, once no more of a kind can come.
+fn rules(dice: &mut Dice, tasks: &mut [Value], fates: &mut Vec<Fate>, mapped: &mut Vec<usize>) -> Value {
+    let mut rules = Vec::new();
+    let mut added = |dice: &mut Dice, dependencies: Value| {
+        let name = format!("t{}", fates.len());
+        fates.push(Fate {
+            blocking: dice.one_in(2),
+            failing: if dice.one_in(4) { 1 } else { 0 },
+            kind: ErrorKind::Failed,
+            duration: Duration::from_millis(dice.roll(1500)),
+            deaf: false,
+        });
+        let script = json!({"engine": "noop", "inline": ""});
+        json!({"task_id": name, "script": script, "dependencies": dependencies, "retries": dice.roll(2)})
+    };
+    let named = tasks[dice.roll(tasks.len() as u64) as usize]["task_id"].clone();
+    let mut task = added(dice, json!([named]));
+    task["type"] = json!("k");
+    if dice.one_in(2) {
+        task["for_each"] = Value::from((0..dice.roll(3)).collect::<Vec<_>>());
+        mapped.push(number(task["task_id"].as_str().unwrap()));
+    }
+    let when = format!("tasks[{named}].state == \"success\"");
+    let nested = json!({"when": format!("tasks[{}].state == \"success\"", task["task_id"]), "add": {"tasks": [added(dice, json!([task["task_id"]]))]}});
+    rules.push(json!({"when": when, "add": {"tasks": [task], "rules": [nested]}}));
+    for task in tasks.iter_mut() {
+        if dice.one_in(3) {
+            task["type"] = json!("k");
+        }
+    }
+    let mut task = added(dice, json!(["{task}"]));
+    task["type"] = json!("l");
+    rules.push(json!({"rule_id": "each", "each": {"type": "k"}, "when": "task.state == \"success\"", "add": {"tasks": [task]}}));
+    let task = added(dice, json!([{"type": "k"}, {"type": "l"}]));
+    rules.push(
+        json!({"rule_id": "closed", "when": "closed(\"l\") && closed(\"k\")", "add": {"tasks": [task]}}),
+    );
+    rules.into()
 }
 
 /// What a task is mapped over: a list, what an upstream task left, or what another task is mapped over.

@@ -12,6 +12,7 @@ use super::report::Reports;
 use super::request::{Opening, RunEnd};
 use super::workers::{Job, RunInfo, Workers};
 use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx, Timestamp};
+use crate::growth::Rules;
 use crate::logs::{LogFile, RunLogs};
 use crate::prepare::Prepared;
 use crate::scheduler::{Action, Input, Places, Scheduler, StopReason};
@@ -45,9 +46,13 @@ pub(super) struct Run {
     /// What conditions came to in this turn.
     pub(super) conditions: Vec<Input>,
     /// Mapped tasks that want their instances.
-    expanding: Vec<TaskIdx>,
+    pub(super) expanding: Vec<TaskIdx>,
+    /// What the rules look at, as long as one may be applied.
+    pub(super) rules: Option<Box<Rules>>,
+    /// Of the rules that never were, why.
+    pub(super) left_rules: Vec<String>,
     /// Why the run itself cannot go on.
-    fatal: Option<Failure>,
+    pub(super) fatal: Option<Failure>,
     /// Why it was stopped, if it took too long.
     late: Option<Failure>,
     /// Why an event could not be stored. None is from then on, or what is stored would have a gap.
@@ -89,6 +94,8 @@ impl Run {
             events: Vec::new(),
             conditions: Vec::new(),
             expanding: Vec::new(),
+            rules: None,
+            left_rules: Vec::new(),
             fatal: None,
             late: None,
             unstored: None,
@@ -113,6 +120,7 @@ impl Run {
         let started = match opening {
             Opening::New { left_out, skipped, results } => {
                 self.results = results;
+                self.begin_rules(&[], |_| TaskState::None);
                 for &task in &left_out {
                     let error = Failure {
                         kind: FailureKind::LeftOut,
@@ -126,6 +134,9 @@ impl Run {
             }
             Opening::Resume(resumed) => {
                 self.results = resumed.results;
+                let state = |task: TaskIdx| resumed.tasks[task.get()].state;
+                let ended = |task| Some(state(task)).filter(|s| s.is_terminal()).unwrap_or_default();
+                self.begin_rules(&resumed.growth, ended);
                 self.checkpoints = resumed.checkpoints;
                 self.scheduler.resume(&resumed.tasks, resumed.stopping, now, &mut self.actions)
             }
@@ -278,10 +289,13 @@ impl Run {
         for task in std::mem::take(&mut self.expanding) {
             self.expand(task, now, places);
         }
+        let was_held = self.rules.is_some();
+        self.rule(now);
         if self.fatal.is_some() && self.ended.is_none() {
             self.input(Input::Cancel, now, places);
         }
-        !self.actions.is_empty()
+        // A run that was held may end now.
+        !self.actions.is_empty() || (was_held && self.rules.is_none())
     }
 
     fn record(&mut self, events: &[Event]) -> Result<(), String> {
@@ -302,6 +316,12 @@ impl Run {
     fn note(&mut self, action: Action, now: Timestamp) {
         match action {
             Action::State { task, attempt, state } => {
+                if let Some(rules) = &mut self.rules {
+                    rules.changed(
+                        task,
+                        if self.scheduler.is_excluded(task) { TaskState::Success } else { state },
+                    );
+                }
                 let end = self
                     .ends
                     .get(&task)
@@ -451,6 +471,9 @@ impl Run {
             // Where the store has failed the run has not ended there: it can be resumed.
             let _ = self.record(std::slice::from_ref(&last));
             self.events.push(last);
+        }
+        if end.remark.is_none() && !self.left_rules.is_empty() {
+            end.remark = Some(self.left_rules.join("\n"));
         }
         if self.unstored.is_some() {
             let run_id = &self.info.run_id;

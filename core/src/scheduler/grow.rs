@@ -115,7 +115,11 @@ impl Scheduler {
             let mut counts = Counts::default();
             for &upstream in &upstream {
                 counts.expect_one();
-                self.count_ended(upstream, &mut counts);
+                if info.follows == Some(upstream) && self.mapped.is_complete(upstream) {
+                    counts.count(TaskState::Success);
+                } else {
+                    self.count_ended(upstream, &mut counts);
+                }
             }
             self.tasks.push(Progress { upstream: counts, ..Progress::default() });
             self.infos.push(info);
@@ -136,6 +140,40 @@ impl Scheduler {
         }
         self.close_mapped(out)?;
         self.tear_down(out)
+    }
+
+    /// More may be added at any time: until it is said that nothing will be, the run does not end and no teardown begins.
+    pub fn hold(&mut self) {
+        self.held = true;
+        self.teardowns_held = true;
+    }
+
+    /// Nothing will be added any more.
+    pub fn release(&mut self) {
+        self.held = false;
+    }
+
+    /// Teardowns may begin; whether they had to wait.
+    ///
+    /// # Errors
+    ///
+    /// See [`start`](Self::start).
+    pub fn release_teardowns(&mut self, out: &mut Vec<Action>) -> Result<bool> {
+        let held = std::mem::replace(&mut self.teardowns_held, false);
+        self.tear_down(out)?;
+        Ok(held)
+    }
+
+    /// Whether no task is under way: all have ended, or wait for teardowns.
+    #[must_use]
+    pub fn is_still(&self) -> bool {
+        self.active == 0
+    }
+
+    /// Whether the run is being stopped.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.cancelling
     }
 
     /// The graph as it is now.

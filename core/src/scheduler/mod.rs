@@ -85,6 +85,12 @@ pub struct Scheduler {
     unended: usize,
     /// How often a task has changed its state.
     changes: u32,
+    /// How many tasks are neither at their beginning nor at their end.
+    active: u32,
+    /// More may be added: the run does not end before that is known,
+    held: bool,
+    /// and no teardown begins.
+    teardowns_held: bool,
     failed: bool,
     late: bool,
     cancelling: bool,
@@ -123,6 +129,9 @@ impl Scheduler {
             timers: Timers::default(),
             deadline: None,
             fresh: Vec::new(),
+            active: 0,
+            held: false,
+            teardowns_held: false,
             failed: false,
             late: false,
             cancelling: false,
@@ -238,7 +247,7 @@ impl Scheduler {
                 self.set(task, TaskState::Waiting, out)?;
             }
         }
-        if self.unended == 0 && !self.ended {
+        if self.unended == 0 && !self.ended && !self.held {
             self.ended = true;
             out.push(Action::RunEnded(self.run_state()));
         }
@@ -295,7 +304,13 @@ impl Scheduler {
     /// The only place that changes a state.
     fn set(&mut self, task: TaskIdx, state: TaskState, out: &mut Vec<Action>) -> Result {
         let progress = &mut self.tasks[task.get()];
-        progress.state = progress.state.transition(state)?;
+        let before = progress.state;
+        progress.state = before.transition(state)?;
+        match (before == TaskState::None, state.is_terminal()) {
+            (true, false) => self.active += 1,
+            (false, true) => self.active -= 1,
+            _ => {}
+        }
         self.changes = self.changes.saturating_add(1);
         if state == TaskState::Running && progress.began == 0 {
             progress.began = self.changes;
@@ -534,6 +549,9 @@ impl Scheduler {
 
     /// Starts the teardowns for which nothing has to be waited any longer.
     fn tear_down(&mut self, out: &mut Vec<Action>) -> Result {
+        if self.teardowns_held && !self.cancelling {
+            return Ok(());
+        }
         while let Some(task) = self.teardowns.next_due() {
             if self.tasks[task.get()].state != TaskState::None {
                 continue;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::timers::Alarm;
-use super::{Action, Result, Scheduler, StopReason, retry};
+use super::{Action, Progress, Result, Scheduler, StopReason, retry};
 use crate::event::{FailureKind, TaskIdx, Timestamp};
 use crate::state::TaskState;
 
@@ -48,6 +48,9 @@ impl Scheduler {
         for &task in &ended {
             self.note_closed(task);
         }
+        let under_way =
+            |progress: &&Progress| progress.state != TaskState::None && !progress.state.is_terminal();
+        self.active = u32::try_from(self.tasks.iter().filter(under_way).count()).unwrap_or(u32::MAX);
         self.take_up_mapped(out);
         for task in ended {
             if !self.is_excluded(task) {

@@ -41,6 +41,8 @@ pub struct Dag {
     pub params: Map<String, Value>,
     /// No more tasks than this, however its graph grows.
     pub max_tasks: u32,
+    /// What is added to the graph once something is so.
+    pub rules: Vec<Arc<Rule>>,
     /// The tasks, in the file's order.
     pub tasks: Vec<Task>,
 }
@@ -63,6 +65,7 @@ impl Dag {
             expire_cache: None,
             params: Map::new(),
             max_tasks: MAX_TASKS,
+            rules: Vec::new(),
             tasks: Vec::new(),
         }
     }
@@ -99,6 +102,10 @@ pub struct Task {
     pub for_each: Option<ForEach>,
     /// At most this many of its instances run at once.
     pub max_active: Option<u32>,
+    /// In what a rule adds: kinds of tasks all of which, as far as there are any, have to end before.
+    pub after_types: Vec<Dependency>,
+    /// In what a rule adds: its place among all tasks that rules add.
+    pub template: u32,
     /// Whether it takes down what its dependencies, its setups, have set up: it runs whatever happened.
     pub teardown: bool,
     /// Whether the run fails if this teardown does.
@@ -137,6 +144,56 @@ impl Task {
     /// All tasks that have to come before it.
     pub fn upstream(&self) -> impl Iterator<Item = &Dependency> {
         self.dependencies.iter().chain(self.follows())
+    }
+}
+
+/// What is added to the graph, and when.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// What messages call it.
+    pub name: Arc<str>,
+    /// It is applied once for each of these tasks; without, once.
+    pub each: Option<Each>,
+    /// It is applied when this is true; without, as soon as there is a task to apply it to.
+    pub when: Option<When>,
+    /// The tasks that are added, each after those of them that it depends on.
+    pub tasks: Vec<Arc<Task>>,
+    /// The rules that are added.
+    pub rules: Vec<Arc<Rule>>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// The tasks to which a rule is applied one by one.
+#[derive(Debug, Clone)]
+pub enum Each {
+    /// Those of a kind.
+    Type(Dependency),
+    /// The instances of a mapped task.
+    InstancesOf(Dependency),
+}
+
+impl Rule {
+    /// It and all the rules that it adds, one way or another.
+    pub fn with_nested(&self) -> Vec<&Rule> {
+        let mut all = vec![self];
+        let mut next = 0;
+        while let Some(&rule) = all.get(next) {
+            all.extend(rule.rules.iter().map(|rule| &**rule));
+            next += 1;
+        }
+        all
+    }
+}
+
+impl Dag {
+    /// All tasks that rules may add, by [`Task::template`].
+    #[must_use]
+    pub fn templates(&self) -> Vec<&Arc<Task>> {
+        let rules = self.rules.iter().flat_map(|rule| rule.with_nested());
+        let mut templates: Vec<&Arc<Task>> = rules.flat_map(|rule| &rule.tasks).collect();
+        templates.sort_by_key(|task| task.template);
+        templates
     }
 }
 

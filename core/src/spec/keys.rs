@@ -28,6 +28,10 @@ pub(super) enum Kind {
     Condition,
     ForEach,
     Tasks,
+    Rules,
+    Each,
+    Addition,
+    AddedTasks,
     Script,
     Dependencies,
     Location,
@@ -97,7 +101,7 @@ macro_rules! keys {
 
 keys! {
     /// Keys of a DAG.
-    DagKey, "a DAG", not yet: ["rules"];
+    DagKey, "a DAG", not yet: [];
     DagId = "dag_id", Kind::Id, false,
         "The DAG's name; without it, the file's name without its suffix.";
     Description = "description", Kind::Text, false, "Free text for people.";
@@ -124,6 +128,8 @@ keys! {
         "Values for placeholders of every task; a task's own `params` come first.";
     MaxTasks = "max_tasks", Kind::Count(1), false,
         "A run whose graph would grow beyond so many tasks fails; 1,000,000 unless said.";
+    Rules = "rules", Kind::Rules, false,
+        "What is added to the graph while the run goes on, and when.";
     Tasks = "tasks", Kind::Tasks, true, "The tasks; at least one.";
 }
 
@@ -164,6 +170,31 @@ keys! {
 }
 
 keys! {
+    /// Keys of a rule.
+    RuleKey, "a rule", not yet: [];
+    RuleId = "rule_id", Kind::Id, false, "What messages call the rule; else it is numbered.";
+    Each = "each", Kind::Each, false,
+        "The rule is applied once for each of these tasks: `{type: name}` or `{instances_of: task}`. Without it, once.";
+    When = "when", Kind::Condition, false,
+        "A condition in CEL over the graph: the rule is applied when it is true.";
+    Add = "add", Kind::Addition, true, "What is added.";
+}
+
+keys! {
+    /// Keys of what a rule adds.
+    AdditionKey, "an addition", not yet: [];
+    Tasks = "tasks", Kind::AddedTasks, false, "Tasks.";
+    Rules = "rules", Kind::Rules, false, "Further rules.";
+}
+
+keys! {
+    /// Keys of what a rule is applied to one by one.
+    EachKey, "`each`", not yet: [];
+    Type = "type", Kind::Id, false, "All tasks of this type.";
+    InstancesOf = "instances_of", Kind::Id, false, "The instances of this mapped task.";
+}
+
+keys! {
     /// Keys of a script that is spelled out.
     ScriptKey, "a script", not yet: [];
     Engine = "engine", Kind::Engine, true, "The engine's name in plugins.toml.";
@@ -193,4 +224,5 @@ pub(super) fn owner_of(name: &str) -> Option<&'static str> {
         .or_else(|| has::<TaskKey>(name))
         .or_else(|| has::<ScriptKey>(name))
         .or_else(|| has::<NotifyKey>(name))
+        .or_else(|| has::<RuleKey>(name))
 }

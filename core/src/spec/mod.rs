@@ -26,10 +26,11 @@ mod tree;
 mod yaml;
 
 pub use dag::{
-    Backoff, Dag, Dependency, ForEach, List, Location, Notify, NotifyOn, NotifyTarget, Over, Script,
-    ScriptSource, Task, TriggerRule, When,
+    Backoff, Dag, Dependency, Each, ForEach, List, Location, Notify, NotifyOn, NotifyTarget, Over, Rule,
+    Script, ScriptSource, Task, TriggerRule, When,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, quote};
+pub(crate) use links::MATCHED;
 pub use load::{SpecError, load, parse};
 pub use lower::{PRESETS as SCHEDULE_PRESETS, is_id};
 pub use schema::schema;

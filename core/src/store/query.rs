@@ -10,6 +10,7 @@ use super::prune::PruneRule;
 use super::types::{AttemptDetails, Durations, RunDetails, RunFilter, RunHead, StoredGrowth, TaskDetails};
 use crate::cache::CacheCounts;
 use crate::event::Timestamp;
+use crate::growth::Cause;
 use crate::state::{RunState, TaskState};
 
 /// How far back durations are looked up: runs, and attempts in all of them.
@@ -115,6 +116,12 @@ pub(super) fn details(db: &mut Connection, run_id: &str) -> rusqlite::Result<Opt
     })?;
     run.tasks = tasks(&snapshot, run_key)?;
     run.growth = growth(&snapshot, run_key)?;
+    for StoredGrowth { first, count, cause, .. } in &run.growth {
+        let Cause::Rule { name, task: None, .. } = cause else { continue };
+        for task in run.tasks.iter_mut().skip(*first as usize).take(*count as usize) {
+            task.grown_from = Some(format!("rule {name}"));
+        }
+    }
     Ok(Some(run))
 }
 

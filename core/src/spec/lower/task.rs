@@ -53,6 +53,8 @@ impl Defaults {
             when: None,
             for_each: None,
             max_active: None,
+            after_types: Vec::new(),
+            template: 0,
             teardown: false,
             on_failure_fail_dagrun: false,
             pool: None,
@@ -129,7 +131,7 @@ impl Lower<'_> {
             }
             TaskKey::Type => task.kind = self.id(name, node).map(Into::into),
             TaskKey::Params => task.params = self.params(name, node),
-            TaskKey::Dependencies => task.dependencies = self.dependencies(name, node),
+            TaskKey::Dependencies => self.dependencies(task, name, node),
             TaskKey::Retries => {
                 task.retries = self.count(name, &node, 0).unwrap_or_default();
             }
@@ -157,7 +159,7 @@ impl Lower<'_> {
         }
     }
 
-    fn when(&mut self, name: &str, node: Node<'_>) -> Option<When> {
+    pub(super) fn when(&mut self, name: &str, node: Node<'_>) -> Option<When> {
         let span = node.span;
         let text = self.text(name, node)?;
         if text.trim().is_empty() {
@@ -169,10 +171,11 @@ impl Lower<'_> {
 
     /// A condition, or what gives a list.
     pub(super) fn expression(&mut self, text: &str, span: Span) -> Option<When> {
-        let known = self.conditions.get(text).cloned();
+        let place = (Arc::from(text), self.vocabulary);
+        let known = self.conditions.get(&place).cloned();
         let compiled = known.unwrap_or_else(|| {
-            let compiled = Condition::compile(text).map(Arc::new);
-            self.conditions.insert(text.into(), compiled.clone());
+            let compiled = Condition::compile_with(text, place.1).map(Arc::new);
+            self.conditions.insert(place, compiled.clone());
             compiled
         });
         match compiled {
@@ -186,14 +189,18 @@ impl Lower<'_> {
         }
     }
 
-    fn dependencies(&mut self, name: &str, node: Node<'_>) -> Vec<Dependency> {
+    fn dependencies(&mut self, task: &mut Task, name: &str, node: Node<'_>) {
         let ids = self.list(name, "a list of task ids", node);
-        let mut dependencies = Vec::with_capacity(ids.len());
+        task.dependencies.reserve_exact(ids.len());
         for node in ids {
             let span = node.span;
+            if self.is_addition() && matches!(node.value, Value::Map(_)) {
+                let after = self.task_type(node);
+                task.after_types.extend(after);
+                continue;
+            }
             let id = self.text(name, node);
-            dependencies.extend(id.map(|id| Dependency { task_id: id.into_owned(), span }));
+            task.dependencies.extend(id.map(|id| Dependency { task_id: id.into_owned(), span }));
         }
-        dependencies
     }
 }

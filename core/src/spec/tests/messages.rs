@@ -119,23 +119,6 @@ tasks:
 }
 
 #[test]
-fn keys_that_this_version_lacks_are_refused_as_such() {
-    let said = refused(
-        "dag.yaml",
-        r#"rules: []
-tasks:
-- task_id: a
-  script: local.b.f.sql.n
-"#,
-    );
-    insta::assert_snapshot!(said, @r#"
-    dag.yaml:1:1: error: `rules` is not supported by this version of oxidag
-     1 | rules: []
-       | ^^^^^
-    "#);
-}
-
-#[test]
 fn a_merge_key_is_refused_with_what_to_do() {
     let said = refused(
         "dag.yaml",

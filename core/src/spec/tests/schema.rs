@@ -165,7 +165,7 @@ fn wrong() -> Vec<Value> {
         json!({"pools": {"..": 1}}),
         json!({"pools": {"a": 0}}),
         json!({"pools": {"a": "1"}}),
-        json!({"rules": []}),
+        json!({"rules": [{"add": {"tasks": []}}]}),
         json!({"timeout": 0}),
         json!({"max_retry_delay": 0}),
         json!({"when": "true"}),

@@ -1,5 +1,7 @@
 //! Items, keys, placeholders, and what causes add.
 
+mod rules;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -7,6 +9,7 @@ use serde_json::{Value, json};
 use super::fill::fill;
 use super::*;
 use crate::spec::{Dag, SourceFile, parse};
+use crate::state::TaskState;
 
 fn keys(value: Value) -> Vec<String> {
     Items::of(value).unwrap().iter().map(|(key, _)| key.to_owned()).collect()
@@ -108,4 +111,45 @@ fn a_graph_does_not_grow_beyond_its_limit() {
     assert!(growing.derive(&dag, mapped(0, Some(json!([1, 2])))).is_ok());
     let why = growing.derive(&dag, mapped(0, Some(json!([1, 2, 3])))).unwrap_err();
     insta::assert_snapshot!(why, @"the graph would grow to 4 tasks, and `max_tasks` is 3; raise it in the DAG if that is meant");
+}
+
+#[test]
+fn what_a_rule_adds_is_called_after_the_task_that_it_is_for() {
+    let dag = dag("tasks:
+- {task_id: a, type: x, {script}}
+- {task_id: b, type: x, {script}}
+rules:
+- each: {type: x}
+  add:
+    tasks:
+    - {task_id: second, dependencies: [first, {type: x}], {script}}
+    - {task_id: first, dependencies: ['{task}'], params: {of: '{task.id} {task.result.n}'}, {script}}
+    rules:
+    - {when: true, add: {tasks: [{task_id: third, dependencies: ['{task}'], {script}}]}}
+");
+    let mut growing = Growing::new(&dag);
+    let rule = |rule, result| Cause::Rule {
+        rule,
+        name: "1".into(),
+        task: Some(TaskIdx(1)),
+        result: Some(Arc::new(result)),
+    };
+    for cause in [rule(0, json!({"n": 7})), rule(1, json!({"n": 7}))] {
+        let growth = growing.derive(&dag, cause).unwrap();
+        growing.commit(&dag, &growth);
+    }
+    let shown = |task: &Arc<Grown>| format!("{} {} {:?}", task.task_id, json!(task.params), task.upstream);
+    let shown: Vec<String> = growing.grown().iter().map(shown).collect();
+    assert_eq!(
+        shown,
+        [
+            r#"first[b] {"of":"b 7"} [TaskIdx(1)]"#,
+            "second[b] {} [TaskIdx(0), TaskIdx(1), TaskIdx(2)]",
+            "third[b] {} [TaskIdx(1)]",
+        ]
+    );
+    let why = growing.derive(&dag, rule(0, json!({"n": 7}))).unwrap_err();
+    assert_eq!(why, "there is a task `first[b]` already");
+    let why = growing.derive(&dag, rule(0, Value::Null)).unwrap_err();
+    assert_eq!(why, "the placeholder `{task.result.n}` stands for nothing: there is no such part");
 }
