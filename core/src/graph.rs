@@ -242,6 +242,7 @@ pub(crate) mod tests {
             for_each: None,
             max_active: None,
             after_types: Vec::new(),
+            adds: Vec::new(),
             template: 0,
             teardown: false,
             on_failure_fail_dagrun: false,

@@ -7,6 +7,7 @@
 mod check;
 mod conditions;
 mod entry;
+mod extend;
 mod places;
 #[cfg(test)]
 mod tests;
@@ -60,6 +61,8 @@ pub struct Prepared {
     watched: Watched,
     overrides: Map<String, Value>,
     connections: Connections,
+    /// For what engines add.
+    environment: Plugins,
     working_dir: PathBuf,
     /// How often the script cache had a script, where it was asked.
     pub script_cache: Option<CacheCounts>,
@@ -133,6 +136,7 @@ pub fn prepare(
     let tasks: Option<Vec<PreparedTask>> = checked.tasks.into_iter().chain(checked.templates).collect();
     match tasks {
         Some(mut tasks) if problems.is_empty() => Ok(Prepared {
+            environment: plugins.clone(),
             templates: tasks.split_off(count),
             masker: checked.masker,
             script_cache: checked.counts,
@@ -243,6 +247,7 @@ impl Prepared {
             dag,
             overrides: Map::new(),
             connections: Connections::new(),
+            environment: Plugins::default(),
             working_dir: PathBuf::new(),
             script_cache: None,
             remark: None,
@@ -277,12 +282,6 @@ impl Prepared {
     #[must_use]
     pub fn settings(&self, grace: Duration, seed: u64) -> Settings {
         Settings { processors: self.dag.processors, timeout: self.dag.timeout, grace, seed }
-    }
-
-    /// Whether anything looks at what tasks leave.
-    #[must_use]
-    pub fn looks_at_results(&self) -> bool {
-        !self.dag.rules.is_empty() || self.dag.tasks.iter().any(|task| task.expressions().next().is_some())
     }
 
     /// The engine of any task of the run.

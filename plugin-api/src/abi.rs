@@ -21,7 +21,7 @@ use serde_json::Value;
 /// The ABI's major version: an engine of another one is refused.
 pub const ABI_MAJOR: u32 = 1;
 /// The ABI's minor version: greater ones only add functions.
-pub const ABI_MINOR: u32 = 0;
+pub const ABI_MINOR: u32 = 1;
 /// The name of the [`Handshake`] static in an engine's library.
 pub const HANDSHAKE_SYMBOL: &str = "oxidag_engine_handshake";
 /// The first bytes of a [`Handshake`].
@@ -174,6 +174,9 @@ pub struct HostVtable {
     /// Ends the attempt with `{"outcome": Outcome}` or `{"error": Error}`. A second call is ignored.
     #[sabi(last_prefix_field)]
     pub complete: extern "C" fn(context: *const (), end: RStr<'_>),
+    /// Since 1.1: looks at tasks of the run; a question and an answer as [`Host::query`](crate::Host::query) has them.
+    #[sabi(missing_field(option))]
+    pub query: extern "C" fn(context: *const (), question: RStr<'_>) -> RResult<RString, RString>,
 }
 
 /// A function of the engine that the host calls at most once.

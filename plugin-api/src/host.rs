@@ -142,6 +142,27 @@ impl Host {
         }
     }
 
+    /// Looks at the graph around the task. The question is an object with any of `tasks` (a list of ids), `type` and
+    /// `instances_of` (the id of a mapped task); without any, it is about the task itself. The answer is a list of
+    /// objects with `task_id`, `state`, `type`, `result` and `upstream`, the ids of what comes before.
+    ///
+    /// # Errors
+    ///
+    /// When the question is not understood, the run has ended, or the host is older than 1.1.
+    pub fn query(&self, question: &Value) -> Result<Value> {
+        let Some(query) = self.handle.vtable.query() else {
+            return Err(Error::invalid(
+                "this oxidag cannot be asked for the graph; 1.1 of its engine ABI can",
+            ));
+        };
+        match query(self.handle.context, RStr::from_str(&question.to_string())) {
+            RResult::ROk(answer) => {
+                serde_json::from_str(&answer).map_err(|error| Error::failed(error.to_string()))
+            }
+            RResult::RErr(message) => Err(Error::invalid(message.into_string())),
+        }
+    }
+
     pub(crate) fn complete(&self, end: &End) {
         // A map with string keys and no custom serializer: writing it cannot fail.
         let json = serde_json::to_string(end).unwrap_or_default();

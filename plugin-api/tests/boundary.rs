@@ -26,6 +26,7 @@ static VTABLE: WithMetadata<HostVtable> = WithMetadata::new(HostVtable {
     checkpoint,
     append,
     complete,
+    query,
 });
 
 type Ends = Sender<Value>;
@@ -49,6 +50,9 @@ extern "C" fn checkpoint(_: *const (), _: RStr<'_>) -> RResult<(), RString> {
 }
 extern "C" fn append(_: *const (), _: RStr<'_>) -> RResult<(), RString> {
     RResult::ROk(())
+}
+extern "C" fn query(_: *const (), question: RStr<'_>) -> RResult<RString, RString> {
+    RResult::ROk(question.into())
 }
 extern "C" fn complete(context: *const (), end: RStr<'_>) {
     // SAFETY: as in `retain`.

@@ -15,8 +15,8 @@ use crate::spec::{Dag, MATCHED, Rule, Task};
 #[derive(Debug, Default)]
 pub struct Growing {
     /// How many tasks the DAG file has.
-    base: u32,
-    grown: Vec<Arc<Grown>>,
+    pub(super) base: u32,
+    pub(super) grown: Vec<Arc<Grown>>,
     /// The mapped tasks that have their instances.
     mapped: HashMap<TaskIdx, Instances>,
     /// Every rule, in the order in which they came.
@@ -25,6 +25,10 @@ pub struct Growing {
     names: HashMap<Arc<str>, TaskIdx>,
     /// The tasks of each kind, but for instances: a mapped task stands for them.
     kinds: HashMap<Arc<str>, Vec<TaskIdx>>,
+    /// How many templates of tasks rules and engines have brought.
+    pub(super) templates: u32,
+    /// What engines have added, by their tasks.
+    pub(super) appended: Vec<(TaskIdx, Arc<Value>)>,
 }
 
 /// A rule that waits or was applied.
@@ -51,6 +55,7 @@ impl Growing {
         let mut this = Self { base: u32::try_from(dag.tasks.len()).unwrap_or(u32::MAX), ..Self::default() };
         if !dag.rules.is_empty() {
             this.know_names(dag);
+            this.templates = u32::try_from(dag.templates().len()).unwrap_or(u32::MAX);
         }
         let active = |rule: &Arc<Rule>| ActiveRule { rule: Arc::clone(rule), bound: None };
         this.rules = dag.rules.iter().map(active).collect();
@@ -58,12 +63,25 @@ impl Growing {
     }
 
     /// From here on tasks are found by their names.
-    fn know_names(&mut self, dag: &Dag) {
+    pub fn know_names(&mut self, dag: &Dag) {
+        if !self.names.is_empty() {
+            return;
+        }
         for (task, number) in dag.tasks.iter().zip(0..) {
             self.names.insert(task.task_id.as_str().into(), TaskIdx(number));
             if let Some(kind) = &task.kind {
                 self.kinds.entry(Arc::clone(kind)).or_default().push(TaskIdx(number));
             }
+        }
+        for (task, number) in self.grown.clone().iter().zip(self.base..) {
+            self.know(task, TaskIdx(number));
+        }
+    }
+
+    fn know(&mut self, task: &Grown, number: TaskIdx) {
+        self.names.insert(Arc::clone(&task.task_id), number);
+        if let Some(kind) = task.template.kind.as_ref().filter(|_| task.instance_of.is_none()) {
+            self.kinds.entry(Arc::clone(kind)).or_default().push(number);
         }
     }
 
@@ -103,10 +121,30 @@ impl Growing {
     /// # Errors
     ///
     /// Why nothing can be added, for people.
-    pub fn derive(&self, dag: &Dag, cause: Cause) -> Result<Growth, String> {
+    pub fn derive(&mut self, dag: &Dag, cause: Cause) -> Result<Growth, String> {
+        let (mut rules, mut templates) = (Vec::new(), 0);
         let tasks = match &cause {
             Cause::Mapped { task, items } => self.instances_of(dag, *task, items.as_ref())?,
-            Cause::Rule { rule, task, result, .. } => self.added_by(dag, *rule, *task, result.as_deref())?,
+            Cause::Rule { rule, task, result, .. } => {
+                let active = self.rules.get(*rule as usize).ok_or("there is no such rule")?;
+                let nested = active.rule.rules.iter();
+                rules.extend(nested.map(|rule| ActiveRule { rule: Arc::clone(rule), bound: *task }));
+                let about = About { matched: *task, result: result.as_deref(), named_after: true };
+                self.added(dag, &active.rule.tasks, &about)?
+            }
+            Cause::Engine { task, addition } => {
+                self.know_names(dag);
+                let addition = self.checked(dag, *task, addition)?;
+                templates = addition.templates();
+                rules.extend(
+                    addition.rules.iter().map(|rule| ActiveRule { rule: Arc::clone(rule), bound: None }),
+                );
+                self.added(
+                    dag,
+                    &addition.tasks,
+                    &About { matched: Some(*task), result: None, named_after: false },
+                )?
+            }
         };
         let count = self.base as usize + self.grown.len() + tasks.len();
         if count > dag.max_tasks as usize {
@@ -116,59 +154,56 @@ impl Growing {
             ));
         }
         let first = TaskIdx(self.base + u32::try_from(self.grown.len()).unwrap_or(u32::MAX));
-        Ok(Growth { cause, first, tasks: tasks.into_iter().map(Arc::new).collect() })
+        Ok(Growth { cause, first, tasks: tasks.into_iter().map(Arc::new).collect(), rules, templates })
     }
 
     /// Takes note of what was added.
     pub fn commit(&mut self, dag: &Dag, growth: &Growth) {
+        if matches!(growth.cause, Cause::Engine { .. }) {
+            self.know_names(dag);
+        }
         if let Cause::Mapped { task, items } = &growth.cause
             && let Some(items) = items.as_ref().or_else(|| self.followed(dag, *task).map(|f| &f.items))
         {
             let instances = Instances { first: growth.first, items: Arc::clone(items) };
             self.mapped.insert(*task, instances);
         }
-        if let Cause::Rule { rule, task, .. } = &growth.cause {
-            let nested = self.rules[*rule as usize].rule.rules.clone();
-            self.rules.extend(nested.into_iter().map(|rule| ActiveRule { rule, bound: *task }));
-        }
         if !self.names.is_empty() {
             for (task, number) in growth.tasks.iter().zip(growth.first.0..) {
-                self.names.insert(Arc::clone(&task.task_id), TaskIdx(number));
-                if let Some(kind) = task.template.kind.as_ref().filter(|_| task.instance_of.is_none()) {
-                    self.kinds.entry(Arc::clone(kind)).or_default().push(TaskIdx(number));
-                }
+                self.know(task, TaskIdx(number));
             }
+        }
+        self.rules.extend(growth.rules.iter().cloned());
+        self.templates += growth.templates;
+        if let Cause::Engine { task, addition } = &growth.cause {
+            self.appended.push((*task, Arc::clone(addition)));
         }
         self.grown.extend(growth.tasks.iter().cloned());
     }
 
-    /// What a rule adds.
-    fn added_by(
-        &self,
-        dag: &Dag,
-        rule: u32,
-        matched: Option<TaskIdx>,
-        result: Option<&Value>,
-    ) -> Result<Vec<Grown>, String> {
-        let rule = &self.rules.get(rule as usize).ok_or("there is no such rule")?.rule;
+    /// The tasks that a rule or an engine adds.
+    fn added(&self, dag: &Dag, templates: &[Arc<Task>], about: &About<'_>) -> Result<Vec<Grown>, String> {
+        let About { matched, result, named_after } = *about;
         let first = self.base as usize + self.grown.len();
         let about = matched.map(|task| {
             let id = self.name(dag, task);
             (id.to_owned(), json!({"id": id, "result": result}))
         });
-        let mut added: Vec<Grown> = Vec::with_capacity(rule.tasks.len());
-        for template in &rule.tasks {
+        let mut added: Vec<Grown> = Vec::with_capacity(templates.len());
+        for template in templates {
             let (task_id, params) = match &about {
                 None => (template.task_id.clone(), template.params.clone()),
                 Some((id, task)) => {
-                    (named(&template.task_id, id), fill_all(&template.params, &[("task", task)])?)
+                    let name =
+                        if named_after { named(&template.task_id, id) } else { template.task_id.clone() };
+                    (name, fill_all(&template.params, &[("task", task)])?)
                 }
             };
             if self.names.contains_key(&*task_id) {
                 return Err(format!("there is a task `{task_id}` already"));
             }
             // Siblings come first: they are what the rule's author sees.
-            let siblings = || rule.tasks.iter().take(added.len()).zip(first..);
+            let siblings = || templates.iter().take(added.len()).zip(first..);
             let find = |name: &str| {
                 if name == MATCHED {
                     return matched;
@@ -206,7 +241,7 @@ impl Growing {
     }
 
     /// What a task is called.
-    fn name<'s>(&'s self, dag: &'s Dag, task: TaskIdx) -> &'s str {
+    pub(super) fn name<'s>(&'s self, dag: &'s Dag, task: TaskIdx) -> &'s str {
         self.get(task).map_or_else(|| &*dag.tasks[task.get()].task_id, |grown| &grown.task_id)
     }
 
@@ -267,6 +302,16 @@ impl Growing {
     fn of_file<'d>(&self, dag: &'d Dag, task: TaskIdx) -> Result<&'d Task, String> {
         dag.tasks.get(task.get()).ok_or_else(|| format!("there is no task number {}", task.0))
     }
+}
+
+/// For what tasks are added.
+struct About<'a> {
+    /// The task to which a rule is applied, or whose engine adds them.
+    matched: Option<TaskIdx>,
+    /// What it left.
+    result: Option<&'a Value>,
+    /// They are called after it.
+    named_after: bool,
 }
 
 /// The longest name of a task: it is the name of a folder for its logs.

@@ -4,6 +4,7 @@
 //! What is added follows from a [`Cause`] and from what was there before, and from nothing else: so a cause that was
 //! stored brings the same tasks back, under the same names and numbers, without asking anybody again.
 
+mod append;
 mod fill;
 mod growing;
 mod items;
@@ -16,9 +17,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use growing::Growing;
+pub use growing::{ActiveRule, Growing};
 pub use items::Items;
-pub use rules::{Counts, Rules};
+pub use rules::{Counts, NewTask, Rules};
 
 use crate::event::TaskIdx;
 use crate::spec::Task;
@@ -37,6 +38,13 @@ pub enum Cause {
         /// What it is run for; `None` where that is what the task that it follows was run for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         items: Option<Arc<Items>>,
+    },
+    /// The engine of a task adds something.
+    Engine {
+        /// The task.
+        task: TaskIdx,
+        /// What it adds, in the engine's words.
+        addition: Arc<Value>,
     },
     /// A rule is applied.
     Rule {
@@ -59,7 +67,7 @@ impl Cause {
     pub fn rule(&self) -> Option<&str> {
         match self {
             Self::Rule { name, .. } => Some(name),
-            Self::Mapped { .. } => None,
+            Self::Mapped { .. } | Self::Engine { .. } => None,
         }
     }
 
@@ -67,7 +75,7 @@ impl Cause {
     #[must_use]
     pub fn task(&self) -> Option<TaskIdx> {
         match self {
-            Self::Mapped { task, .. } => Some(*task),
+            Self::Mapped { task, .. } | Self::Engine { task, .. } => Some(*task),
             Self::Rule { task, .. } => *task,
         }
     }
@@ -82,6 +90,10 @@ pub struct Growth {
     pub first: TaskIdx,
     /// The new tasks.
     pub tasks: Vec<Arc<Grown>>,
+    /// The new rules.
+    pub rules: Vec<ActiveRule>,
+    /// How many templates of tasks came with them.
+    pub templates: u32,
 }
 
 impl PartialEq for Growth {

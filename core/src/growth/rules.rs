@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::event::TaskIdx;
-use crate::spec::{Each, Rule};
+use crate::spec::{Dependency, Each, Rule};
 use crate::state::TaskState;
 
 /// How many tasks are in each state.
@@ -38,6 +38,8 @@ struct Facts {
     state: TaskState,
     kind: Option<Arc<str>>,
     group: Option<TaskIdx>,
+    /// The kinds of tasks that its engine may add.
+    adds: Vec<Arc<str>>,
     /// It stands for its instances.
     mapped: bool,
     watched: bool,
@@ -50,9 +52,35 @@ struct Table {
     counts: Counts,
     /// Those that have not ended, mapped tasks included.
     unended: u32,
+    /// Tasks that may add one and have not ended.
+    adders: u32,
     watchers: Vec<u32>,
     /// Rules that are applied to each of them.
     each: Vec<u32>,
+}
+
+impl Table {
+    /// Whether one of them is under way, or may be added by one that is.
+    fn lives(&self) -> bool {
+        self.unended + self.adders > 0
+    }
+}
+
+/// A task that rules learn of.
+#[derive(Debug, Clone, Copy)]
+pub struct NewTask<'a> {
+    /// Its name.
+    pub name: &'a Arc<str>,
+    /// Its type.
+    pub kind: Option<&'a Arc<str>>,
+    /// The types of the tasks that its engine may add.
+    pub adds: &'a [Dependency],
+    /// The mapped task of which it is an instance.
+    pub group: Option<TaskIdx>,
+    /// Whether it stands for its instances.
+    pub mapped: bool,
+    /// The state it is in.
+    pub state: TaskState,
 }
 
 /// A rule.
@@ -74,17 +102,24 @@ struct Open {
 
 impl Rules {
     /// A task that is there, in this state.
-    pub fn add_task(
-        &mut self,
-        (name, kind): (&Arc<str>, Option<&Arc<str>>),
-        group: Option<TaskIdx>,
-        mapped: bool,
-        state: TaskState,
-    ) {
+    pub fn add_task(&mut self, new: NewTask<'_>) {
+        let NewTask { name, kind, adds, group, mapped, state } = new;
         let task = TaskIdx(u32::try_from(self.tasks.len()).unwrap_or(u32::MAX));
         let watchers = self.by_name.remove(name);
         let watched = watchers.is_some();
-        self.tasks.push(Facts { name: Arc::clone(name), state, kind: kind.cloned(), group, mapped, watched });
+        let adds: Vec<Arc<str>> = adds.iter().map(|kind| kind.task_id.as_str().into()).collect();
+        if !state.is_terminal() {
+            adds.iter().for_each(|kind| self.kinds.entry(Arc::clone(kind)).or_default().adders += 1);
+        }
+        self.tasks.push(Facts {
+            name: Arc::clone(name),
+            state,
+            kind: kind.cloned(),
+            group,
+            adds,
+            mapped,
+            watched,
+        });
         let mut look: Vec<u32> = watchers.iter().flatten().copied().collect();
         if let Some(watchers) = watchers {
             watchers.iter().for_each(|&number| self.join_group(number, name, task));
@@ -108,7 +143,9 @@ impl Rules {
     pub fn changed(&mut self, task: TaskIdx, state: TaskState) {
         let facts = &mut self.tasks[task.get()];
         let before = std::mem::replace(&mut facts.state, state);
-        if before == state || (facts.kind.is_none() && facts.group.is_none() && !facts.watched) {
+        let is_plain =
+            facts.kind.is_none() && facts.group.is_none() && !facts.watched && facts.adds.is_empty();
+        if before == state || is_plain {
             return;
         }
         let (mapped, watched, ended) = (facts.mapped, facts.watched, state.is_terminal());
@@ -120,8 +157,15 @@ impl Rules {
                 to_each.extend_from_slice(&table.each);
             }
             table.unended -= u32::from(ended);
-            last |= ended && table.unended == 0;
+            last |= ended && !table.lives();
             look.extend_from_slice(&table.watchers);
+        }
+        if ended {
+            for kind in std::mem::take(&mut self.tasks[task.get()].adds) {
+                let table = self.kinds.entry(kind).or_default();
+                table.adders -= 1;
+                last |= !table.lives();
+            }
         }
         if watched {
             look.extend(self.by_task.get(&task).into_iter().flatten());
@@ -271,8 +315,7 @@ impl Rules {
             let rule = &self.rules[number as usize];
             let Some(when) = rule.rule.when.as_ref().filter(|_| !rule.done) else { continue };
             let mut closed = when.condition.references().closed.iter();
-            let may_be =
-                closed.all(|kind| self.kinds.get(&*kind.name).is_none_or(|table| table.unended == 0));
+            let may_be = closed.all(|kind| self.kinds.get(&*kind.name).is_none_or(|table| !table.lives()));
             if may_be {
                 self.look_again(&[number]);
             }
@@ -354,7 +397,7 @@ impl Rules {
     /// Whether no task of this kind is under way, and none can come any more.
     #[must_use]
     pub fn is_closed(&self, kind: &str) -> bool {
-        let unended = self.kinds.get(kind).is_some_and(|table| table.unended > 0);
+        let unended = self.kinds.get(kind).is_some_and(Table::lives);
         let mut possible = self.rules.iter().zip(self.possible());
         !unended && !possible.any(|(rule, possible)| possible && rule.adds_kinds.contains(kind))
     }
@@ -381,8 +424,7 @@ impl Rules {
 
     /// Whether what a rule looks at can change without another rule.
     fn can_change(&self, rule: &Open) -> bool {
-        let table_lives = |table: Option<&Table>| table.is_some_and(|table| table.unended > 0);
-        let kind_lives = |kind: &str| table_lives(self.kinds.get(kind));
+        let kind_lives = |kind: &str| self.kinds.get(kind).is_some_and(Table::lives);
         let task_lives = |name: &str| {
             // The few that are named are looked for among those that are watched.
             let mut watched = self.by_task.keys().map(|task| &self.tasks[task.get()]);

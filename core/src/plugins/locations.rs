@@ -9,7 +9,7 @@ use super::secret::Secret;
 use crate::buckets::{BucketSettings, GcsSettings, S3Settings};
 
 /// Where scripts are.
-#[derive(Debug, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Locations {
     local: Option<Local>,
@@ -18,13 +18,13 @@ pub(super) struct Locations {
     database: Database,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Local {
     root: PathBuf,
 }
 
-#[derive(Debug, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct Gcs {
     endpoint: Option<Endpoint>,
@@ -33,7 +33,7 @@ struct Gcs {
     anonymous: Option<bool>,
 }
 
-#[derive(Debug, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct S3 {
     endpoint: Option<Endpoint>,
@@ -44,7 +44,7 @@ struct S3 {
     anonymous: Option<bool>,
 }
 
-#[derive(Debug, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct Database {
     name_column: Option<String>,
@@ -52,14 +52,14 @@ struct Database {
 }
 
 /// The script cache.
-#[derive(Debug, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Cache {
     redis: Option<Secret>,
 }
 
 /// A server's URL.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 struct Endpoint(String);
 

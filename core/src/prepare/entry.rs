@@ -58,6 +58,11 @@ impl Prepared {
         Entry { task_id: &entry.task_id, task: entry, params: &entry.params, ready }
     }
 
+    /// How many tasks the rules of the DAG file add.
+    pub(crate) fn count_templates(&self) -> usize {
+        self.templates.len()
+    }
+
     /// What a task of a rule needs to run.
     pub(crate) fn template(&self, template: u32) -> &PreparedTask {
         &self.templates[template as usize]

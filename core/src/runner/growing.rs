@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::message::{Appended, Question};
 use super::run::Run;
 use crate::condition::{Around, BoundTask, TaskView};
 use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx, Timestamp};
@@ -30,7 +31,8 @@ impl Run {
         if self.scheduler.state(task) != TaskState::Running {
             return;
         }
-        let done = match self.live.expand(task, self.look(task)) {
+        let items = self.live.items(task, self.look(task));
+        let done = match items.and_then(|items| self.live.expand(task, items)) {
             Ok(growth) => {
                 self.note_run(&format!("{} has {} instances", self.live.name(task), growth.tasks.len()), now);
                 self.grow(growth, now);
@@ -42,6 +44,65 @@ impl Run {
             }
         };
         self.input(Input::Expanded { task, done }, now, places);
+    }
+
+    /// The engine of a task adds something; whoever asked is answered once that is stored.
+    pub(super) fn append(&mut self, (task, attempt): (TaskIdx, u32), asked: Appended, now: Timestamp) {
+        let Appended { addition, ready, answer } = asked;
+        let refused = match self.scheduler.is_current(task, attempt) {
+            _ if self.scheduler.is_stopping() => Some("the run is being stopped".to_owned()),
+            false => Some("the attempt is over".to_owned()),
+            true => match self.live.append(task, Arc::new(addition)) {
+                Ok(Some(growth)) => {
+                    self.live.add_templates(ready);
+                    let (name, tasks) = (self.live.name(task), growth.tasks.len());
+                    self.note_run(
+                        &format!("{name} adds {tasks} tasks and {} rules", growth.rules.len()),
+                        now,
+                    );
+                    self.grow(growth, now);
+                    self.answers.push(answer);
+                    return;
+                }
+                Ok(None) => None,
+                Err(why) => Some(why),
+            },
+        };
+        // The engine may have gone meanwhile.
+        let _ = answer.send(refused.map_or(Ok(()), Err));
+    }
+
+    /// What an engine wants to know of tasks.
+    pub(super) fn query(&mut self, task: TaskIdx, question: &Question) -> Result<String, String> {
+        self.live.know_names();
+        let find = |name: &String| {
+            self.live.growing().find(name).ok_or_else(|| format!("there is no task `{name}`"))
+        };
+        let mut tasks = question.tasks.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        if let Some(mapped) = &question.instances_of {
+            tasks.extend(self.live.instances(find(mapped)?).into_iter().flatten());
+        }
+        if let Some(kind) = &question.kind {
+            let is_of_kind = |task: &TaskIdx| self.live.entry(*task).task.kind.as_deref() == Some(kind);
+            tasks.extend(self.scheduler.graph().tasks().filter(is_of_kind));
+        }
+        if question.tasks.is_empty() && question.kind.is_none() && question.instances_of.is_none() {
+            tasks.push(task);
+        }
+        let answer: Vec<Value> = tasks.into_iter().map(|task| self.told(task)).collect();
+        Ok(Value::Array(answer).to_string())
+    }
+
+    fn told(&self, task: TaskIdx) -> Value {
+        let upstream: Vec<&str> =
+            self.scheduler.graph().upstream(task).map(|task| self.live.name(task)).collect();
+        json!({
+            "task_id": self.live.name(task),
+            "state": self.seen(task),
+            "type": self.live.entry(task).task.kind.as_deref(),
+            "result": self.result(task),
+            "upstream": upstream,
+        })
     }
 
     /// Adds tasks. It is stored in one piece with what follows from it, before any of that is done or told.

@@ -21,6 +21,8 @@ pub(super) struct Live {
     growing: Growing,
     /// What was added, in order.
     added: Vec<Arc<LiveTask>>,
+    /// What engines may come to need, behind the templates of the DAG file.
+    templates: Vec<PreparedTask>,
     history: Durations,
     numbers: Numbers,
 }
@@ -41,7 +43,7 @@ impl LiveTask {
 impl Live {
     pub(super) fn new(prepared: Arc<Prepared>, history: Durations, numbers: Numbers) -> Self {
         let growing = Growing::new(&prepared.dag);
-        Self { prepared, growing, added: Vec::new(), history, numbers }
+        Self { prepared, growing, added: Vec::new(), templates: Vec::new(), history, numbers }
     }
 
     /// What the scheduler needs to know of the tasks of the DAG file.
@@ -69,13 +71,21 @@ impl Live {
         self.growing.instances(task)
     }
 
-    /// What a mapped task adds. Nothing is added before [`commit`](Self::commit).
+    /// What a mapped task is run for.
     ///
     /// # Errors
     ///
     /// Why it cannot be told.
-    pub(super) fn expand(&self, task: TaskIdx, look: Look<'_>) -> Result<Growth, String> {
-        let items: Option<Items> = self.prepared.items(self.entry(task), look)?;
+    pub(super) fn items(&self, task: TaskIdx, look: Look<'_>) -> Result<Option<Items>, String> {
+        self.prepared.items(self.entry(task), look)
+    }
+
+    /// What a mapped task adds. Nothing is added before [`commit`](Self::commit).
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be added.
+    pub(super) fn expand(&mut self, task: TaskIdx, items: Option<Items>) -> Result<Growth, String> {
         self.growing.derive(&self.prepared.dag, Cause::Mapped { task, items: items.map(Arc::new) })
     }
 
@@ -85,7 +95,7 @@ impl Live {
     ///
     /// Why it cannot be added.
     pub(super) fn apply(
-        &self,
+        &mut self,
         number: u32,
         task: Option<TaskIdx>,
         result: Option<Value>,
@@ -93,6 +103,36 @@ impl Live {
         let name = Arc::clone(&self.growing.rules()[number as usize].rule.name);
         let cause = Cause::Rule { rule: number, name, task, result: result.map(Arc::new) };
         self.growing.derive(&self.prepared.dag, cause)
+    }
+
+    fn template(&self, number: u32) -> &PreparedTask {
+        let known = self.prepared.count_templates();
+        match (number as usize).checked_sub(known) {
+            None => self.prepared.template(number),
+            Some(more) => &self.templates[more],
+        }
+    }
+
+    /// What the engine of a task adds, made ready; `None` where it has added just that before.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub(super) fn append(&mut self, task: TaskIdx, addition: Arc<Value>) -> Result<Option<Growth>, String> {
+        if self.growing.has_appended(task, &addition) {
+            return Ok(None);
+        }
+        self.growing.derive(&self.prepared.dag, Cause::Engine { task, addition }).map(Some)
+    }
+
+    /// What the tasks of an addition need to run; before these are.
+    pub(super) fn add_templates(&mut self, ready: impl IntoIterator<Item = PreparedTask>) {
+        self.templates.extend(ready);
+    }
+
+    /// From here on tasks are found by their names.
+    pub(super) fn know_names(&mut self) {
+        self.growing.know_names(&self.prepared.dag);
     }
 
     /// What was added since the run began.
@@ -109,7 +149,7 @@ impl Live {
     fn add(&mut self, grown: &Arc<Grown>) -> Added {
         let ready = match grown.instance_of {
             Some(mapped) => self.prepared.instance(self.entry(mapped).ready, &grown.params),
-            None => self.prepared.instance(self.prepared.template(grown.template.template), &grown.params),
+            None => self.prepared.instance(self.template(grown.template.template), &grown.params),
         };
         let task = LiveTask { grown: Arc::clone(grown), ready };
         let info = self.numbers.placed(self.prepared.info_of(task.entry(), &self.history));

@@ -104,6 +104,7 @@ fn one(
         post: Arc::clone(post),
         shows_lines: reporter.wants_logs(),
         masker: prepared.masker.clone(),
+        prepared: Arc::clone(&prepared),
         clock,
     });
     let live = Live::new(Arc::clone(&prepared), history, demand.numbers(index as usize));
@@ -120,6 +121,7 @@ fn begun(mut live: Live, prepared: &Prepared, start: &Start, settings: Settings)
     let mut infos = live.infos();
     let graph = match start {
         Start::Resume { from, .. } => {
+            live.add_templates(from.templates.iter().cloned());
             let added = from.growth.iter().flat_map(|growth| live.commit(growth));
             infos.extend(added.map(|added| added.info));
             &from.graph

@@ -237,7 +237,14 @@ impl World {
         let (workers, queues, stops) = Workers::by_hand(Arc::clone(&post));
         let mut runs = Runs::new(Places::new(self.limits.clone()), workers, Arc::clone(&post), lines);
         let masker = Masker::default();
-        let shared = Arc::new(Shared { run: 0, post, shows_lines: false, masker, clock });
+        let shared = Arc::new(Shared {
+            run: 0,
+            post,
+            shows_lines: false,
+            masker,
+            prepared: Arc::clone(&prepared),
+            clock,
+        });
         let live = Live::new(Arc::clone(&prepared), Durations::default(), Numbers::alone(1));
         let (live, scheduler) = begun(live, &prepared, &start, prepared.settings(GRACE, self.seed));
         let started_at = start.started_at(clock.now());

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::event::{FailureKind, TaskIdx, Timestamp};
 use crate::graph::Graph;
-use crate::growth::{Growing, Growth};
-use crate::prepare::Prepared;
+use crate::growth::{Cause, Growing, Growth};
+use crate::prepare::{Prepared, PreparedTask};
 use crate::scheduler::{Begun, StopReason};
 use crate::spec::Dag;
 use crate::state::TaskState;
@@ -27,6 +27,8 @@ pub struct Resumed {
     pub(super) graph: Arc<Graph>,
     /// What was added to it, in order.
     pub(super) growth: Vec<Growth>,
+    /// What the tasks need to run that engines had added.
+    pub(super) templates: Vec<PreparedTask>,
     /// Where each task had got to, in the graph's order.
     pub(super) tasks: Vec<Begun>,
     /// What tasks left for conditions.
@@ -89,6 +91,12 @@ impl Resumed {
     /// The DAG has other tasks, has them in another order, or adds others.
     pub fn new(run: &RunDetails, prepared: &Prepared) -> Result<Self, OtherTasks> {
         let (graph, growth) = grown(run, &prepared.dag, &prepared.graph)?;
+        let mut templates = Vec::new();
+        for growth in &growth {
+            if let Cause::Engine { addition, .. } = &growth.cause {
+                templates.extend(prepared.extend(addition).map_err(OtherTasks::Grown)?);
+            }
+        }
         let attempts = run.tasks.iter().flat_map(|task| &task.attempts);
         let times = attempts.flat_map(|attempt| [Some(attempt.started_at), attempt.finished_at]);
         let latest = times.flatten().chain([run.head.started_at]).max().unwrap_or_default();
@@ -103,6 +111,7 @@ impl Resumed {
             latest,
             graph: Arc::clone(&graph),
             growth,
+            templates,
             tasks: Vec::with_capacity(graph.len()),
             results: HashMap::new(),
             checkpoints: HashMap::new(),

@@ -7,7 +7,7 @@ use serde_json::Map;
 use super::run::Run;
 use crate::condition::{Around, BoundTask, Summary, TaskView};
 use crate::event::{TaskIdx, Timestamp};
-use crate::growth::{Cause, Counts, Growth, Rules};
+use crate::growth::{Cause, Counts, Growth, NewTask, Rules};
 use crate::prepare::Look;
 use crate::spec::{Rule, When};
 use crate::state::TaskState;
@@ -35,6 +35,21 @@ impl Run {
         self.rules = Some(Box::new(rules));
     }
 
+    /// An engine has added the first rules of a run with so many tasks.
+    fn first_rules(&mut self, tasks: usize) {
+        let mut rules = Rules::default();
+        let known = self.scheduler.graph().len();
+        for task in (0..u32::try_from(tasks).unwrap_or(u32::MAX)).map(TaskIdx) {
+            let state = if task.get() < known { self.seen(task) } else { TaskState::None };
+            self.add_to(&mut rules, task, state);
+        }
+        for active in self.live.growing().rules() {
+            rules.add_rule(&active.rule, active.bound, |name| self.live.growing().find(name));
+        }
+        self.scheduler.hold();
+        self.rules = Some(Box::new(rules));
+    }
+
     /// Rules learn of a task.
     fn add_to(&self, rules: &mut Rules, task: TaskIdx, state: TaskState) {
         let entry = self.live.entry(task);
@@ -42,21 +57,29 @@ impl Run {
         let name = grown.map_or_else(|| entry.task_id.into(), |grown| Arc::clone(&grown.task_id));
         let group = grown.and_then(|grown| grown.instance_of);
         let mapped = group.is_none() && entry.task.for_each.is_some();
-        rules.add_task((&name, entry.task.kind.as_ref()), group, mapped, state);
+        let (kind, adds) = (entry.task.kind.as_ref(), &entry.task.adds[..]);
+        rules.add_task(NewTask { name: &name, kind, adds, group, mapped, state });
     }
 
     /// Rules learn of what was added, rules included.
     pub(super) fn tell_rules(&mut self, growth: &Growth) {
-        let Some(mut rules) = self.rules.take() else { return };
+        let Some(mut rules) = self.rules.take() else {
+            if !growth.rules.is_empty() {
+                // The first rules of this run; the new tasks are not in the scheduler's graph yet.
+                let graph = Arc::clone(self.scheduler.graph());
+                self.first_rules(graph.len() + growth.tasks.len());
+            }
+            return;
+        };
         for task in (growth.first.0..).take(growth.tasks.len()) {
             self.add_to(&mut rules, TaskIdx(task), TaskState::None);
         }
         if let Cause::Rule { rule, task, .. } = growth.cause {
             rules.applied(rule, task);
-            let known = rules.count();
-            for active in &self.live.growing().rules()[known..] {
-                rules.add_rule(&active.rule, active.bound, |name| self.live.growing().find(name));
-            }
+        }
+        let known = rules.count();
+        for active in &self.live.growing().rules()[known..] {
+            rules.add_rule(&active.rule, active.bound, |name| self.live.growing().find(name));
         }
         self.rules = Some(rules);
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crossbeam_channel::Sender;
 use serde_json::Value;
 
 use super::call::{Call, Shared};
@@ -34,8 +35,6 @@ pub(super) struct Run {
     calls: HashMap<TaskIdx, Arc<Call>>,
     /// What attempts had stored that a scheduler had begun that died.
     checkpoints: HashMap<TaskIdx, Value>,
-    /// Whether anything looks at what tasks leave.
-    keeps_results: bool,
     /// What tasks left for conditions.
     pub(super) results: HashMap<TaskIdx, Value>,
     /// How attempts ended whose tasks' states change in this turn.
@@ -51,6 +50,8 @@ pub(super) struct Run {
     pub(super) rules: Option<Box<Rules>>,
     /// Of the rules that never were, why.
     pub(super) left_rules: Vec<String>,
+    /// Engines that wait until what they added is stored.
+    pub(super) answers: Vec<Sender<Result<(), String>>>,
     /// Why the run itself cannot go on.
     pub(super) fatal: Option<Failure>,
     /// Why it was stopped, if it took too long.
@@ -76,7 +77,6 @@ impl Run {
         logs: RunLogs,
     ) -> Self {
         Self {
-            keeps_results: info.prepared.looks_at_results(),
             live,
             prepared: Arc::clone(&info.prepared),
             run_log: LogFile::new(logs.run()),
@@ -96,6 +96,7 @@ impl Run {
             expanding: Vec::new(),
             rules: None,
             left_rules: Vec::new(),
+            answers: Vec::new(),
             fatal: None,
             late: None,
             unstored: None,
@@ -167,6 +168,11 @@ impl Run {
                 // The engine may have gone meanwhile.
                 let _ = stored.send(result);
             }
+            Message::Query { task, question, answer, .. } => {
+                // The engine may have gone meanwhile.
+                let _ = answer.send(self.query(task, &question));
+            }
+            Message::Append { task, attempt, asked, .. } => self.append((task, attempt), *asked, now),
             Message::Progress { task, .. } => {
                 let kind = self.calls.get(&task).and_then(|call| call.take_progress());
                 // A reporter that is behind is told the next progress instead.
@@ -240,7 +246,6 @@ impl Run {
         let failure = end.error.as_ref().map(|error| error.kind);
         if failure.is_none()
             && let Some(result) = &end.result
-            && self.keeps_results
         {
             self.results.insert(task, result.clone());
         }
@@ -273,6 +278,10 @@ impl Run {
         let events = std::mem::take(&mut self.events);
         let stored = self.record(&events);
         self.events = events;
+        for answer in std::mem::take(&mut self.answers) {
+            // The engine may have gone meanwhile.
+            let _ = answer.send(stored.clone());
+        }
         if let Err(error) = stored {
             self.fail(error);
             // What is not stored is not told.

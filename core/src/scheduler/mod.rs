@@ -296,7 +296,8 @@ impl Scheduler {
         }
     }
 
-    fn is_current(&self, task: TaskIdx, attempt: u32) -> bool {
+    /// Whether this attempt is under way.
+    pub(crate) fn is_current(&self, task: TaskIdx, attempt: u32) -> bool {
         let progress = &self.tasks[task.get()];
         progress.attempt == attempt && progress.state.is_in_flight()
     }

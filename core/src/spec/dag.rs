@@ -104,6 +104,8 @@ pub struct Task {
     pub max_active: Option<u32>,
     /// In what a rule adds: kinds of tasks all of which, as far as there are any, have to end before.
     pub after_types: Vec<Dependency>,
+    /// The kinds of tasks that its engine may add to the graph while it runs.
+    pub adds: Vec<Dependency>,
     /// In what a rule adds: its place among all tasks that rules add.
     pub template: u32,
     /// Whether it takes down what its dependencies, its setups, have set up: it runs whatever happened.
@@ -145,6 +147,15 @@ impl Task {
     pub fn upstream(&self) -> impl Iterator<Item = &Dependency> {
         self.dependencies.iter().chain(self.follows())
     }
+}
+
+/// What an engine adds to the graph.
+#[derive(Debug, Clone, Default)]
+pub struct Addition {
+    /// The tasks, each after those of them that it depends on.
+    pub tasks: Vec<Arc<Task>>,
+    /// The rules.
+    pub rules: Vec<Arc<Rule>>,
 }
 
 /// What is added to the graph, and when.

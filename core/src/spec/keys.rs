@@ -159,6 +159,8 @@ keys! {
          `{zip: {name: list}}` or `{cross: {name: list}}`, or `{instances_of: task}`.";
     MaxActive = "max_active_tis_per_dagrun", Kind::Count(1), false,
         "At most this many instances of the mapped task run at once; no limit unless said.";
+    Adds = "adds", Kind::Texts, false,
+        "The types of the tasks that its engine may add to the graph while the task runs.";
     Teardown = "teardown", Kind::Flag, false,
         "Whether the task takes down what its dependencies have set up: it runs if one of them ran, whatever happened.";
     OnFailureFailDagrun = "on_failure_fail_dagrun", Kind::Flag, false,

@@ -33,7 +33,8 @@ pub(super) fn check(dag: &Dag, source: &SourceFile, mistakes: &mut Mistakes) {
     let added = || rules.iter().flat_map(|rule| &rule.tasks).map(|task| &**task);
     let all: Vec<&Task> = dag.tasks.iter().chain(added()).collect();
     let known = ids(&all, source, mistakes);
-    let types = all.iter().filter_map(|task| task.kind.as_deref()).collect();
+    let adds = all.iter().flat_map(|task| &task.adds).map(|kind| kind.task_id.as_str());
+    let types = all.iter().filter_map(|task| task.kind.as_deref()).chain(adds).collect();
     let mut links =
         Links { all: &all, file: dag.tasks.len(), source, known, types, comparisons: COMPARISONS, mistakes };
     for (index, task) in (0..).zip(&dag.tasks) {

@@ -26,12 +26,12 @@ mod tree;
 mod yaml;
 
 pub use dag::{
-    Backoff, Dag, Dependency, Each, ForEach, List, Location, Notify, NotifyOn, NotifyTarget, Over, Rule,
-    Script, ScriptSource, Task, TriggerRule, When,
+    Addition, Backoff, Dag, Dependency, Each, ForEach, List, Location, Notify, NotifyOn, NotifyTarget, Over,
+    Rule, Script, ScriptSource, Task, TriggerRule, When,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, quote};
 pub(crate) use links::MATCHED;
-pub use load::{SpecError, load, parse};
+pub use load::{SpecError, load, parse, parse_addition};
 pub use lower::{PRESETS as SCHEDULE_PRESETS, is_id};
 pub use schema::schema;
 pub use source::{SourceFile, Span};

@@ -107,7 +107,7 @@ fn a_cause_that_was_stored_brings_back_the_same_tasks() {
 #[test]
 fn a_graph_does_not_grow_beyond_its_limit() {
     let dag = dag("max_tasks: 3\ntasks: [{task_id: a, {script}, for_each: []}]");
-    let growing = Growing::new(&dag);
+    let mut growing = Growing::new(&dag);
     assert!(growing.derive(&dag, mapped(0, Some(json!([1, 2])))).is_ok());
     let why = growing.derive(&dag, mapped(0, Some(json!([1, 2, 3])))).unwrap_err();
     insta::assert_snapshot!(why, @"the graph would grow to 4 tasks, and `max_tasks` is 3; raise it in the DAG if that is meant");

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use dag::dag;
+pub(super) use rules::addition;
 pub use time::PRESETS;
 
 use super::diagnostic::{Diagnostic, Mistakes, quote};

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::super::dag::{Dependency, Each, Rule, Task};
-use super::super::diagnostic::quote;
+use super::super::dag::{Addition, Dependency, Each, Rule, Task};
+use super::super::diagnostic::{Mistakes, quote};
 use super::super::keys::{AdditionKey, EachKey, RuleKey};
-use super::super::tree::{Node, Value};
+use super::super::source::SourceFile;
+use super::super::tree::{Node, Parsed, Value};
 use super::task::Defaults;
 use super::{Found, Lower};
 use crate::condition::Vocabulary;
@@ -17,6 +18,39 @@ struct Parts<'a> {
     each: Option<Each>,
     when: Option<Node<'a>>,
     add: Option<Node<'a>>,
+}
+
+/// What an engine adds. Its tasks know the one that adds them as `{task}`.
+pub(in super::super) fn addition(
+    source: &SourceFile,
+    parsed: Parsed<'_>,
+    first: u32,
+) -> Result<Addition, Mistakes> {
+    let mut lower = Lower::new(source, parsed.mistakes);
+    lower.templates = first;
+    let mut addition = Addition::default();
+    let span = parsed.root.span;
+    match parsed.root.value {
+        Value::Map(entries) => {
+            for entry in entries {
+                let Some(key) = lower.key::<AdditionKey>(&entry) else { continue };
+                match key {
+                    AdditionKey::Tasks => {
+                        addition.tasks = lower.added_tasks(&Defaults::default(), entry.value, true);
+                    }
+                    AdditionKey::Rules => {
+                        addition.rules = lower.rules(&Defaults::default(), entry.value, "", false);
+                    }
+                }
+            }
+            if addition.tasks.is_empty() && addition.rules.is_empty() {
+                lower.mistake(span, "nothing is added");
+            }
+        }
+        value => lower.expected("a mapping with `tasks`, `rules` or both", "addition", &Node { span, value }),
+    }
+    let mistakes = lower.into_mistakes();
+    if mistakes.is_empty() { Ok(addition) } else { Err(mistakes) }
 }
 
 impl Lower<'_> {

@@ -54,6 +54,7 @@ impl Defaults {
             for_each: None,
             max_active: None,
             after_types: Vec::new(),
+            adds: Vec::new(),
             template: 0,
             teardown: false,
             on_failure_fail_dagrun: false,
@@ -149,6 +150,7 @@ impl Lower<'_> {
             TaskKey::When => task.when = self.when(name, node),
             TaskKey::ForEach => task.for_each = self.for_each(name, node),
             TaskKey::MaxActive => task.max_active = self.count(name, &node, 1),
+            TaskKey::Adds => task.adds = self.types(name, node),
             TaskKey::Teardown => task.teardown = self.flag(name, &node).unwrap_or_default(),
             TaskKey::OnFailureFailDagrun => {
                 task.on_failure_fail_dagrun = self.flag(name, &node).unwrap_or_default();
@@ -187,6 +189,15 @@ impl Lower<'_> {
                 None
             }
         }
+    }
+
+    fn types(&mut self, name: &str, node: Node<'_>) -> Vec<Dependency> {
+        let list = self.list(name, "a list of types", node);
+        let types = list.filter_map(|node| {
+            let span = node.span;
+            self.id(name, node).map(|task_id| Dependency { task_id, span })
+        });
+        types.collect()
     }
 
     fn dependencies(&mut self, task: &mut Task, name: &str, node: Node<'_>) {
