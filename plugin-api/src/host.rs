@@ -3,7 +3,7 @@
 use abi_stable::std_types::{RResult, RStr};
 use serde_json::Value;
 
-use crate::abi::{Callback, End, HostHandle};
+use crate::abi::{ANSWER, Callback, End, HostHandle};
 use crate::task::{Error, Result};
 
 /// What the scheduler offers to a running task. Cheap to clone; may be used from any thread.
@@ -148,18 +148,17 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// When the question is not understood, the run has ended, or the host is older than 1.1.
+    /// When the question is not understood, the run has ended, or the host is older than this function.
     pub fn query(&self, question: &Value) -> Result<Value> {
-        let Some(query) = self.handle.vtable.query() else {
-            return Err(Error::invalid(
-                "this oxidag cannot be asked for the graph; 1.1 of its engine ABI can",
-            ));
-        };
-        match query(self.handle.context, RStr::from_str(&question.to_string())) {
-            RResult::ROk(answer) => {
-                serde_json::from_str(&answer).map_err(|error| Error::failed(error.to_string()))
-            }
-            RResult::RErr(message) => Err(Error::invalid(message.into_string())),
+        let asked = serde_json::json!({ "query": question }).to_string();
+        match (self.handle.vtable.append())(self.handle.context, RStr::from_str(&asked)) {
+            RResult::ROk(()) => Err(Error::failed("the host does not answer")),
+            RResult::RErr(said) => match said.strip_prefix(ANSWER) {
+                Some(answer) => {
+                    serde_json::from_str(answer).map_err(|error| Error::failed(error.to_string()))
+                }
+                None => Err(Error::invalid(said.into_string())),
+            },
         }
     }
 

@@ -26,7 +26,6 @@ static VTABLE: WithMetadata<HostVtable> = WithMetadata::new(HostVtable {
     checkpoint,
     append,
     complete,
-    query,
 });
 
 type Ends = Sender<Value>;
@@ -50,9 +49,6 @@ extern "C" fn checkpoint(_: *const (), _: RStr<'_>) -> RResult<(), RString> {
 }
 extern "C" fn append(_: *const (), _: RStr<'_>) -> RResult<(), RString> {
     RResult::ROk(())
-}
-extern "C" fn query(_: *const (), question: RStr<'_>) -> RResult<RString, RString> {
-    RResult::ROk(question.into())
 }
 extern "C" fn complete(context: *const (), end: RStr<'_>) {
     // SAFETY: as in `retain`.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use abi_stable::prefix_type::WithMetadata;
 use abi_stable::std_types::{RResult, RStr, RString};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use oxidag_plugin_api::abi::{Callback, End, HostHandle, HostVtable, HostVtableRef};
+use oxidag_plugin_api::abi::{ANSWER, Callback, End, HostHandle, HostVtable, HostVtableRef};
 use oxidag_plugin_api::{Error, ErrorKind, Outcome};
 use serde_json::Value;
 
@@ -259,6 +259,11 @@ impl Call {
     fn append(&self, text: &str) -> Result<(), String> {
         let mut addition: Value =
             serde_json::from_str(text).map_err(|e| format!("the addition is not JSON: {e}"))?;
+        if let Some(question) =
+            addition.as_object_mut().filter(|all| all.len() == 1).and_then(|all| all.remove("query"))
+        {
+            return Err(self.query(question));
+        }
         self.shared.masker.mask_json(&mut addition);
         let ready = self.shared.prepared.extend(&addition)?;
         let (answer, answered) = bounded(1);
@@ -271,15 +276,22 @@ impl Call {
         answered.recv().unwrap_or_else(|_| Err("the run has ended".to_owned()))
     }
 
-    fn query(&self, text: &str) -> Result<String, String> {
-        let question =
-            serde_json::from_str(text).map_err(|e| format!("the question is not understood: {e}"))?;
+    /// The answer to a question about the graph, as an engine gets it.
+    fn query(&self, question: Value) -> String {
+        let question = match serde_json::from_value(question) {
+            Ok(question) => question,
+            Err(error) => return format!("the question is not understood: {error}"),
+        };
         let (answer, answered) = bounded(1);
         let message = Message::Query { run: self.shared.run, task: self.task, question, answer };
         if let Err(message) = workers::take_turn_with(self, message) {
             self.shared.post.send(message);
         }
-        answered.recv().unwrap_or_else(|_| Err("the run has ended".to_owned()))
+        match answered.recv() {
+            Ok(Ok(answer)) => format!("{ANSWER}{answer}"),
+            Ok(Err(why)) => why,
+            Err(_) => "the run has ended".to_owned(),
+        }
     }
 
     fn progress(&self, fraction: f64, message: &str) {
@@ -320,7 +332,6 @@ static VTABLE: WithMetadata<HostVtable> = WithMetadata::new(HostVtable {
     checkpoint,
     append,
     complete,
-    query,
 });
 
 const VTABLE_REF: HostVtableRef = HostVtableRef(VTABLE.static_as_prefix());
@@ -373,11 +384,6 @@ extern "C" fn checkpoint(context: *const (), checkpoint: RStr<'_>) -> RResult<()
 extern "C" fn append(context: *const (), addition: RStr<'_>) -> RResult<(), RString> {
     // SAFETY: the engine owns a reference while it calls.
     unsafe { call(context) }.append(addition.as_str()).map_err(RString::from).into()
-}
-
-extern "C" fn query(context: *const (), question: RStr<'_>) -> RResult<RString, RString> {
-    // SAFETY: the engine owns a reference while it calls.
-    unsafe { call(context) }.query(question.as_str()).map(RString::from).map_err(RString::from).into()
 }
 
 extern "C" fn complete(context: *const (), end: RStr<'_>) {
