@@ -226,6 +226,7 @@ pub(crate) mod tests {
         let task = |(id, dependencies): &(&str, &[&str])| Task {
             task_id: (*id).to_owned(),
             kind: None,
+            dag: None,
             script: script.clone(),
             params: serde_json::Map::new(),
             dependencies: dependencies
@@ -267,6 +268,7 @@ pub(crate) mod tests {
             expire_cache: None,
             params: serde_json::Map::new(),
             max_tasks: u32::MAX,
+            subs: BTreeMap::new(),
             rules: Vec::new(),
             tasks: tasks.iter().map(task).collect(),
         }

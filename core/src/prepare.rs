@@ -9,6 +9,7 @@ mod conditions;
 mod entry;
 mod extend;
 mod places;
+mod subs;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ use check::{Check, Found};
 use conditions::Watched;
 pub(crate) use entry::{Entry, Look};
 use places::{follow, info, pools};
+use subs::Subs;
 
 /// Engines that DAG files may name whether or not this environment has them: those that the design knows.
 pub const KNOWN_ENGINES: [&str; 8] =
@@ -58,6 +60,8 @@ pub struct Prepared {
     tasks: Vec<PreparedTask>,
     /// What rules may add, by [`Task::template`].
     templates: Vec<PreparedTask>,
+    /// The tasks of DAGs that tasks stand for.
+    subs: Subs<PreparedTask>,
     watched: Watched,
     overrides: Map<String, Value>,
     connections: Connections,
@@ -92,6 +96,8 @@ pub(crate) struct PreparedTask {
     blocking: bool,
     script: Arc<LoadedScript>,
     is_formatted: bool,
+    /// The folder in which it runs, where that is not the DAG file's.
+    folder: Option<Arc<Path>>,
 }
 
 /// What was found about a DAG in an environment.
@@ -107,6 +113,7 @@ pub struct Checked {
     pools: Vec<Pool>,
     tasks: Vec<Option<PreparedTask>>,
     templates: Vec<Option<PreparedTask>>,
+    subs: Subs<Option<PreparedTask>>,
     watched: Watched,
     connections: Connections,
     masker: Masker,
@@ -133,11 +140,17 @@ pub fn prepare(
     };
     let problems: Vec<Diagnostic> = checked.mistakes.into_iter().chain(checked.missing).collect();
     let count = checked.tasks.len();
+    let all_ready = checked.subs.values().flatten().all(Option::is_some);
     let tasks: Option<Vec<PreparedTask>> = checked.tasks.into_iter().chain(checked.templates).collect();
     match tasks {
-        Some(mut tasks) if problems.is_empty() => Ok(Prepared {
+        Some(mut tasks) if problems.is_empty() && all_ready => Ok(Prepared {
             environment: plugins.clone(),
             templates: tasks.split_off(count),
+            subs: checked
+                .subs
+                .into_iter()
+                .map(|(sub, tasks)| (sub, tasks.into_iter().flatten().collect()))
+                .collect(),
             masker: checked.masker,
             script_cache: checked.counts,
             remark: checked.remark,
@@ -179,7 +192,7 @@ fn checked(
     plugins: &Plugins,
     loaded: &mut Engines,
     overrides: &Map<String, Value>,
-    fetching: Option<&mut dyn FnMut(Progress)>,
+    mut fetching: Option<&mut dyn FnMut(Progress)>,
 ) -> Result<Checked, Vec<Diagnostic>> {
     let graph = Graph::new(dag).map_err(|cycles| cycles.iter().map(Cycle::diagnostic).collect::<Vec<_>>())?;
     let base = working_dir(path);
@@ -187,18 +200,22 @@ fn checked(
     let all: Vec<&Task> = dag.tasks.iter().chain(dag.templates().into_iter().map(|task| &**task)).collect();
     let places: Vec<_> = all.iter().map(|task| check.place(task)).collect();
     let tasks = all.iter().zip(&places);
-    let mut tasks: Vec<Option<PreparedTask>> = match fetching {
+    let mut tasks: Vec<Option<PreparedTask>> = match &mut fetching {
         Some(progress) => {
-            check.fetch(&all, &places, progress);
+            check.fetch(&all, &places, &mut **progress);
             tasks.map(|(task, place)| check.task(task, place)).collect()
         }
         None => tasks.map(|(task, place)| check.look(task, place)).collect(),
     };
     check.rules();
     let templates = tasks.split_off(dag.tasks.len());
-    let Found { mut mistakes, missing, engines, connections, masker, counts, remark } = check.finish();
+    let mut found = check.found();
+    let mut subs = Subs::new();
+    subs::check(dag, (plugins, loaded, overrides), &mut fetching, &mut found, &mut subs);
+    let Found { mut mistakes, missing, engines, connections, masker, counts, remark } = found.finish();
     let watched = conditions::watched(dag, &graph, &mut mistakes);
-    let (graph, pools) = (Arc::new(graph), pools(dag, plugins));
+    let (graph, mut pools) = (Arc::new(graph), pools(dag, plugins));
+    subs::add_pools(dag, plugins, &mut pools);
     Ok(Checked {
         graph,
         mistakes,
@@ -207,6 +224,7 @@ fn checked(
         pools,
         tasks,
         templates,
+        subs,
         watched,
         connections,
         masker,
@@ -233,6 +251,7 @@ impl Prepared {
             blocking: blocks(task),
             script: Arc::clone(&script),
             is_formatted: true,
+            folder: None,
         };
         let tasks = dag.tasks.iter().map(task).collect();
         Self {
@@ -243,6 +262,7 @@ impl Prepared {
             engines: Vec::new(),
             masker: Masker::default(),
             templates: dag.templates().into_iter().map(|t| task(t)).collect(),
+            subs: Subs::new(),
             tasks,
             dag,
             overrides: Map::new(),

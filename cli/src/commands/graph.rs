@@ -40,7 +40,8 @@ fn of_run(args: &GraphArgs) -> anyhow::Result<()> {
     };
     let (_, run) = runs::find(run)?;
     let source = SourceFile::new(run.dag_path.clone().into(), run.dag_source.clone());
-    let (dag, _) = spec::parse(source)?;
+    let (dag, source) = spec::parse(source)?;
+    let (dag, _) = spec::with_subs(dag, source)?;
     let graph =
         Graph::new(&dag).map_err(|_| anyhow::anyhow!("the stored DAG has a cycle; the store is damaged"))?;
     let (graph, growth) =

@@ -109,7 +109,8 @@ fn dag(run: &RunDetails, changed: bool) -> anyhow::Result<(Dag, SourceFile)> {
             run.head.run_id
         ));
     }
-    Ok(spec::parse(then)?)
+    let (dag, source) = spec::parse(then)?;
+    Ok(spec::with_subs(dag, source)?)
 }
 
 /// The changed DAG with its tasks in the order in which they are stored.

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::fill::fill_all;
 use super::{Cause, Grown, Growth, Items};
 use crate::event::TaskIdx;
-use crate::spec::{Dag, MATCHED, Rule, Task};
+use crate::spec::{Dag, Dependency, MATCHED, Rule, SubDag, Task};
 
 /// The tasks that were added to a DAG since its run began.
 #[derive(Debug, Default)]
@@ -125,6 +125,10 @@ impl Growing {
         let (mut rules, mut templates) = (Vec::new(), 0);
         let tasks = match &cause {
             Cause::Mapped { task, items } => self.instances_of(dag, *task, items.as_ref())?,
+            Cause::SubDag { task } => {
+                self.know_names(dag);
+                self.tasks_of(dag, *task)?
+            }
             Cause::Rule { rule, task, result, .. } => {
                 let active = self.rules.get(*rule as usize).ok_or("there is no such rule")?;
                 let nested = active.rule.rules.iter();
@@ -159,7 +163,7 @@ impl Growing {
 
     /// Takes note of what was added.
     pub fn commit(&mut self, dag: &Dag, growth: &Growth) {
-        if matches!(growth.cause, Cause::Engine { .. }) {
+        if matches!(growth.cause, Cause::Engine { .. } | Cause::SubDag { .. }) {
             self.know_names(dag);
         }
         if let Cause::Mapped { task, items } = &growth.cause
@@ -179,6 +183,52 @@ impl Growing {
             self.appended.push((*task, Arc::clone(addition)));
         }
         self.grown.extend(growth.tasks.iter().cloned());
+    }
+
+    /// The DAG that a task stands for.
+    #[must_use]
+    pub fn sub<'d>(&'d self, dag: &'d Dag, task: TaskIdx) -> Option<&'d Arc<SubDag>> {
+        match self.get(task) {
+            Some(grown) => {
+                let subs = grown.home.as_ref().map_or(&dag.subs, |home| &home.dag.subs);
+                subs.get(&**grown.template.dag.as_ref()?)
+            }
+            None => dag.subs.get(&**dag.tasks.get(task.get())?.dag.as_ref()?),
+        }
+    }
+
+    /// The tasks of a DAG, called after the task that stands for it.
+    fn tasks_of(&self, dag: &Dag, task: TaskIdx) -> Result<Vec<Grown>, String> {
+        let sub = self.sub(dag, task).ok_or("the DAG that it stands for was not read")?;
+        let file = dag.tasks.get(task.get());
+        let (parent, given, own) = match (self.get(task), file) {
+            (Some(grown), _) => (&*grown.task_id, &grown.params, &grown.template.params),
+            (None, Some(file)) => (file.task_id.as_str(), &file.params, &file.params),
+            (None, None) => return Err(format!("there is no task number {}", task.0)),
+        };
+        let first = self.base as usize + self.grown.len();
+        let places: HashMap<&str, TaskIdx> =
+            sub.tasks.iter().zip(first..).map(|(task, place)| (task.task_id.as_str(), idx(place))).collect();
+        let place = |dependency: &Dependency| places.get(dependency.task_id.as_str()).copied();
+        let grown = sub.tasks.iter().map(|template| {
+            // Those of the task that stands for the DAG replace those of the same names, as `-p` does.
+            let written = given.iter().filter(|(name, _)| own.contains_key(*name));
+            let all = given.iter().chain(&sub.dag.params).chain(&template.params).chain(written);
+            let params = all.map(|(name, value)| (name.clone(), value.clone()));
+            Grown {
+                task_id: format!("{parent}/{}", template.task_id).into(),
+                template: Arc::clone(template),
+                params: params.collect(),
+                upstream: template.upstream().filter_map(place).collect(),
+                instance_of: Some(task),
+                is_instance: false,
+                home: Some(Arc::clone(sub)),
+                from: Some(task),
+                follows: template.follows().and_then(place),
+                matched: None,
+            }
+        });
+        Ok(grown.collect())
     }
 
     /// The tasks that a rule or an engine adds.
@@ -232,6 +282,8 @@ impl Growing {
                 params,
                 upstream: upstream.into(),
                 instance_of: None,
+                is_instance: false,
+                home: None,
                 from: matched,
                 follows,
                 matched,
@@ -275,6 +327,8 @@ impl Growing {
                 params,
                 upstream,
                 instance_of: Some(task),
+                is_instance: true,
+                home: grown.and_then(|grown| grown.home.clone()),
                 from: Some(task),
                 follows: None,
                 matched: grown.and_then(|grown| grown.matched),

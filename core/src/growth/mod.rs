@@ -22,7 +22,7 @@ pub use items::Items;
 pub use rules::{Counts, NewTask, Rules};
 
 use crate::event::TaskIdx;
-use crate::spec::Task;
+use crate::spec::{SubDag, Task};
 
 /// No graph grows beyond this, unless its DAG says otherwise.
 pub const MAX_TASKS: u32 = 1_000_000;
@@ -38,6 +38,11 @@ pub enum Cause {
         /// What it is run for; `None` where that is what the task that it follows was run for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         items: Option<Arc<Items>>,
+    },
+    /// A task that stands for a DAG gets its tasks.
+    SubDag {
+        /// The task.
+        task: TaskIdx,
     },
     /// The engine of a task adds something.
     Engine {
@@ -67,7 +72,7 @@ impl Cause {
     pub fn rule(&self) -> Option<&str> {
         match self {
             Self::Rule { name, .. } => Some(name),
-            Self::Mapped { .. } | Self::Engine { .. } => None,
+            Self::Mapped { .. } | Self::SubDag { .. } | Self::Engine { .. } => None,
         }
     }
 
@@ -75,7 +80,7 @@ impl Cause {
     #[must_use]
     pub fn task(&self) -> Option<TaskIdx> {
         match self {
-            Self::Mapped { task, .. } | Self::Engine { task, .. } => Some(*task),
+            Self::Mapped { task, .. } | Self::SubDag { task } | Self::Engine { task, .. } => Some(*task),
             Self::Rule { task, .. } => *task,
         }
     }
@@ -114,8 +119,12 @@ pub struct Grown {
     pub params: Map<String, Value>,
     /// The tasks that come before it.
     pub upstream: Box<[TaskIdx]>,
-    /// The mapped task of which it is an instance.
+    /// The task that stands for it: the mapped one of which it is an instance, or that of the DAG in which it is.
     pub instance_of: Option<TaskIdx>,
+    /// It is an instance of a mapped task.
+    pub is_instance: bool,
+    /// The DAG in which it is, where that is not the outermost one.
+    pub home: Option<Arc<SubDag>>,
     /// The task from which it grew.
     pub from: Option<TaskIdx>,
     /// The mapped task whose instances its own follow.
@@ -128,6 +137,12 @@ impl Grown {
     /// Whether it stands for instances that are added when it starts.
     #[must_use]
     pub fn is_mapped(&self) -> bool {
-        self.instance_of.is_none() && self.template.for_each.is_some()
+        self.template.dag.is_some() || (!self.is_instance && self.template.for_each.is_some())
+    }
+
+    /// Whether the tasks for which it stands are those of a DAG, rather than instances.
+    #[must_use]
+    pub fn is_sub(&self) -> bool {
+        self.template.dag.is_some() && (self.is_instance || self.template.for_each.is_none())
     }
 }

@@ -1,11 +1,13 @@
 //! One task of a run, of the DAG file or added to it since: what its engine is handed, and what its expressions see.
 
 use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::places::info;
-use super::{Prepared, PreparedTask, conditions};
+use super::{Prepared, PreparedTask, conditions, subs};
 use crate::condition::{Around, Condition, Scope, TaskView};
 use crate::event::TaskIdx;
 use crate::growth::Grown;
@@ -61,6 +63,13 @@ impl Prepared {
     /// How many tasks the rules of the DAG file add.
     pub(crate) fn count_templates(&self) -> usize {
         self.templates.len()
+    }
+
+    /// What a task needs to run that was added, but for instances.
+    pub(crate) fn of_sub(&self, grown: &Grown) -> Option<&PreparedTask> {
+        let sub = grown.home.as_ref()?;
+        let place = sub.tasks.iter().position(|task| Arc::ptr_eq(task, &grown.template))?;
+        self.subs.get(&subs::address(sub))?.get(place)
     }
 
     /// What a task of a rule needs to run.
@@ -186,7 +195,11 @@ impl Prepared {
             },
             connections,
             params,
-            working_dir: self.working_dir.clone(),
+            working_dir: entry
+                .ready
+                .folder
+                .as_deref()
+                .map_or_else(|| self.working_dir.clone(), Path::to_owned),
             checkpoint: None,
             resumed: false,
         })

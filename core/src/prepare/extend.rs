@@ -36,7 +36,7 @@ impl Prepared {
         let ready: Vec<Option<PreparedTask>> =
             tasks.iter().zip(&places).map(|(task, place)| check.task(task, place)).collect();
         check.rules();
-        let found = check.finish();
+        let found = check.found().finish();
         let problems = found.mistakes.iter().chain(&found.missing);
         let problems: Vec<String> = problems.map(|problem| problem.message.clone()).collect();
         if !problems.is_empty() {
@@ -55,6 +55,9 @@ impl Prepared {
     fn unknown(&self, task: &Task) -> Vec<String> {
         let mut unknown = Vec::new();
         let id = &task.task_id;
+        if task.dag.is_some() {
+            return vec![format!("task `{id}`: an engine cannot add a DAG file; its tasks can be added")];
+        }
         let engine = &task.script.engine;
         if self.engines.iter().all(|known| known.name() != &**engine) {
             unknown.push(format!(

@@ -60,7 +60,7 @@ pub(super) fn info(
         conditional: task.when.is_some(),
         teardown: task.teardown,
         fails_run: !task.teardown || task.on_failure_fail_dagrun,
-        mapped: task.for_each.is_some(),
+        mapped: task.for_each.is_some() || task.dag.is_some(),
         max_active: task.max_active,
         follows: None,
         instance_of: None,
@@ -70,6 +70,13 @@ pub(super) fn info(
 /// Fills in which tasks follow others instance by instance. Their own rules are their instances'; they themselves wait
 /// for success.
 pub(super) fn follow(dag: &Dag, infos: &mut [TaskInfo]) {
+    for (task, info) in dag.tasks.iter().zip(&mut *infos) {
+        if let Some(sub) =
+            task.dag.as_ref().filter(|_| task.for_each.is_none()).and_then(|sub| dag.subs.get(&**sub))
+        {
+            info.max_active = sub.dag.processors;
+        }
+    }
     if dag.tasks.iter().all(|task| task.follows().is_none()) {
         return;
     }

@@ -38,6 +38,7 @@ fn prepared(text: &str, overrides: Value) -> Prepared {
         engines: Vec::new(),
         pools: checked.pools,
         templates: Vec::new(),
+        subs: Subs::new(),
         environment: Plugins::default(),
         masker: Masker::new(["s3cret-value"]),
         tasks: Vec::new(),

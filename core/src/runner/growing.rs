@@ -1,5 +1,6 @@
 //! What a run looks at: conditions of its tasks, and by what it grows.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -31,10 +32,25 @@ impl Run {
         if self.scheduler.state(task) != TaskState::Running {
             return;
         }
+        if self.live.is_sub(task) {
+            let growth = self.live.expand_sub(task);
+            return self.expanded(task, growth, now, places);
+        }
         let items = self.live.items(task, self.look(task));
-        let done = match items.and_then(|items| self.live.expand(task, items)) {
+        let growth = items.and_then(|items| self.live.expand(task, items));
+        self.expanded(task, growth, now, places);
+    }
+
+    fn expanded(
+        &mut self,
+        task: TaskIdx,
+        growth: Result<Growth, String>,
+        now: Timestamp,
+        places: &mut Places,
+    ) {
+        let done = match growth {
             Ok(growth) => {
-                self.note_run(&format!("{} has {} instances", self.live.name(task), growth.tasks.len()), now);
+                self.note_run(&format!("{} is {} tasks", self.live.name(task), growth.tasks.len()), now);
                 self.grow(growth, now);
                 true
             }
@@ -130,13 +146,15 @@ impl Run {
         let grown = self.live.growing().get(task);
         let watched = match grown {
             None => self.prepared.watched(task),
+            Some(_) if self.looks_anywhere(task) => self.upstream_of(task).into(),
             Some(_) => {
                 let references = entry.task.expressions().map(|when| when.condition.references());
                 let names = references.flat_map(|references| &references.tasks);
-                names.filter_map(|named| self.live.growing().find(&named.name)).collect()
+                names.filter_map(|named| self.find(task, &named.name)).collect()
             }
         };
-        let view = |&task: &TaskIdx| (self.live.name(task), self.seen(task), self.result(task));
+        let scope = self.scope(task).map_or(0, |scope| scope.len() + 1);
+        let view = |&task: &TaskIdx| (&self.live.name(task)[scope..], self.seen(task), self.result(task));
         let bound = grown.and_then(|grown| grown.matched).map(|matched| BoundTask {
             view: TaskView {
                 task_id: self.live.name(matched),
@@ -147,6 +165,36 @@ impl Run {
         });
         let around = Around { task: bound, ..Around::default() };
         Look { tasks: watched.iter().map(view).collect(), around }
+    }
+
+    /// Whether an expression of a task looks at tasks that it does not name.
+    fn looks_anywhere(&self, task: TaskIdx) -> bool {
+        self.live.entry(task).task.expressions().any(|when| when.condition.references().any_task)
+    }
+
+    /// All tasks that come before one, in the DAG in which it is.
+    fn upstream_of(&self, task: TaskIdx) -> Vec<TaskIdx> {
+        let graph = self.scheduler.graph();
+        let (mut found, mut open) = (BTreeSet::new(), vec![task]);
+        while let Some(task) = open.pop() {
+            open.extend(graph.upstream(task).filter(|&task| found.insert(task)));
+        }
+        let scope = self.scope(task);
+        found.into_iter().filter(|&other| self.scope(other) == scope).collect()
+    }
+
+    /// The task that stands for the DAG in which a task is.
+    fn scope(&self, task: TaskIdx) -> Option<&str> {
+        let grown = self.live.growing().get(task).filter(|grown| grown.home.is_some())?;
+        Some(grown.task_id.rsplit_once('/')?.0)
+    }
+
+    /// A task by the name that it has for another one.
+    fn find(&self, by: TaskIdx, name: &str) -> Option<TaskIdx> {
+        match self.scope(by) {
+            None => self.live.growing().find(name),
+            Some(scope) => self.live.growing().find(&format!("{scope}/{name}")),
+        }
     }
 
     /// A task's state; what is left out counts as done.

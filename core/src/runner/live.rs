@@ -10,7 +10,7 @@ use crate::event::TaskIdx;
 use crate::growth::{Cause, Growing, Grown, Growth, Items};
 use crate::prepare::{Entry, Look, Prepared, PreparedTask};
 use crate::scheduler::{Added, TaskInfo};
-use crate::spec::TriggerRule;
+use crate::spec::{Dependency, TriggerRule};
 use crate::store::Durations;
 
 use super::demand::Numbers;
@@ -89,6 +89,39 @@ impl Live {
         self.growing.derive(&self.prepared.dag, Cause::Mapped { task, items: items.map(Arc::new) })
     }
 
+    /// Whether a task stands for a DAG, now that it could start, rather than for instances.
+    pub(super) fn is_sub(&self, task: TaskIdx) -> bool {
+        match self.growing.get(task) {
+            Some(grown) => grown.is_sub(),
+            None => {
+                let task = self.entry(task).task;
+                task.dag.is_some() && task.for_each.is_none()
+            }
+        }
+    }
+
+    /// The tasks of the DAG that a task stands for.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot be added.
+    pub(super) fn expand_sub(&mut self, task: TaskIdx) -> Result<Growth, String> {
+        self.growing.derive(&self.prepared.dag, Cause::SubDag { task })
+    }
+
+    /// The types of the tasks that may come of a task, by its engine or by the DAG that it stands for.
+    pub(super) fn kinds_of(&self, task: TaskIdx) -> Vec<Dependency> {
+        let sub = self.growing.sub(&self.prepared.dag, task);
+        let of_sub = sub.map(|sub| sub.kinds()).unwrap_or_default();
+        self.entry(task).task.adds.iter().cloned().chain(of_sub).collect()
+    }
+
+    /// The limit that a DAG in another one has for its own tasks.
+    fn processors(&self, grown: &Grown) -> Option<u32> {
+        let subs = grown.home.as_ref().map_or(&self.prepared.dag.subs, |home| &home.dag.subs);
+        subs.get(&**grown.template.dag.as_ref()?)?.dag.processors
+    }
+
     /// What a rule adds.
     ///
     /// # Errors
@@ -147,21 +180,34 @@ impl Live {
     }
 
     fn add(&mut self, grown: &Arc<Grown>) -> Added {
-        let ready = match grown.instance_of {
-            Some(mapped) => self.prepared.instance(self.entry(mapped).ready, &grown.params),
-            None => self.prepared.instance(self.template(grown.template.template), &grown.params),
+        let ready = match (grown.instance_of.filter(|_| grown.is_instance), &grown.home) {
+            (Some(mapped), _) => self.prepared.instance(self.entry(mapped).ready, &grown.params),
+            (None, Some(_)) => match self.prepared.of_sub(grown) {
+                Some(ready) => self.prepared.instance(ready, &grown.params),
+                // Each task of a DAG was made ready with it.
+                None => self.prepared.entry(TaskIdx(0)).ready.clone(),
+            },
+            (None, None) => self.prepared.instance(self.template(grown.template.template), &grown.params),
         };
         let task = LiveTask { grown: Arc::clone(grown), ready };
         let info = self.numbers.placed(self.prepared.info_of(task.entry(), &self.history));
         self.added.push(Arc::new(task));
         let info = TaskInfo {
             mapped: grown.is_mapped(),
-            max_active: info.max_active.filter(|_| grown.is_mapped()),
+            max_active: if grown.is_sub() {
+                self.processors(grown)
+            } else {
+                info.max_active.filter(|_| !grown.is_instance)
+            },
             // The condition of a mapped task was its own.
-            conditional: info.conditional && grown.instance_of.is_none(),
+            conditional: info.conditional && !grown.is_instance,
             instance_of: grown.instance_of,
             follows: grown.follows,
-            rule: if grown.follows.is_some() { TriggerRule::AllSuccess } else { info.rule },
+            rule: if grown.follows.is_some() && !grown.is_instance {
+                TriggerRule::AllSuccess
+            } else {
+                info.rule
+            },
             ..info
         };
         Added { name: Arc::clone(&grown.task_id), info, upstream: grown.upstream.clone() }

@@ -55,9 +55,12 @@ impl Run {
         let entry = self.live.entry(task);
         let grown = self.live.growing().get(task);
         let name = grown.map_or_else(|| entry.task_id.into(), |grown| Arc::clone(&grown.task_id));
-        let group = grown.and_then(|grown| grown.instance_of);
-        let mapped = group.is_none() && entry.task.for_each.is_some();
-        let (kind, adds) = (entry.task.kind.as_ref(), &entry.task.adds[..]);
+        let group = grown.and_then(|grown| grown.instance_of.filter(|_| grown.is_instance));
+        let mapped = match grown {
+            Some(grown) => grown.is_mapped(),
+            None => entry.task.for_each.is_some() || entry.task.dag.is_some(),
+        };
+        let (kind, adds) = (entry.task.kind.as_ref(), &self.live.kinds_of(task)[..]);
         rules.add_task(NewTask { name: &name, kind, adds, group, mapped, state });
     }
 

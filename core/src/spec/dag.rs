@@ -1,6 +1,7 @@
 //! What a DAG file says, as types: names rather than ids, and not yet known to be a valid graph.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct Dag {
     pub params: Map<String, Value>,
     /// No more tasks than this, however its graph grows.
     pub max_tasks: u32,
+    /// The DAG files that tasks stand for, by the paths as tasks name them; read with the file.
+    pub subs: BTreeMap<String, Arc<SubDag>>,
     /// What is added to the graph once something is so.
     pub rules: Vec<Arc<Rule>>,
     /// The tasks, in the file's order.
@@ -65,6 +68,7 @@ impl Dag {
             expire_cache: None,
             params: Map::new(),
             max_tasks: MAX_TASKS,
+            subs: BTreeMap::new(),
             rules: Vec::new(),
             tasks: Vec::new(),
         }
@@ -78,6 +82,8 @@ pub struct Task {
     pub task_id: String,
     /// What kind of work it is, for rules that look at all tasks of a kind.
     pub kind: Option<Arc<str>>,
+    /// The DAG file that it stands for, by its path; its script is nothing then.
+    pub dag: Option<Arc<str>>,
     /// What to run.
     pub script: Script,
     /// As written, keys of connections (`**SECTION_key`) and variables (`*name`) included.
@@ -146,6 +152,28 @@ impl Task {
     /// All tasks that have to come before it.
     pub fn upstream(&self) -> impl Iterator<Item = &Dependency> {
         self.dependencies.iter().chain(self.follows())
+    }
+}
+
+/// A DAG file that a task of another one stands for.
+#[derive(Debug, Clone)]
+pub struct SubDag {
+    /// What it says.
+    pub dag: Dag,
+    /// Its tasks, each after those that it depends on.
+    pub tasks: Vec<Arc<Task>>,
+    /// The folder of the file.
+    pub folder: PathBuf,
+}
+
+impl SubDag {
+    /// The types of all its tasks, and of those of DAGs in it.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<Dependency> {
+        let own = self.tasks.iter().filter_map(|task| {
+            task.kind.as_ref().map(|kind| Dependency { task_id: kind.to_string(), span: task.span })
+        });
+        own.chain(self.dag.subs.values().flat_map(|sub| sub.kinds())).collect()
     }
 }
 

@@ -138,7 +138,8 @@ keys! {
     TaskKey, "a task", not yet: [];
     TaskId = "task_id", Kind::Id, true, "The task's name, unique in the DAG.";
     Type = "type", Kind::Id, false, "What kind of work it is, for rules that look at all tasks of a kind.";
-    Script = "script", Kind::Script, true, "What to run, and the engine that runs it.";
+    Script = "script", Kind::Script, false, "What to run, and the engine that runs it; or `dag`.";
+    Dag = "dag", Kind::Text, false, "Another DAG file, whose tasks this one stands for: its path from this file's folder.";
     Params = "params", Kind::Params, false, "Values for placeholders in the script.";
     Dependencies = "dependencies", Kind::Dependencies, false,
         "The ids of the tasks that have to end before this one starts.";

@@ -8,7 +8,7 @@ use super::dag::{Addition, Dag};
 use super::diagnostic::{Diagnostic, Diagnostics, Mistakes};
 use super::source::{SourceFile, Span};
 use super::tree::{Parsed, Refused, Value};
-use super::{json, lower, yaml};
+use super::{json, lower, subs, yaml};
 
 /// The largest DAG file that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
@@ -61,6 +61,12 @@ pub enum SpecError {
 ///
 /// [`SpecError::Invalid`] holds every mistake of the file; the other errors say why it could not be read.
 pub fn load(path: &Path) -> Result<(Dag, SourceFile), SpecError> {
+    let (dag, source) = load_alone(path)?;
+    subs::attach(dag, source)
+}
+
+/// The file without those that its tasks stand for.
+pub(super) fn load_alone(path: &Path) -> Result<(Dag, SourceFile), SpecError> {
     let bytes = read(path)?;
     let text = String::from_utf8(bytes).map_err(|error| not_utf8(path, &error))?;
     Ok(parse(SourceFile::new(path.to_owned(), text))?)

@@ -19,6 +19,7 @@ mod lower;
 mod scalar;
 mod schema;
 pub mod source;
+mod subs;
 pub mod suggest;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,7 @@ mod yaml;
 
 pub use dag::{
     Addition, Backoff, Dag, Dependency, Each, ForEach, List, Location, Notify, NotifyOn, NotifyTarget, Over,
-    Rule, Script, ScriptSource, Task, TriggerRule, When,
+    Rule, Script, ScriptSource, SubDag, Task, TriggerRule, When,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, quote};
 pub(crate) use links::MATCHED;
@@ -35,3 +36,4 @@ pub use load::{SpecError, load, parse, parse_addition};
 pub use lower::{PRESETS as SCHEDULE_PRESETS, is_id};
 pub use schema::schema;
 pub use source::{SourceFile, Span};
+pub use subs::attach as with_subs;

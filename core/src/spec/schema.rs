@@ -27,7 +27,7 @@ pub fn schema() -> Value {
         ],
         "$defs": {
             "dag": mapping::<DagKey>(),
-            "task": mapping::<TaskKey>(),
+            "task": task(),
             "added_task": added_task(),
             "rule": rule(),
             "script": script(),
@@ -128,9 +128,16 @@ fn each() -> Value {
     each
 }
 
+/// A task has a script or stands for a DAG.
+fn task() -> Value {
+    let mut task = mapping::<TaskKey>();
+    task["oneOf"] = json!([{ "required": ["script"] }, { "required": ["dag"] }]);
+    task
+}
+
 /// A task that a rule adds may wait for all tasks of a kind.
 fn added_task() -> Value {
-    let mut task = mapping::<TaskKey>();
+    let mut task = task();
     let of_type = json!({
         "type": "object",
         "properties": { "type": id() },

@@ -41,6 +41,7 @@ impl Defaults {
         Task {
             task_id: String::new(),
             kind: None,
+            dag: None,
             script: Script { engine: "".into(), source: ScriptSource::Inline("".into()) },
             params: Map::new(),
             dependencies: Vec::new(),
@@ -89,7 +90,41 @@ impl Lower<'_> {
         self.require(&found, span);
         self.check_teardown(&task, &found, &places);
         self.check_mapping(&task, &found, &places);
+        self.check_sub(&found, span, &places);
         Some(task)
+    }
+
+    /// A task has a script or stands for a DAG, whose tasks have their own of what else a task may have.
+    fn check_sub(&mut self, found: &Found<TaskKey>, span: Span, places: &Places) {
+        if !found.has(TaskKey::Dag) {
+            if !found.has(TaskKey::Script) {
+                let start = Span { end: span.end.min(span.start.saturating_add(1)), ..span };
+                self.mistake(start, "`script` is missing in a task");
+            }
+            return;
+        }
+        use TaskKey as K;
+        let others = [
+            K::Script,
+            K::Retries,
+            K::RetryDelay,
+            K::RetryBackoff,
+            K::MaxRetryDelay,
+            K::Timeout,
+            K::Adds,
+            K::Teardown,
+            K::Pool,
+            K::Priority,
+            K::ExpectedDuration,
+        ];
+        for key in others.into_iter().filter(|key| found.has(*key)) {
+            let message = format!("`{}` stands beside `dag`", K::TABLE[key.index()].name);
+            self.mistake_with_help(
+                places[key.index()],
+                message,
+                "it belongs to the tasks of that DAG; take it out",
+            );
+        }
     }
 
     /// What a teardown must have and must not have, and what only a teardown has.
@@ -131,6 +166,11 @@ impl Lower<'_> {
                 }
             }
             TaskKey::Type => task.kind = self.id(name, node).map(Into::into),
+            TaskKey::Dag => {
+                task.script_span = node.span;
+                task.dag = self.text_or_none(name, node).map(Into::into);
+                task.script.engine = "dag".into();
+            }
             TaskKey::Params => task.params = self.params(name, node),
             TaskKey::Dependencies => self.dependencies(task, name, node),
             TaskKey::Retries => {
