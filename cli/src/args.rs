@@ -215,12 +215,12 @@ pub(crate) struct ScheduleArgs {
 }
 
 impl ScheduleArgs {
-    /// The arguments of every run that is started.
-    pub(crate) fn passed_on(&self) -> Vec<OsString> {
+    /// The arguments of every run that is started; one that goes on has its parameters.
+    pub(crate) fn passed_on(&self, is_new: bool) -> Vec<OsString> {
         let format = if self.format == Format::Json { "json" } else { "quiet" };
         let mut passed: Vec<OsString> = vec!["--format".into(), format.into()];
         let mut pass = |name: &str, value: OsString| passed.extend([name.into(), value]);
-        for Param { key, value } in &self.params.list {
+        for Param { key, value } in self.params.list.iter().filter(|_| is_new) {
             pass("--param", format!("{key}={value}").into());
         }
         if let Some(env) = &self.environment.env {

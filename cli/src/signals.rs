@@ -49,9 +49,7 @@ pub(crate) fn listen(
     notify: Notify,
     awaited: Awaited,
 ) -> io::Result<()> {
-    // Who sends SIGINT means it, even where a script's `&` made this program ignore it.
-    let hang_up = Some(SIGHUP).filter(|&signal| !is_in(ignored(), signal));
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1].into_iter().chain(hang_up))?;
+    let mut signals = to_stop_and(SIGUSR1)?;
     let listen = move || {
         let mut is_cancelling = false;
         for signal in &mut signals.forever() {
@@ -91,9 +89,18 @@ pub(crate) struct Bell(mpsc::Receiver<i32>);
 impl Bell {
     /// From now on, signals ring it.
     pub(crate) fn listen() -> io::Result<Self> {
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGCHLD])?;
+        let mut signals = to_stop_and(SIGCHLD)?;
         let (ring, rung) = mpsc::channel();
-        let listen = move || signals.forever().try_for_each(|signal| ring.send(signal));
+        let mut was_asked = false;
+        let mut is_told = move |&signal: &i32| {
+            // A terminal that is closed is no second request.
+            let told = signal != SIGHUP || !was_asked;
+            was_asked |= signal != SIGCHLD;
+            told
+        };
+        let listen = move || {
+            signals.forever().filter(|signal| is_told(signal)).try_for_each(|signal| ring.send(signal))
+        };
         thread::Builder::new().name("oxidag-signals".to_owned()).spawn(listen)?;
         Ok(Self(rung))
     }
@@ -102,6 +109,13 @@ impl Bell {
     pub(crate) fn wait(&self, wait: Duration) -> bool {
         self.0.recv_timeout(wait).is_ok_and(|signal| signal != SIGCHLD)
     }
+}
+
+/// Listens to those that ask to stop, and to another one. Who sends SIGINT means it, even where a script's `&` made this
+/// program ignore it; a closed terminal does not concern a program below `nohup`.
+fn to_stop_and(other: i32) -> io::Result<Signals> {
+    let hang_up = Some(SIGHUP).filter(|&signal| !is_in(ignored(), signal));
+    Signals::new([SIGINT, SIGTERM, other].into_iter().chain(hang_up))
 }
 
 /// The signals that were ignored when the program started, as SIGHUP is below `nohup`.

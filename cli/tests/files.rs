@@ -59,7 +59,10 @@ fn what_the_environment_lacks_is_a_warning() {
         let ended = Sandbox::new().oxidag(&["validate", &example(file)]).expect_status(0);
         assert!(ended.stdout.ends_with(&format!("{file}: valid, {tasks} tasks\n")), "{}", ended.stdout);
         let bq = "engine `bq` is not in this environment";
-        let gcs = format!("location `gcs` yet (and in {} more places)", tasks - 1);
+        let gcs = format!(
+            "`gcs` are not looked at here; `oxidag run --dry-run` fetches them (and in {} more places)",
+            tasks - 1
+        );
         assert!(ended.stderr.contains(bq) && ended.stderr.contains(&gcs), "{}", ended.stderr);
         assert!(ended.stderr.lines().all(|line| line.starts_with("warning: ") || line.starts_with("  ")));
     }

@@ -48,6 +48,14 @@ pub enum EngineError {
     Create(Error),
 }
 
+impl EngineError {
+    /// Its library is not installed here: a DAG that names it may be right.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Load(LoadError::NotFound { .. }))
+    }
+}
+
 /// A library and what it says of itself, without an engine made from it.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::cache::CacheCounts;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::event::TaskIdx;
 use crate::graph::{Cycle, Graph};
 use crate::params::Connections;
@@ -87,7 +87,7 @@ pub struct Pool {
 
 /// The engines that were loaded, by name: several DAGs that run together share them.
 #[derive(Debug, Default)]
-pub struct Engines(HashMap<Arc<str>, Result<Arc<Engine>, String>>);
+pub struct Engines(HashMap<Arc<str>, Result<Arc<Engine>, Arc<EngineError>>>);
 
 /// What a task needs besides its entry in the DAG file.
 #[derive(Debug, Clone)]

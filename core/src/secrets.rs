@@ -14,6 +14,12 @@ pub const MASK: &str = "***";
 /// Parts of a secret that are shorter than this are not masked on their own: `{` is a line of many keys.
 const SHORTEST_PART: usize = 8;
 
+/// The type of a Google service account's key file.
+const GOOGLE_KEY: &str = "service_account";
+
+/// What is secret in it. Its project and its email are not: they stand in the names, links and checkpoints of jobs.
+const GOOGLE_SECRETS: [&str; 2] = ["private_key", "private_key_id"];
+
 /// Knows the secrets of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Masker(Option<AhoCorasick>);
@@ -138,6 +144,12 @@ fn add_strings(patterns: &mut Vec<String>, value: &Value) {
             add_lines(patterns, text);
         }
         Value::Array(items) => items.iter().for_each(|item| add_strings(patterns, item)),
+        Value::Object(map) if map.get("type").is_some_and(|kind| kind == GOOGLE_KEY) => {
+            GOOGLE_SECRETS
+                .iter()
+                .filter_map(|&name| map.get(name))
+                .for_each(|item| add_strings(patterns, item));
+        }
         Value::Object(map) => map.values().for_each(|item| add_strings(patterns, item)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
@@ -163,6 +175,20 @@ mod tests {
         assert_eq!(masker.mask("user me@example.com"), "user ***");
         assert_eq!(masker.mask("MIIEvQIBADANBg"), MASK);
         assert_eq!(masker.mask("{ }"), "{ }");
+    }
+
+    #[test]
+    fn the_project_and_the_email_of_a_service_account_are_no_secrets() {
+        let key = json!({
+            "type": "service_account", "project_id": "my-project", "client_email": "me@my-project.example",
+            "private_key_id": "0123456789abcdef", "private_key": "-----BEGIN-----\nMIIEvQIBADANBg\n",
+        });
+        let key = serde_json::to_string_pretty(&key).unwrap();
+        let masker = Masker::new([key.as_str()]);
+        assert_eq!(masker.mask(&key), MASK);
+        let job = "projects/my-project/jobs/1 of me@my-project.example";
+        assert_eq!(masker.mask(job), job);
+        assert_eq!(masker.mask("MIIEvQIBADANBg 0123456789abcdef"), "*** ***");
     }
 
     #[test]

@@ -32,10 +32,11 @@ def with_generation(download):
 class Request(emulator.Request):
     """A request whose URLs name the server's port."""
 
-    @property
-    def base_url(self):
+    def __init__(self, request_handler, method):
+        super().__init__(request_handler, method)
         host, port = self._server_address[:2]
-        return f"http://{host}:{port}"
+        self._base_url = f"http://{host}:{port}"
+        self._full_url = self._base_url + self._path
 
 
 class Router(emulator.Router):

@@ -87,6 +87,12 @@ impl Running {
         });
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal, named as `kill` names it.
     ///
     /// # Panics

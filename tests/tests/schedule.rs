@@ -1,6 +1,8 @@
 //! `oxidag schedule`: runs start when the DAG says so, once each, and whatever was interrupted goes on first.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::process::Command;
+
 use oxidag_tests::Sandbox;
 use oxidag_tests::running::{Running, in_time};
 use serde_json::{Value, json};
@@ -59,6 +61,48 @@ fn a_continuous_dag_begins_again_when_it_has_ended_and_stops_when_asked() {
     schedule.signal("TERM");
     assert_eq!(schedule.end().status, Some(130));
     assert_eq!(states(&sandbox), ["cancelled", "success"]);
+}
+
+#[test]
+fn a_terminal_that_is_closed_does_not_concern_a_schedule_below_nohup() {
+    let sandbox = Sandbox::new();
+    let script = "until [ -e go ] || [ ! -e d.json ]; do sleep 0.05; done
+                  test ! -e second || sleep 600; touch second";
+    dag(&sandbox, &json!({"schedule_interval": "@continuous"}), script);
+    let inner = sandbox.command(&["schedule", "d.json", "--format", "json"]);
+    let mut command = Command::new("nohup");
+    command.arg(inner.get_program()).args(inner.get_args());
+    command.current_dir(inner.get_current_dir().unwrap());
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut schedule = Running::start(command);
+    schedule.until_task("t", "running");
+    schedule.signal("HUP");
+    sandbox.write("go", "");
+    schedule.until(|event| event["event"] == "run_state" && event["state"] == "success");
+    schedule.until_task("t", "running");
+    schedule.signal("TERM");
+    assert_eq!(schedule.end().status, Some(130));
+}
+
+#[test]
+fn a_closed_terminal_that_tells_it_twice_lets_teardowns_run() {
+    let sandbox = Sandbox::new();
+    dag(&sandbox, &json!({"schedule_interval": "@once"}), "sleep 600");
+    let text = std::fs::read_to_string(sandbox.path().join("d.json")).unwrap();
+    let mut dag: Value = serde_json::from_str(&text).unwrap();
+    let script =
+        json!({"engine": "shell", "inline": "until [ -e go ] || [ ! -e d.json ]; do sleep 0.05; done"});
+    let down = json!({"task_id": "down", "script": script, "dependencies": ["t"], "teardown": true});
+    dag["tasks"].as_array_mut().unwrap().push(down);
+    sandbox.write("d.json", &dag.to_string());
+    let mut schedule = schedule(&sandbox);
+    schedule.until_task("t", "running");
+    schedule.signal("HUP");
+    schedule.until_task("down", "running");
+    schedule.signal("HUP");
+    sandbox.write("go", "");
+    schedule.until_task("down", "success");
+    assert_eq!(schedule.end().status, Some(130));
 }
 
 #[test]

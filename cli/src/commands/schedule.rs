@@ -1,8 +1,11 @@
 //! `oxidag schedule`: stays, and starts each DAG when its `schedule_interval` says so.
 //!
-//! Every run is a process of its own, `oxidag run --resume`: what becomes of one touches neither the others nor this
-//! process, and a run that was interrupted goes on before a new one begins. A DAG never runs twice at once.
+//! Every run is a process of its own, `oxidag run` or `oxidag resume`: what becomes of one touches neither the others nor
+//! this process. A run that was interrupted goes on before a new one begins. A DAG never runs twice at once, nor twice for
+//! one time, however many of these processes there are: the time is the run's id, and of two runs of one id the store
+//! refuses the second.
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail, ensure};
 use oxidag_core::event::Timestamp;
+use oxidag_core::logs::rfc3339;
 use oxidag_core::schedule::Schedule;
 use oxidag_core::spec;
 use oxidag_core::store::{RunFilter, RunHead};
@@ -23,8 +27,13 @@ use crate::{output, settings};
 
 /// The clock is looked at this often, since it may be set, and the machine may sleep.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// How often a DAG is looked at that another process runs, and how soon one is tried again that was refused.
+/// How often a DAG is looked at that another process runs.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How soon a run is tried again that was refused: it is still due.
+const AFTER_REFUSAL: Duration = Duration::from_secs(60);
+
+/// How much of a DAG's name goes into the ids of its runs.
+const LONGEST_NAME: usize = 100;
 
 /// A DAG that is waited for.
 struct Watched {
@@ -32,7 +41,7 @@ struct Watched {
     changed: Option<SystemTime>,
     dag_id: String,
     schedule: Schedule,
-    /// Times up to this one do not count any more.
+    /// Times up to this one do not count, nor those before the newest run.
     since: Timestamp,
     not_before: Timestamp,
     run: Option<Child>,
@@ -42,6 +51,8 @@ struct Watched {
 enum Next {
     /// Start it now; the time for which it was due.
     Start(Timestamp),
+    /// Go on with this run, which was interrupted.
+    Resume(String),
     Wait(Duration),
     Never,
 }
@@ -65,7 +76,7 @@ pub(super) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
             if dag.reap(args.format)? == Some(Exit::Interrupted) {
                 worst = Exit::Interrupted;
             }
-            if let Some(pause) = dag.turn(args)? {
+            if let Some(pause) = dag.turn_or_later(args) {
                 wait = Some(wait.map_or(pause, |wait: Duration| wait.min(pause)));
             }
         }
@@ -116,6 +127,16 @@ impl Watched {
         Ok(Self { path, changed, dag_id, schedule, since, not_before: now, run: None })
     }
 
+    /// As [`Watched::turn`]; what is wrong now (the store cannot be read, no process be started) may be right later, and
+    /// is no reason to leave the other DAGs.
+    fn turn_or_later(&mut self, args: &ScheduleArgs) -> Option<Duration> {
+        self.turn(args).unwrap_or_else(|error| {
+            output::remark(format!("{}: {error:#}; it is tried again in a minute", self.dag_id));
+            self.not_before = now().after(AFTER_REFUSAL);
+            Some(AFTER_REFUSAL)
+        })
+    }
+
     /// Starts the DAG if that is due; else tells how long to wait. `None`: it is not due any more, ever.
     fn turn(&mut self, args: &ScheduleArgs) -> anyhow::Result<Option<Duration>> {
         if self.run.is_some() {
@@ -124,7 +145,18 @@ impl Watched {
         self.read_again();
         match self.next()? {
             Next::Start(due) => {
-                self.start(due, args)?;
+                let run_id = run_id(&self.dag_id, due);
+                self.start(
+                    ["run".into(), self.path.clone().into()],
+                    &["--run-id".into(), run_id.into()],
+                    args,
+                )?;
+                say(args.format, &self.dag_id, &format!("starts, due {}", rfc3339(due)));
+                Ok(Some(LONGEST_WAIT))
+            }
+            Next::Resume(run_id) => {
+                say(args.format, &self.dag_id, &format!("goes on with its run {run_id}"));
+                self.start(["resume".into(), run_id.into()], &[], args)?;
                 Ok(Some(LONGEST_WAIT))
             }
             Next::Wait(wait) => Ok(Some(wait.min(LONGEST_WAIT))),
@@ -140,14 +172,16 @@ impl Watched {
         }
         let began = newest.as_ref().map(|run| run.started_at);
         let since = began.map_or(self.since, |began| began.max(self.since));
-        let due = match newest {
-            Some(run) if run.interrupted => Some(run.started_at),
-            _ => self.schedule.due(began, since, now),
-        };
-        Ok(match due {
+        if self.not_before > now {
+            return Ok(Next::Wait(between(now, self.not_before)));
+        }
+        if let Some(run) = newest.filter(|run| run.interrupted) {
+            return Ok(Next::Resume(run.run_id));
+        }
+        Ok(match self.schedule.due(began, since, now) {
             None => Next::Never,
-            Some(due) if due <= now && self.not_before <= now => Next::Start(due),
-            Some(due) => Next::Wait(between(now, due.max(self.not_before))),
+            Some(due) if due <= now => Next::Start(due),
+            Some(due) => Next::Wait(between(now, due)),
         })
     }
 
@@ -157,14 +191,13 @@ impl Watched {
         Ok(store.list_runs(&newest)?.into_iter().next())
     }
 
-    fn start(&mut self, due: Timestamp, args: &ScheduleArgs) -> anyhow::Result<()> {
+    fn start(&mut self, what: [OsString; 2], how: &[OsString], args: &ScheduleArgs) -> anyhow::Result<()> {
         let mut command = Command::new(std::env::current_exe().context("cannot find the oxidag program")?);
-        command.arg("run").arg(&self.path).arg("--resume").args(args.passed_on());
+        let is_new = what[0] == "run";
+        command.args(what).args(how).args(args.passed_on(is_new));
         // A group of its own: Ctrl-C reaches this process alone, which then asks every run once.
         command.process_group(0).stdin(Stdio::null());
         self.run = Some(command.spawn().context("cannot start a run")?);
-        self.since = due.max(self.since);
-        say(args.format, &self.dag_id, &format!("starts, due {}", oxidag_core::logs::rfc3339(due)));
         Ok(())
     }
 
@@ -179,10 +212,11 @@ impl Watched {
             Some(1) => {
                 (Exit::Failed, format!("failed; `oxidag runs list --dag {}` names the run", self.dag_id))
             }
-            _ => (Exit::Refused, format!("did not run: {status}")),
+            Some(_) => (Exit::Refused, "did not run; it is tried again in a minute".to_owned()),
+            None => (Exit::Refused, format!("died ({status}); it goes on in a minute")),
         };
         if exit == Exit::Refused {
-            self.not_before = now().after(AGAIN);
+            self.not_before = now().after(AFTER_REFUSAL);
         }
         say(format, &self.dag_id, &word);
         Ok(Some(exit))
@@ -202,6 +236,14 @@ impl Watched {
     }
 }
 
+/// The DAG and the time: `nightly-20261126T023000Z`, with a fraction of a second where the time has one.
+fn run_id(dag_id: &str, due: Timestamp) -> String {
+    // A run's id has to be shorter than a DAG's may be; both are ASCII.
+    let dag_id = dag_id.get(..LONGEST_NAME).unwrap_or(dag_id);
+    let time: String = rfc3339(due).to_string().chars().filter(|c| !"-:".contains(*c)).collect();
+    format!("{dag_id}-{}", time.replace(".000000", ""))
+}
+
 fn changed(path: &Path) -> Option<SystemTime> {
     path.metadata().and_then(|file| file.modified()).ok()
 }
@@ -213,6 +255,18 @@ fn between(now: Timestamp, then: Timestamp) -> Duration {
 /// To people only: for programs, the runs' own events are the answer.
 fn say(format: Format, dag_id: &str, what: &str) {
     if format == Format::Human {
-        output::remark(format!("{} {dag_id} {what}", oxidag_core::logs::rfc3339(now())));
+        output::remark(format!("{} {dag_id} {what}", rfc3339(now())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_named_after_its_dag_and_its_time() {
+        assert_eq!(run_id("nightly", Timestamp(1_795_660_200_000_000)), "nightly-20261126T023000Z");
+        assert_eq!(run_id("d", Timestamp(1_795_660_200_250_000)), "d-20261126T023000.250000Z");
+        assert!(run_id(&"x".repeat(250), Timestamp(0)).len() <= 128);
     }
 }

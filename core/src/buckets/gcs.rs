@@ -11,8 +11,8 @@ use google_cloud_storage::retry_policy::RetryableErrors;
 use tokio::sync::OnceCell;
 
 use super::{
-    BucketErrorKind, Content, FIRST_WAIT, LONGEST_WAIT, Object, RETRY_TIME, Refusal, TRIES, brief,
-    root_cause, too_large,
+    BucketErrorKind, FIRST_WAIT, LONGEST_WAIT, Object, RETRY_TIME, Refusal, TRIES, brief, root_cause,
+    too_large,
 };
 
 /// What a token may be used for.
@@ -64,16 +64,18 @@ impl Gcs {
         Ok(bytes)
     }
 
-    pub(super) async fn put(&self, object: &Object, bytes: Bytes, content: Content) -> Result<(), Refusal> {
+    pub(super) async fn put(
+        &self,
+        object: &Object,
+        bytes: Bytes,
+        media_type: &'static str,
+    ) -> Result<(), Refusal> {
         let client = self.client().await?;
-        let mut write = client
+        let write = client
             .write_object(bucket(object), &object.name, bytes)
-            .set_content_type(content.media_type)
+            .set_content_type(media_type)
             // The same bytes under the same name: written twice is written once.
             .with_idempotency(true);
-        if let Some(encoding) = content.encoding {
-            write = write.set_content_encoding(encoding);
-        }
         write.send_unbuffered().await.map(drop).map_err(|error| refusal(&error))
     }
 
@@ -149,7 +151,7 @@ fn refusal(error: &Error) -> Refusal {
     let payload = || error.http_payload().map(|payload| String::from_utf8_lossy(payload).into_owned());
     let said = match error.status() {
         Some(status) if !status.message.is_empty() => Some(brief(&status.message)),
-        _ => payload().map(|payload| brief(&payload)),
+        _ => payload().filter(|said| !said.trim().is_empty()).map(|said| brief(&said)),
     };
     let reason = match (kind, status, said) {
         (BucketErrorKind::NotFound, ..) => "it does not exist".to_owned(),

@@ -88,15 +88,6 @@ impl fmt::Display for Object {
     }
 }
 
-/// What is written with an object's bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Content {
-    /// Its media type, such as `text/plain; charset=utf-8`.
-    pub media_type: &'static str,
-    /// `gzip`, or nothing.
-    pub encoding: Option<&'static str>,
-}
-
 /// How each service is reached; holds credentials.
 #[derive(Clone, Default)]
 pub struct BucketSettings {
@@ -189,18 +180,23 @@ impl Buckets {
         within(PATIENCE, work).await.map_err(|refusal| error("read", object, refusal))
     }
 
-    /// Writes an object, over one of the same name.
+    /// Writes an object of this media type, over one of the same name.
     ///
     /// # Errors
     ///
     /// [`BucketError`]; what may pass was retried.
-    pub async fn put(&self, object: &Object, bytes: Bytes, content: Content) -> Result<(), BucketError> {
+    pub async fn put(
+        &self,
+        object: &Object,
+        bytes: Bytes,
+        media_type: &'static str,
+    ) -> Result<(), BucketError> {
         // A slow line of a mebibyte a second is borne with.
         let patience = PATIENCE + Duration::from_secs(bytes.len() as u64 >> 20);
         let work = async {
             match object.service {
-                Service::Gcs => self.gcs.put(object, bytes, content).await,
-                Service::S3 => self.s3.put(object, bytes, content).await,
+                Service::Gcs => self.gcs.put(object, bytes, media_type).await,
+                Service::S3 => self.s3.put(object, bytes, media_type).await,
             }
         };
         within(patience, work).await.map_err(|refusal| error("write", object, refusal))

@@ -15,8 +15,8 @@ use object_store::{
 };
 
 use super::{
-    BucketErrorKind, Content, FIRST_WAIT, LONGEST_WAIT, Object, RETRY_TIME, Refusal, TRIES, brief,
-    root_cause, too_large,
+    BucketErrorKind, FIRST_WAIT, LONGEST_WAIT, Object, RETRY_TIME, Refusal, TRIES, brief, root_cause,
+    too_large,
 };
 
 /// How long making a connection may take.
@@ -63,13 +63,15 @@ impl S3 {
         found.bytes().await.map(Vec::from).map_err(|error| refusal(&error))
     }
 
-    pub(super) async fn put(&self, object: &Object, bytes: Bytes, content: Content) -> Result<(), Refusal> {
+    pub(super) async fn put(
+        &self,
+        object: &Object,
+        bytes: Bytes,
+        media_type: &'static str,
+    ) -> Result<(), Refusal> {
         let (client, path) = (self.client(&object.bucket)?, path(object)?);
         let mut attributes = Attributes::new();
-        attributes.insert(Attribute::ContentType, content.media_type.into());
-        if let Some(encoding) = content.encoding {
-            attributes.insert(Attribute::ContentEncoding, encoding.into());
-        }
+        attributes.insert(Attribute::ContentType, media_type.into());
         let options = PutOptions { attributes, ..PutOptions::default() };
         client.put_opts(&path, bytes.into(), options).await.map(drop).map_err(|error| refusal(&error))
     }
@@ -140,7 +142,10 @@ fn refusal(error: &Error) -> Refusal {
         _ if kind == BucketErrorKind::NotFound => "it does not exist".to_owned(),
         (Some(code), Some(message)) => format!("{} ({code})", brief(message)),
         (Some(code), None) => code.to_owned(),
-        _ => root_cause(error),
+        _ => match said.rsplit_once("status code: ") {
+            Some((_, status)) => format!("status {}", brief(status).trim_end_matches(':')),
+            None => root_cause(error),
+        },
     };
     (kind, reason)
 }
@@ -167,6 +172,8 @@ mod tests {
         );
         let bucket = Error::NotFound { path: "x".to_owned(), source: "<Code>NoSuchBucket</Code>".into() };
         assert_eq!(refusal(&bucket), (BucketErrorKind::NotFound, "the bucket does not exist".to_owned()));
+        let silent = denied("Server returned non-2xx status code: 403 Forbidden: ");
+        assert_eq!(refusal(&silent), (BucketErrorKind::NotAllowed, "status 403 Forbidden".to_owned()));
         assert_eq!(refusal(&denied("no XML")), (BucketErrorKind::NotAllowed, "no XML".to_owned()));
     }
 

@@ -34,7 +34,7 @@ pub struct ScriptCache {
 #[derive(Debug)]
 enum Kept {
     InProcess(Mutex<HashMap<String, Entry>>),
-    Redis(redis::Store),
+    Redis(Box<redis::Store>),
 }
 
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl ScriptCache {
     /// One in a Redis, which is asked when the first script is looked for.
     #[must_use]
     pub fn redis(redis: Redis) -> Self {
-        Self { kept: Kept::Redis(redis::Store::new(redis)), trouble: Mutex::default() }
+        Self { kept: Kept::Redis(Box::new(redis::Store::new(redis))), trouble: Mutex::default() }
     }
 
     /// The texts that it has, in the order of the keys.

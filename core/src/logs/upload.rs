@@ -17,7 +17,7 @@ use flate2::read::GzEncoder;
 use tokio::sync::Semaphore;
 
 use super::RunLogs;
-use crate::buckets::{BucketErrorKind, Buckets, Content, Object};
+use crate::buckets::{BucketErrorKind, Buckets, Object};
 
 /// How many mebibytes of logs are in memory at once.
 const ROOM: u32 = 256;
@@ -165,7 +165,7 @@ impl RunUploads {
         let waits = |state: &mut State| !state.given_up && !state.under_way.is_empty();
         let waited = self.0.changed.wait_timeout_while(self.0.lock(), patience, waits);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        self.0.missed(&state, patience)
+        self.0.missed(&state)
     }
 
     /// Ends the waiting.
@@ -203,25 +203,21 @@ impl Shared {
             .map_err(|error| final_miss(format!("cannot read {}: {error}", log.display())))?;
         let object = folder.join(&self.logs.name(log, gzip));
         let media_type = if gzip { "application/gzip" } else { "text/plain; charset=utf-8" };
-        let content = Content { media_type, encoding: None };
-        self.uploader.buckets.put(&object, Bytes::from(bytes), content).await.map_err(|error| Miss {
+        self.uploader.buckets.put(&object, Bytes::from(bytes), media_type).await.map_err(|error| Miss {
             reason: error.reason().to_owned(),
             may_pass: error.kind == BucketErrorKind::Unavailable,
         })
     }
 
-    fn missed(&self, state: &State, patience: Duration) -> Option<MissedLogs> {
-        let late = match state.given_up {
-            true => "the waiting for it was ended".to_owned(),
-            false => format!("it was not done {} s after the run's end", patience.as_secs()),
-        };
+    fn missed(&self, state: &State) -> Option<MissedLogs> {
+        let late = if state.given_up { "the waiting for it was ended" } else { "it was not done in time" };
         // A log that was missed once and is under way again counts once.
         let logs: BTreeSet<&PathBuf> = state.missed.keys().chain(state.under_way.keys()).collect();
         let mut reasons: Vec<String> = Vec::new();
         for &log in &logs {
-            let reason = state.missed.get(log).map_or(&late, |miss| &miss.reason);
-            if !reasons.contains(reason) {
-                reasons.push(reason.clone());
+            let reason = state.missed.get(log).map_or(late, |miss| &miss.reason);
+            if !reasons.iter().any(|other| other == reason) {
+                reasons.push(reason.to_owned());
             }
         }
         let folder = self.uploader.target.folder.to_string();

@@ -143,17 +143,14 @@ impl<'a> Check<'a> {
     /// Fetches the scripts that are neither in the DAG nor in files.
     pub(super) fn fetch(&mut self, tasks: &[&Task], places: &[Place], progress: &mut dyn FnMut(Progress)) {
         let (dag, engines) = (self.dag, &self.engines);
-        let mut first = None;
         let mut wanted = BTreeSet::new();
         for (task, place) in tasks.iter().zip(places) {
             let engine = place.engine.map(|engine| &engines[engine as usize]);
-            if let Some(remote) = engine.and_then(|engine| Scripts::to_fetch(&task.script, engine.scripts()))
-            {
-                first.get_or_insert(task.script_span);
-                wanted.insert(remote);
-            }
+            wanted.extend(engine.and_then(|engine| Scripts::to_fetch(&task.script, engine.scripts())));
         }
-        let Some(first) = first else { return };
+        if wanted.is_empty() {
+            return;
+        }
         self.secrets.extend(used_secrets(self.plugins, &wanted));
         let wanted = Wanted {
             plugins: self.plugins,
@@ -162,13 +159,9 @@ impl<'a> Check<'a> {
             cached: dag.script_cache,
             expire: dag.expire_cache.filter(|expire| !expire.is_zero()),
         };
-        match scripts::fetch(wanted, progress) {
-            Ok(fetched) => {
-                (self.counts, self.remark) = (fetched.counts, fetched.remark.clone());
-                self.scripts.take(fetched);
-            }
-            Err(why) => self.missing.push(Diagnostic::new(first, why)),
-        }
+        let fetched = scripts::fetch(wanted, progress);
+        (self.counts, self.remark) = (fetched.counts, fetched.remark.clone());
+        self.scripts.take(fetched);
     }
 
     /// Loads a task's script and checks it.
@@ -234,12 +227,16 @@ impl<'a> Check<'a> {
             self.mistakes.push(Diagnostic::new(task.script_span, error.to_string()));
             return;
         };
-        let key = if *is_common { reason } else { place };
-        match self.refused.get_mut(key) {
+        // A reason that is the location's is told once for it.
+        let key = match place.split_once(':') {
+            Some((location, _)) if *is_common => format!("{location}: {reason}"),
+            _ => place.clone(),
+        };
+        match self.refused.get_mut(&key) {
             Some((_, more)) => *more += 1,
             None => {
                 let diagnostic = Diagnostic::new(task.script_span, error.to_string());
-                self.refused.insert(key.clone(), (diagnostic, 0));
+                self.refused.insert(key, (diagnostic, 0));
             }
         }
     }
@@ -283,7 +280,7 @@ impl<'a> Check<'a> {
         }
         let config = self.plugins.engines.get(&**name);
         let engine = config.map(|config| {
-            let load = || Engine::load(name, config).map(Arc::new).map_err(|error| error.to_string());
+            let load = || Engine::load(name, config).map(Arc::new).map_err(Arc::new);
             self.loaded.0.entry(Arc::clone(name)).or_insert_with(load).clone()
         });
         let place = match engine {
@@ -292,7 +289,8 @@ impl<'a> Check<'a> {
                 u32::try_from(self.engines.len() - 1).ok()
             }
             Some(Err(error)) => {
-                self.mistakes.push(Diagnostic::new(task.script_span, format!("engine `{name}`: {error}")));
+                let problem = Diagnostic::new(task.script_span, format!("engine `{name}`: {error}"));
+                if error.is_absent() { &mut self.missing } else { &mut self.mistakes }.push(problem);
                 None
             }
             None => {

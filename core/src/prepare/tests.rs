@@ -97,6 +97,22 @@ fn a_pool_that_is_nowhere_is_a_mistake_with_what_to_add() {
 }
 
 #[test]
+fn an_engine_whose_library_is_not_installed_is_what_the_environment_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plugins.toml");
+    let found = |library: &str| {
+        std::fs::write(&path, format!("[engines.noop]\npath = {library:?}")).unwrap();
+        let plugins = Plugins::load(Some(&path), None).unwrap();
+        let (dag, source) = dag("tasks: [{task_id: a, {script}}]");
+        let mut engines = Engines::default();
+        let checked = check(&dag, source.path(), &plugins, &mut engines, &Map::new()).unwrap();
+        (checked.mistakes.len(), checked.missing.len())
+    };
+    assert_eq!(found("oxidag_engine_of_nobody"), (0, 1), "a name is looked up");
+    assert_eq!(found("./oxidag_engine_of_nobody.so"), (1, 0), "a file was meant");
+}
+
+#[test]
 fn a_condition_looks_upstream_only() {
     let said = mistakes(
         "tasks:

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -56,24 +57,22 @@ pub struct Progress {
 
 type Text = Result<Arc<str>, ScriptError>;
 
-/// Fetches all of it; `progress` is told now and then how far it is.
-///
-/// # Errors
-///
-/// Nothing could be begun: the settings of the cache are wrong, or the system gives no thread.
-pub(crate) fn fetch(wanted: Wanted<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Fetched, String> {
-    let cache = match wanted.cached {
-        true => Some(wanted.plugins.script_cache().map_err(|error| error.to_string())?),
-        false => None,
-    };
-    let runtime = wanted.plugins.background().handle();
-    let runtime =
-        runtime.map_err(|error| format!("scripts cannot be fetched: no thread can be started: {error}"))?;
+/// Fetches all of it; `progress` is told now and then how far it is. Where nothing can be begun (the settings of the
+/// cache are wrong, or the system gives no thread), that is why no script can be had.
+pub(crate) fn fetch(wanted: Wanted<'_>, progress: &mut dyn FnMut(Progress)) -> Fetched {
+    let begun = cache(&wanted).and_then(|cache| Ok((cache, runtime(&wanted)?)));
     let (total, done) = (wanted.places.len(), Arc::new(AtomicUsize::new(0)));
     let sources = Sources::new(&wanted, Arc::clone(&done));
     let places: Vec<Remote> = wanted.places.into_iter().collect();
+    let (cache, runtime) = match begun {
+        Ok(begun) => begun,
+        Err(why) => {
+            let texts = places.into_iter().map(|place| refused(place, why.clone(), true)).collect();
+            return Fetched { texts, ..Fetched::default() };
+        }
+    };
     let work = gather(places, sources, cache.as_deref(), wanted.expire);
-    Ok(runtime.block_on(async {
+    runtime.block_on(async {
         let mut work = std::pin::pin!(work);
         let mut tick = tokio::time::interval(TICK);
         loop {
@@ -82,7 +81,17 @@ pub(crate) fn fetch(wanted: Wanted<'_>, progress: &mut dyn FnMut(Progress)) -> R
                 _ = tick.tick() => progress(Progress { done: done.load(Ordering::Relaxed), total }),
             }
         }
-    }))
+    })
+}
+
+fn cache(wanted: &Wanted<'_>) -> Result<Option<Arc<ScriptCache>>, String> {
+    let cache = wanted.cached.then(|| wanted.plugins.script_cache());
+    cache.transpose().map_err(|error| error.to_string())
+}
+
+fn runtime(wanted: &Wanted<'_>) -> Result<Handle, String> {
+    let runtime = wanted.plugins.background().handle();
+    runtime.map_err(|error| format!("no thread can be started: {error}"))
 }
 
 /// From where scripts are fetched.
@@ -112,7 +121,7 @@ impl Sources {
         }
     }
 
-    /// The key of a script in the cache: its place, and the server where that is not the usual one.
+    /// The key of a script in the cache: its place, and the server where that is not the usual one, or a database.
     fn key(&self, place: &Remote) -> String {
         let at = match place {
             Remote::Object(object) => {
@@ -120,7 +129,7 @@ impl Sources {
             }
             Remote::Row(row) => {
                 let url = self.databases.get(&row.bucket).and_then(|url| url.as_ref().ok());
-                url.map(|url| database::place(url, &self.base))
+                url.map(|url| database::place(url, &self.base, &self.columns))
             }
         };
         let at = at.map(|at| format!("?at={at}")).unwrap_or_default();

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::failure;
-use crate::remote::Remote;
+use crate::remote::{Handle, Remote};
 use crate::watch::is_done;
 use crate::witness::Witness;
 
@@ -48,14 +48,27 @@ impl Ending {
 ///
 /// That the task was cancelled, unless the job was done before.
 pub(crate) async fn stopped(remote: &Remote, witness: &impl Witness) -> Result<Box<Job>> {
-    match end(remote).await {
+    told(end(remote, false).await, remote, witness)
+}
+
+/// The same where the submission was cut off before its answer: the job may come yet.
+///
+/// # Errors
+///
+/// As [`stopped`].
+pub(crate) async fn cut_off(remote: &Remote, witness: &impl Witness) -> Result<Box<Job>> {
+    told(end(remote, true).await, remote, witness)
+}
+
+fn told(ending: Ending, remote: &Remote, witness: &impl Witness) -> Result<Box<Job>> {
+    match ending {
         Ending::Done(job) => Ok(job),
         Ending::Cancelled => {
             witness.log(Level::Info, "the job was cancelled");
             Err(Error::cancelled(format!("job {} was cancelled", remote.handle)))
         }
         Ending::Absent => Err(Error::cancelled(format!("there was no job {} to cancel", remote.handle))),
-        Ending::Unknown(why) => Err(Error::cancelled(left_running(remote, &why, witness))),
+        Ending::Unknown(why) => Err(Error::cancelled(left_running(&remote.handle, &why, witness))),
     }
 }
 
@@ -65,33 +78,39 @@ pub(crate) async fn stopped(remote: &Remote, witness: &impl Witness) -> Result<B
 ///
 /// The error, which goes on by saying what became of the job.
 pub(crate) async fn given_up(remote: &Remote, error: Error, witness: &impl Witness) -> Result<Box<Job>> {
-    let said = match end(remote).await {
+    let said = match end(remote, false).await {
         Ending::Done(job) => return Ok(job),
         Ending::Cancelled => format!("job {} was cancelled", remote.handle),
         Ending::Absent => return Err(error),
-        Ending::Unknown(why) => left_running(remote, &why, witness),
+        Ending::Unknown(why) => left_running(&remote.handle, &why, witness),
     };
     Err(Error { message: format!("{}; {said}", error.message), ..error })
 }
 
-fn left_running(remote: &Remote, why: &str, witness: &impl Witness) -> String {
-    let handle = &remote.handle;
+/// The error, which goes on by saying that a job submitted earlier is left alone.
+pub(crate) fn out_of_reach(handle: &Handle, error: Error, witness: &impl Witness) -> Error {
+    let said = left_running(handle, "it was not looked at", witness);
+    Error { message: format!("{}; {said}", error.message), ..error }
+}
+
+/// Says that a job is left, and where.
+pub(crate) fn left_running(handle: &Handle, why: &str, witness: &impl Witness) -> String {
     let message = format!("job {handle} may still run and be billed ({why}): cancel it at {}", handle.link());
     witness.log(Level::Warn, &message);
     message
 }
 
-/// Asks BigQuery to end the job, and waits until it has.
-async fn end(remote: &Remote) -> Ending {
+/// Asks BigQuery to end the job, and waits until it has; for one that `may_come` also until it is there.
+async fn end(remote: &Remote, may_come: bool) -> Ending {
     let deadline = Instant::now() + PATIENCE;
     let mut why = "BigQuery has not confirmed its end".to_owned();
-    match timeout_at(deadline, try_to_end(remote, &mut why)).await {
+    match timeout_at(deadline, try_to_end(remote, may_come, &mut why)).await {
         Ok(ending) => ending,
         Err(_) => Ending::Unknown(why),
     }
 }
 
-async fn try_to_end(remote: &Remote, why: &mut String) -> Ending {
+async fn try_to_end(remote: &Remote, may_come: bool, why: &mut String) -> Ending {
     let mut asked = false;
     loop {
         let slot = SLOTS.acquire().await;
@@ -100,7 +119,12 @@ async fn try_to_end(remote: &Remote, why: &mut String) -> Ending {
         match answer {
             Ok(Some(job)) if is_done(&job) => return Ending::of(job),
             Ok(_) => asked = true,
-            Err(error) if !asked && error.http_status_code() == Some(404) => return Ending::Absent,
+            Err(error) if !asked && error.http_status_code() == Some(404) => match &remote.handle.location {
+                _ if may_come => "its submission was not answered".clone_into(why),
+                Some(_) => return Ending::Absent,
+                // Without a location BigQuery looks for it in its multi-regions only.
+                None => return Ending::Unknown("it is not found, but its location is not known".to_owned()),
+            },
             Err(error) => {
                 let error = oxidag_google::from_gax("it cannot be cancelled", &error);
                 if error.kind == ErrorKind::Invalid {

@@ -7,7 +7,7 @@ use crate::remote::Handle;
 
 /// The service is at fault, and the same job may succeed later
 /// (<https://cloud.google.com/bigquery/docs/error-messages>).
-const TRANSIENT: [&str; 9] = [
+const TRANSIENT: [&str; 8] = [
     "backendError",
     "backendException",
     "internalError",
@@ -16,7 +16,6 @@ const TRANSIENT: [&str; 9] = [
     "jobRateLimitExceeded",
     "rateLimitExceeded",
     "tableUnavailable",
-    "timeout",
 ];
 
 /// No attempt of the same task can succeed until somebody changes something.
@@ -102,6 +101,7 @@ mod tests {
             ("notFound", "Not found: Table p:d.t", ErrorKind::Failed),
             ("duplicate", "Already Exists: Table p:d.t", ErrorKind::Failed),
             ("resourcesExceeded", "too much", ErrorKind::Failed),
+            ("timeout", "too long", ErrorKind::Failed),
             ("quotaExceeded", "too often", ErrorKind::Failed),
             ("stopped", "Job execution was cancelled", ErrorKind::Failed),
             ("bytesBilledLimitExceeded", "Query exceeded limit for bytes billed: 1", ErrorKind::Invalid),

@@ -25,7 +25,7 @@ mod witness;
 
 use google_cloud_bigquery_v2::client::JobService;
 use google_cloud_bigquery_v2::model::Job;
-use oxidag_google::{Account, Clients, connected, request_slot};
+use oxidag_google::{Account, Clients, MASK, connected, request_slot};
 use oxidag_plugin_api::{
     AsyncEngine, Error, ErrorKind, Finding, Host, Outcome, Result, Task, export_async_engine,
 };
@@ -71,19 +71,23 @@ impl AsyncEngine for BigQuery {
 
     async fn run(&self, task: Task, host: Host) -> Result<Outcome> {
         // What a step takes is on the heap and gone after it: thousands of tasks wait at once.
+        let slot = match submit::turn(&host).await {
+            Ok(slot) => slot,
+            Err(_) if task.checkpoint.is_some() => return Box::pin(self.stop(&task, &host)).await,
+            Err(stopped) => return Err(stopped),
+        };
         let (remote, mode, submitted) = Box::pin(self.begin(task, &host)).await?;
+        drop(slot);
         let job = wait::until_done(&remote, submitted, &host).await?;
+        let _slot = request_slot().await;
         Box::pin(outcome::of(&job, mode, &remote, &host)).await
     }
 }
 
 impl BigQuery {
-    /// What the task asks for, and where its job is or will be: where the checkpoint says, whatever the
-    /// configuration says by now.
+    /// What the task asks for, and where its job is or will be.
     fn place(&self, task: &Task) -> Result<(Request, Handle)> {
-        let known = task.checkpoint.as_ref().map(Handle::deserialize).transpose();
-        let known =
-            known.map_err(|error| Error::invalid(format!("the checkpoint is not this engine's: {error}")))?;
+        let known = self.known(task)?;
         let project = match &known {
             Some(handle) => &handle.project,
             None => self.config.google.project(task)?,
@@ -97,23 +101,62 @@ impl BigQuery {
         Ok((request, handle))
     }
 
+    /// Where the job is that an earlier call for the attempt may have submitted, whatever the configuration says by
+    /// now.
+    fn known(&self, task: &Task) -> Result<Option<Handle>> {
+        let Some(checkpoint) = &task.checkpoint else { return Ok(None) };
+        let mut handle = Handle::deserialize(checkpoint)
+            .map_err(|error| Error::invalid(format!("the checkpoint is not this engine's: {error}")))?;
+        // A name that is also the value of a connection was not stored.
+        if handle.project.contains(MASK) {
+            self.config.google.project(task)?.clone_into(&mut handle.project);
+        }
+        if handle.location.as_ref().is_some_and(|location| location.contains(MASK)) {
+            handle.location = Request::new(&self.config, task, &handle.project)?.location;
+        }
+        Ok(Some(handle))
+    }
+
     /// Submits the task's job, or finds it.
     async fn begin(&self, task: Task, host: &Host) -> Result<(Remote, ResultMode, Option<Box<Job>>)> {
-        let (request, handle) = self.place(&task)?;
-        let job = describe::job(&task, &request, &handle)?;
-        let service = self.service(&task).await?;
-        let known = task.checkpoint.is_some();
+        let known = self.known(&task)?;
+        let (mut remote, job, mode) = match (self.prepare(&task).await, &known) {
+            (Err(error), Some(handle)) => return Err(ending::out_of_reach(handle, error, host)),
+            (prepared, _) => prepared?,
+        };
+        if let Some(name) = parameters::connection_in_script(&task) {
+            host.warn(&format!(
+                "the script has the value of the connection `**{name}` in it, and BigQuery keeps scripts with their jobs"
+            ));
+        }
         drop(task);
-        let stored = handle.clone();
-        if !known {
+        let stored = remote.handle.clone();
+        if known.is_none() {
             host.checkpoint(&json!(stored))?;
         }
-        let mut remote = Remote::new(service, handle);
-        let submitted = submit::submit(&mut remote, job, host).await?;
+        let submitted = submit::submit(&mut remote, job, known.is_some(), host).await?;
         if remote.handle != stored {
             host.checkpoint(&json!(remote.handle))?;
         }
-        Ok((remote, request.result, submitted))
+        Ok((remote, mode, submitted))
+    }
+
+    async fn prepare(&self, task: &Task) -> Result<(Remote, Job, ResultMode)> {
+        let (request, handle) = self.place(task)?;
+        let job = describe::job(task, &request, &handle)?;
+        Ok((Remote::new(self.service(task).await?, handle), job, request.result))
+    }
+
+    /// Ends the job that an earlier call for the attempt may have submitted: this one was stopped before its turn.
+    async fn stop(&self, task: &Task, host: &Host) -> Result<Outcome> {
+        let (request, handle) = self.place(task)?;
+        let service = match self.service(task).await {
+            Ok(service) => service,
+            Err(error) => return Err(Error::cancelled(ending::left_running(&handle, &error.message, host))),
+        };
+        let remote = Remote::new(service, handle);
+        let job = ending::stopped(&remote, host).await?;
+        outcome::of(&job, request.result, &remote, host).await
     }
 
     async fn service(&self, task: &Task) -> Result<JobService> {

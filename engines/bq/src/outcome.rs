@@ -1,7 +1,7 @@
 //! What a finished job leaves: an outcome with its measurements and rows, or an error.
 
 use google_cloud_bigquery_v2::model::{Job, JobStatistics, JobStatistics2};
-use oxidag_plugin_api::{Error, Level, Outcome, Result};
+use oxidag_plugin_api::{Error, ErrorKind, Level, Outcome, Result};
 use serde_json::{Map, Value};
 
 use crate::config::ResultMode;
@@ -70,7 +70,10 @@ async fn succeeded(job: &Job, mode: ResultMode, remote: &Remote, witness: &impl 
         Ok(rows) => rows,
         Err(error) if wanted => {
             let doing = format!("job {} is done, but its rows cannot be read", remote.handle);
-            return Err(oxidag_google::from_gax(&doing, &error));
+            let error = oxidag_google::from_gax(&doing, &error);
+            // Another attempt does again what a script has done: whether it may, the task's retries say.
+            let kind = if select { error.kind } else { ErrorKind::Failed };
+            return Err(Error { kind, ..error });
         }
         Err(error) => {
             witness.log(Level::Warn, &oxidag_google::from_gax("the rows cannot be counted", &error).message);
@@ -161,7 +164,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::Silent;
+    use crate::testing::{Script, Silent, job};
 
     fn rows(kept: Option<Vec<Value>>, returned: bool) -> Rows {
         Rows { total: 1, returned, kept }
@@ -178,6 +181,18 @@ mod tests {
         assert_eq!(left(None, ResultMode::IfTheyFit).unwrap(), None);
         assert_eq!(left(None, ResultMode::None).unwrap(), None);
         insta::assert_snapshot!(left(None, ResultMode::Rows).unwrap_err(), @"the 1 rows are more than 65536 bytes of JSON, the most a result may have: select less, or leave out `result: rows`");
+    }
+
+    #[tokio::test]
+    async fn a_script_is_not_done_again_for_rows_that_cannot_be_read() {
+        let (remote, _) = Script::default().remote();
+        for (kind, wanted) in [("SELECT", ErrorKind::Transient), ("SCRIPT", ErrorKind::Failed)] {
+            let query = JobStatistics2::new().set_statement_type(kind);
+            let done = job("DONE").set_statistics(JobStatistics::new().set_query(query));
+            let error = of(&done, ResultMode::Rows, &remote, &Silent).await.unwrap_err();
+            assert_eq!(error.kind, wanted, "{error}");
+            assert!(error.message.contains("is done, but its rows cannot be read"), "{error}");
+        }
     }
 
     #[test]

@@ -5,6 +5,10 @@ mod values;
 
 use google_cloud_bigquery_v2::model::QueryParameter;
 use oxidag_plugin_api::{Error, Result, Task};
+use serde_json::Value;
+
+/// What is shorter may be in a script by chance.
+const SHORTEST_SECRET: usize = 8;
 
 /// The query parameters that the task's script asks for.
 ///
@@ -13,6 +17,15 @@ use oxidag_plugin_api::{Error, Result, Task};
 /// When a parameter is missing, is a connection, or has a value that BigQuery knows no type for.
 pub(crate) fn of(task: &Task) -> Result<Vec<QueryParameter>> {
     names::of(&task.script.text).into_iter().map(|name| bound(task, name)).collect()
+}
+
+/// A connection whose value a `{name}` has put into the script.
+pub(crate) fn connection_in_script(task: &Task) -> Option<&str> {
+    let value = |name: &String| task.params.get(name).and_then(Value::as_str).map(str::trim);
+    let within = |name: &&String| {
+        value(name).is_some_and(|value| value.len() >= SHORTEST_SECRET && task.script.text.contains(value))
+    };
+    task.connections.iter().find(within).map(String::as_str)
 }
 
 fn bound(task: &Task, name: &str) -> Result<QueryParameter> {
@@ -60,6 +73,15 @@ mod tests {
         task.connections = vec!["PG_url".to_owned()];
         let error = of(&task).unwrap_err();
         assert!(error.message.contains("`**PG_url`") && !error.message.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn a_connection_that_a_placeholder_has_put_into_the_script_is_noticed() {
+        let mut task = task("select 's3cret-key'", json!({"A_key": "s3cret-key\n", "A_user": "select"}));
+        task.connections = vec!["A_user".to_owned(), "A_key".to_owned()];
+        assert_eq!(connection_in_script(&task), Some("A_key"));
+        task.script.text = "select 1".to_owned();
+        assert_eq!(connection_in_script(&task), None);
     }
 
     #[test]

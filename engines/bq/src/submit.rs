@@ -6,6 +6,7 @@ use std::time::Duration;
 use google_cloud_bigquery_v2::model::Job;
 use oxidag_google::request_slot;
 use oxidag_plugin_api::{Error, ErrorKind, Level, Result};
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use crate::ending;
@@ -15,7 +16,23 @@ use crate::witness::Witness;
 /// How long a submission on its way is waited for once the task is asked to stop: what it makes has to be ended.
 const SETTLING: Duration = Duration::from_secs(5);
 
-/// Submits the job, or finds the one that an earlier call has submitted; then there is no answer.
+/// Leave to submit a job. What a submission needs is not made before: thousands of tasks wait here at once.
+///
+/// # Errors
+///
+/// When the task is asked to stop.
+pub(crate) async fn turn(witness: &impl Witness) -> Result<Option<SemaphorePermit<'static>>> {
+    tokio::select! {
+        biased;
+        () = witness.until_cancelled() => {
+            Err(Error::cancelled("the task was stopped before its job was submitted"))
+        }
+        slot = request_slot() => Ok(slot),
+    }
+}
+
+/// Submits the job, or finds the one that an earlier call has submitted; then there is no answer. One that
+/// `may_be_there` already is ended also when BigQuery refuses the submission.
 ///
 /// # Errors
 ///
@@ -23,15 +40,9 @@ const SETTLING: Duration = Duration::from_secs(5);
 pub(crate) async fn submit(
     remote: &mut Remote,
     job: Job,
+    may_be_there: bool,
     witness: &impl Witness,
 ) -> Result<Option<Box<Job>>> {
-    let _slot = tokio::select! {
-        biased;
-        () = witness.until_cancelled() => {
-            return Err(Error::cancelled("the task was stopped before its job was submitted"));
-        }
-        slot = request_slot() => slot,
-    };
     let answer = {
         let mut submission = pin!(remote.submit(job));
         tokio::select! {
@@ -54,13 +65,13 @@ pub(crate) async fn submit(
         }
         Some(Err(error)) => {
             let error = oxidag_google::from_gax("cannot submit the job", &error);
-            if error.kind == ErrorKind::Transient {
-                // An answer may have been lost, and the job be there.
+            // An answer may have been lost, and the job be there.
+            if error.kind == ErrorKind::Transient || may_be_there {
                 return ending::given_up(remote, error, witness).await.map(Some);
             }
             Err(error)
         }
-        None => ending::stopped(remote, witness).await.map(Some),
+        None => ending::cut_off(remote, witness).await.map(Some),
     }
 }
 
@@ -71,7 +82,7 @@ mod tests {
 
     async fn submitted(script: Script, scribe: &Scribe) -> (Result<Option<Box<Job>>>, Remote) {
         let (mut remote, _) = script.remote();
-        (submit(&mut remote, Job::new(), scribe).await, remote)
+        (submit(&mut remote, Job::new(), false, scribe).await, remote)
     }
 
     #[tokio::test(start_paused = true)]
@@ -105,11 +116,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_was_stopped_before_submits_nothing() {
+    async fn a_refusal_says_nothing_of_a_job_that_was_submitted_before_which_is_ended() {
+        let script = Script::default().inserts(&[Err(403)]).cancels(&[Ok("DONE (stopped)")]);
+        let (mut remote, _) = script.remote();
+        let error = submit(&mut remote, Job::new(), true, &Scribe::default()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Invalid);
+        assert!(error.message.ends_with("job p:oxidag-0123 was cancelled"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_may_be_anywhere_is_not_taken_for_absent() {
+        let script = Script::default().inserts(&[Err(503)]).cancels(&[Err(404)]);
+        let (mut remote, script) = script.remote();
+        let error = submit(&mut remote, Job::new(), false, &Scribe::default()).await.unwrap_err();
+        assert!(error.message.contains("may still run and be billed"), "{error}");
+        assert_eq!(script.asked("cancel"), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_whose_submission_was_cut_off_is_ended_when_it_comes() {
+        let cancels = [Err(404), Err(404), Ok("DONE (stopped)")];
+        let (remote, script) = Script::default().cancels(&cancels).remote();
+        let error = ending::cut_off(&remote, &Scribe::default()).await.unwrap_err();
+        assert_eq!(error.message, "job p:oxidag-0123 was cancelled");
+        assert_eq!(script.asked("cancel"), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_was_stopped_before_its_turn_submits_nothing() {
         let scribe = Scribe::default();
         scribe.stop();
-        // No answer is expected: a call would panic.
-        let (answer, _) = submitted(Script::default(), &scribe).await;
-        assert_eq!(answer.unwrap_err().kind, ErrorKind::Cancelled);
+        assert_eq!(turn(&scribe).await.unwrap_err().kind, ErrorKind::Cancelled);
     }
 }

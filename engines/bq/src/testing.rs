@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use google_cloud_bigquery_v2::client::JobService;
 use google_cloud_bigquery_v2::model::{
-    CancelJobRequest, ErrorProto, GetJobRequest, InsertJobRequest, Job, JobCancelResponse, JobReference,
-    JobStatus,
+    CancelJobRequest, ErrorProto, GetJobRequest, GetQueryResultsRequest, GetQueryResultsResponse,
+    InsertJobRequest, Job, JobCancelResponse, JobReference, JobStatus,
 };
 use google_cloud_bigquery_v2::stub;
 use google_cloud_gax::error::Error as Gax;
@@ -174,5 +174,14 @@ impl stub::JobService for Script {
     ) -> Result<Response<JobCancelResponse>, Gax> {
         let answer = self.answer("cancel", &self.cancels)?;
         Ok(Response::from(JobCancelResponse::new().set_job(answer)))
+    }
+
+    /// No test has rows that can be read.
+    async fn get_query_results(
+        &self,
+        _: GetQueryResultsRequest,
+        _: RequestOptions,
+    ) -> Result<Response<GetQueryResultsResponse>, Gax> {
+        Err(refused(503, "backendError", "away"))
     }
 }

@@ -37,7 +37,7 @@ pub(crate) async fn until_done(
     witness: &impl Witness,
 ) -> Result<Box<Job>> {
     let mut watch = Watch::default();
-    let mut trouble = None;
+    let mut trouble = Trouble::default();
     let mut pace = Pace::new(PAUSES.0, PAUSES.1);
     // What was there already may be done already.
     let mut pause = if submitted.is_some() { pace.pause() } else { Duration::ZERO };
@@ -52,7 +52,7 @@ pub(crate) async fn until_done(
         };
         match looked {
             Ok(job) => {
-                trouble = None;
+                trouble = Trouble::default();
                 watch.note(&job, witness);
                 if is_done(&job) {
                     return Ok(job);
@@ -60,8 +60,7 @@ pub(crate) async fn until_done(
             }
             Err(error) => {
                 let error = oxidag_google::from_gax("cannot look at the job", &error);
-                let since = *trouble.get_or_insert_with(Instant::now);
-                if since.elapsed() >= patience(&error) {
+                if trouble.is_too_much(&error) {
                     return Box::pin(ending::given_up(remote, error, witness)).await;
                 }
             }
@@ -80,8 +79,24 @@ async fn look_after(pause: Duration, remote: &Remote) -> std::result::Result<Box
     Box::pin(look).await
 }
 
-fn patience(error: &Error) -> Duration {
-    if error.kind == ErrorKind::Transient { FAULTS } else { REFUSALS }
+/// Since when no look has succeeded, and since when looks have been refused.
+#[derive(Default)]
+struct Trouble {
+    faults: Option<Instant>,
+    refusals: Option<Instant>,
+}
+
+impl Trouble {
+    /// Takes note of one more look that failed.
+    fn is_too_much(&mut self, error: &Error) -> bool {
+        let faults = *self.faults.get_or_insert_with(Instant::now);
+        if error.kind == ErrorKind::Transient {
+            self.refusals = None;
+        } else if self.refusals.get_or_insert_with(Instant::now).elapsed() >= REFUSALS {
+            return true;
+        }
+        faults.elapsed() >= FAULTS
+    }
 }
 
 #[cfg(test)]
@@ -110,6 +125,16 @@ mod tests {
         let (remote, script) = Script::default().looks(&looks).remote();
         until_done(&remote, None, &Scribe::default()).await.unwrap();
         assert_eq!((script.asked("look"), script.asked("cancel")), (33, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_after_many_faults_is_put_up_with_as_any_other() {
+        let looks = [&[AWAY; 20][..], &[Err(403), Ok("DONE")]].concat();
+        let (remote, script) = Script::default().looks(&looks).remote();
+        let began = Instant::now();
+        until_done(&remote, None, &Scribe::default()).await.unwrap();
+        assert!(began.elapsed() >= REFUSALS);
+        assert_eq!(script.asked("cancel"), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -50,11 +50,12 @@ impl<'a> Attempt<'a> {
     ///
     /// How it ended, if not well.
     pub(crate) async fn run(&self) -> Result<Outcome> {
-        let url = self.url().await?;
+        // Apart, so that ten thousand calls do not each hold the room that a deployment takes.
+        let (url, told) = Box::pin(self.url()).await?;
         let config = &self.engine.config;
         check_url(&url, config.auth)?;
-        Checkpoint::Calling { url: url.clone().into(), function: self.function().cloned() }
-            .store(self.host)?;
+        let (function, told) = (self.function().cloned(), told.then(|| url.clone().into()));
+        Checkpoint::Calling { url: told, function }.store(self.host)?;
         let tokens = match config.auth {
             Auth::None => None,
             Auth::IdToken => {
@@ -91,18 +92,22 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Where to call.
-    async fn url(&self) -> Result<Url> {
+    /// Where to call, and whether Google has told.
+    async fn url(&self) -> Result<(Url, bool)> {
         if let Some(Checkpoint::Calling { url, .. }) = &self.stored {
             self.host.info(
                 "the scheduler stopped during the call: it is made again with the same idempotency key",
             );
-            return Url::parse(url).map_err(|error| {
-                Error::failed(format!("the attempt's checkpoint holds no URL ({error}); run the task again"))
-            });
+            if let Some(url) = url {
+                return Url::parse(url).map(|url| (url, true)).map_err(|error| {
+                    Error::failed(format!(
+                        "the attempt's checkpoint holds no URL ({error}); run the task again"
+                    ))
+                });
+            }
         }
         let function = match &self.request.target {
-            Target::Url(url) => return Ok(url.clone()),
+            Target::Url(url) => return Ok((url.clone(), false)),
             Target::Function(function) => function,
         };
         match (&self.request.deploy, &self.engine.config.url) {
@@ -121,10 +126,10 @@ impl<'a> Attempt<'a> {
                     Some(Checkpoint::Deploying { operation, .. }) => operation.clone(),
                     _ => None,
                 };
-                deployer.run(operation).await
+                Ok((deployer.run(operation).await?, true))
             }
-            (None, Some(template)) => function.url(template),
-            (None, None) => deploy::find(&self.service().await?, function).await,
+            (None, Some(template)) => Ok((function.url(template)?, false)),
+            (None, None) => Ok((deploy::find(&self.service().await?, function).await?, true)),
         }
     }
 

@@ -65,25 +65,27 @@ impl Call<'_> {
         let calling = Stage::Calling { url: shown(self.url) };
         let mut pace = Pace::new(Duration::from_millis(500), Duration::from_secs(15));
         let mut calls = 0;
+        // What a call that was broken off has begun may go on, whatever becomes of the next one.
+        let mut may_run = false;
         let reply = loop {
             calls += 1;
             stages.enter(calling.clone());
             let why = match self.once().await {
                 Ok(reply) if !reply.turned_away() || calls == CALLS => break reply,
-                Ok(reply) => {
-                    stages.enter(Stage::Idle);
-                    format!("was turned away with {}", reply.status)
-                }
+                Ok(reply) => format!("was turned away with {}", reply.status),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Unreached(why) | Failure::Broken(why)) if calls == CALLS => {
                     return Err(Error::transient(format!("{} cannot be called: {why}", shown(self.url))));
                 }
-                Err(Failure::Unreached(why)) => {
-                    stages.enter(Stage::Idle);
-                    format!("did not reach it: {why}")
+                Err(Failure::Unreached(why)) => format!("did not reach it: {why}"),
+                Err(Failure::Broken(why)) => {
+                    may_run = true;
+                    format!("was broken off: {why}")
                 }
-                Err(Failure::Broken(why)) => format!("was broken off: {why}"),
             };
+            if !may_run {
+                stages.enter(Stage::Idle);
+            }
             host.warn(&format!("call {calls} {why}; it is made again with the same idempotency key"));
             tokio::time::sleep(pace.pause()).await;
         };

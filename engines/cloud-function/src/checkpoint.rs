@@ -18,8 +18,8 @@ pub(crate) enum Checkpoint {
     },
     /// It is being called.
     Calling {
-        /// Where.
-        url: String,
+        /// Where, if Google told: what the task or the config says may hold a key, and is there still.
+        url: Option<String>,
         /// Which one, if it is called by its name.
         function: Option<Function>,
     },

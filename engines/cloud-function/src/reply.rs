@@ -97,6 +97,8 @@ impl Reply {
         let status = self.status;
         let why = match (status, &self.location) {
             (300..=399, Some(place)) => {
+                // What follows is often a key.
+                let place = place.split(['?', '#']).next().unwrap_or_default();
                 format!("the function answered {status} and points to {place}; call it there")
             }
             (401 | 403, _) => format!(
@@ -200,6 +202,9 @@ mod tests {
         insta::assert_snapshot!(failed.error(), @"the function answered 500 (execution e1): boom");
         insta::assert_snapshot!(reply(403, "", b"").error(), @"the call was refused with 403: the account must be allowed to call the function (roles/run.invoker, or roles/cloudfunctions.invoker for the first generation)");
         insta::assert_snapshot!(reply(500, "", b"\xff\xfe").error(), @"the function answered 500: 2 bytes that are no text");
+        let mut moved = reply(302, "", b"");
+        moved.location = Some("https://a.b/c?key=s3cret#d".to_owned());
+        insta::assert_snapshot!(moved.error(), @"the function answered 302 and points to https://a.b/c; call it there");
         let long = "ü".repeat(3000);
         // Cut off in the middle of a character.
         let message = reply(500, "", &long.as_bytes()[..5999]).error().message;

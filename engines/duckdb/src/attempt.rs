@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use oxidag_plugin_api::{Error, Level, Outcome, Result, Task};
 use polyglot_sql::DialectType;
 
-use crate::config::{Config, Database, Request};
+use crate::config::{Config, Database, Request, ResultMode};
 use crate::lock;
 use crate::program::{self, Ended};
 use crate::reporter::Reporter;
-use crate::script::{self, Problem, Script};
+use crate::script::{self, Problem, Script, Statement};
 use crate::session::{Done, Line, Progress, Session};
 use crate::translate::{Translated, translate};
 
@@ -20,6 +20,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// How the program begins when another process has the database.
 const LOCKED: &str = "Could not set lock on file";
+
+/// The stack on which scripts are translated: the library follows their nesting down it, as deep as it allows, and an
+/// overflow would end the scheduler. Only what is used of it takes memory.
+const STACK: usize = 512 << 20;
 
 /// The longest message of DuckDB that goes into an error.
 const LONGEST: usize = 2_000;
@@ -43,21 +47,42 @@ pub(crate) fn read<'a>(config: &Config, task: &'a Task) -> Result<Script<'a>, Pr
 }
 
 /// What each statement is for DuckDB, or what is wrong with it.
-pub(crate) fn statements<'a>(
-    config: &'a Config,
-    task: &'a Task,
-    script: &'a Script<'a>,
-) -> impl Iterator<Item = Result<Translated, Problem>> + 'a {
-    script.statements.iter().map(move |statement| {
-        if config.translate {
-            return translate(script, statement, &task.params);
-        }
-        if statement.sql.starts_with('.') {
-            let message = "commands of the duckdb program, which begin with a dot, are not SQL".to_owned();
-            return Err(Problem { message, place: script.place(statement, 0) });
-        }
-        Ok(Translated { sql: statement.sql.to_owned(), needs: None })
+///
+/// # Errors
+///
+/// When the system has no thread left.
+pub(crate) fn statements(
+    config: &Config,
+    task: &Task,
+    script: &Script<'_>,
+) -> Result<Vec<Result<Translated, Problem>>> {
+    let all = || script.statements.iter().map(|one| for_duckdb(config, task, script, one)).collect();
+    if !config.translate {
+        return Ok(all());
+    }
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, all);
+        let thread =
+            thread.map_err(|error| Error::transient(format!("cannot translate the script: {error}")))?;
+        // A panic goes on, to be caught where all of an engine's are.
+        Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
+}
+
+fn for_duckdb(
+    config: &Config,
+    task: &Task,
+    script: &Script<'_>,
+    statement: &Statement<'_>,
+) -> Result<Translated, Problem> {
+    if config.translate {
+        return translate(script, statement, &task.params);
+    }
+    if statement.sql.starts_with('.') {
+        let message = "commands of the duckdb program, which begin with a dot, are not SQL".to_owned();
+        return Err(Problem { message, place: script.place(statement, 0) });
+    }
+    Ok(Translated { sql: statement.sql.to_owned(), needs: None })
 }
 
 /// Runs the task's script and returns when it has ended.
@@ -71,18 +96,32 @@ pub(crate) async fn run(config: &Config, task: &Task, host: Arc<dyn Reporter>) -
     if script.statements.is_empty() {
         host.log(Level::Warn, "the script has no statements");
     }
+    let wanted = wanted(&script, request.result).map_err(|problem| script.invalid(&problem))?;
     let mut session = Session::new(config.translate, request.dataset.as_deref());
-    for (statement, translated) in script.statements.iter().zip(statements(config, task, &script)) {
+    for (statement, translated) in script.statements.iter().zip(statements(config, task, &script)?) {
         let Translated { sql, needs } = translated.map_err(|problem| script.invalid(&problem))?;
         if config.translate {
             host.log(Level::Debug, &format!("statement {} for DuckDB: {sql}", statement.number));
         }
-        if script.is_one_query() {
+        if wanted == Some(statement.number) {
             session.describe(statement.number, &sql);
         }
         session.push(statement.number, &sql, needs.as_deref());
     }
-    Attempt { config, task, script: &script, host: &host }.run(&request, &session).await
+    Attempt { config, task, script: &script, host: &host, request: &request, wanted }.run(&session).await
+}
+
+/// The number of the statement whose rows are the result.
+fn wanted(script: &Script<'_>, mode: ResultMode) -> Result<Option<usize>, Problem> {
+    match (mode, script.statements.as_slice()) {
+        (ResultMode::IfTheyFit, [only]) if only.is_query() => Ok(Some(1)),
+        (ResultMode::IfTheyFit | ResultMode::None, _) | (ResultMode::Rows, []) => Ok(None),
+        (ResultMode::Rows, [.., last]) if last.is_query() => Ok(Some(last.number)),
+        (ResultMode::Rows, [.., last]) => Err(Problem {
+            message: "`result: rows` wants the rows of the last statement, but that is no query".to_owned(),
+            place: script.place(last, 0),
+        }),
+    }
 }
 
 struct Attempt<'a> {
@@ -90,6 +129,8 @@ struct Attempt<'a> {
     task: &'a Task,
     script: &'a Script<'a>,
     host: &'a Arc<dyn Reporter>,
+    request: &'a Request,
+    wanted: Option<usize>,
 }
 
 /// What the statements did so far.
@@ -101,9 +142,9 @@ struct Tally {
 }
 
 impl Attempt<'_> {
-    async fn run(&self, request: &Request, session: &Session) -> Result<Outcome> {
+    async fn run(&self, session: &Session) -> Result<Outcome> {
         let program = program::find(&self.config.program)?;
-        let (name, _turn) = match &request.database {
+        let (name, _turn) = match &self.request.database {
             Database::Memory => (":memory:", None),
             Database::File(file) => {
                 let name = file.to_str().ok_or_else(|| {
@@ -130,8 +171,11 @@ impl Attempt<'_> {
                 program::run(&program, &arguments, &self.task.working_dir, session.text(), each, stop)
                     .await?;
             if ended.status.success() {
+                if !ended.errors.is_empty() {
+                    self.host.log(Level::Stderr, ended.errors.trim_end());
+                }
                 self.done(progress.finish(), &mut tally);
-                return Ok(self.outcome(tally));
+                return self.outcome(tally);
             }
             let locked = progress.statement == 0 && ended.errors.contains(LOCKED);
             if !locked {
@@ -141,11 +185,11 @@ impl Attempt<'_> {
         }
     }
 
-    /// Waits until no other task of this process uses the file.
+    /// Waits until no other task of this process uses the file, which is as long as they take.
     async fn turn(&self, file: &Path) -> Result<lock::Turn> {
-        let wait = tokio::time::timeout(self.config.lock_timeout.0, lock::turn(file));
+        let waits = || self.host.log(Level::Debug, "another task has the database: waiting for its end");
         tokio::select! {
-            turn = wait => turn.map_err(|_| self.too_long(&file.display().to_string(), "other tasks")),
+            turn = lock::turn(file, waits) => Ok(turn),
             () = self.host.until_cancelled() => Err(cancelled()),
         }
     }
@@ -153,7 +197,7 @@ impl Attempt<'_> {
     /// Waits for another process that has the database open.
     async fn wait(&self, ended: &Ended, started: Instant, database: &str) -> Result<()> {
         if started.elapsed() >= self.config.lock_timeout.0 {
-            return Err(self.too_long(database, &format!("another process ({})", message(&ended.errors))));
+            return Err(self.too_long(database, &ended.errors));
         }
         self.host.log(Level::Debug, "another process has the database open: waiting");
         tokio::select! {
@@ -162,11 +206,15 @@ impl Attempt<'_> {
         }
     }
 
-    fn too_long(&self, database: &str, who: &str) -> Error {
+    fn too_long(&self, database: &str, errors: &str) -> Error {
         let waited = self.config.lock_timeout.0.as_secs_f64();
+        let who = match holder(errors) {
+            Some(id) => format!("process {id}"),
+            None => "another process".to_owned(),
+        };
         Error::transient(format!(
-            "waited {waited} s for {who} to leave the database {database}: DuckDB lets one process at a time use it; \
-             close the other one, or raise `lock_timeout`"
+            "{who} still has the database {database} open after {waited} s, and DuckDB lets one process at a time use \
+             it: end that process, or raise `lock_timeout`"
         ))
     }
 
@@ -199,20 +247,21 @@ impl Attempt<'_> {
         tally.last = Some(done);
     }
 
-    fn outcome(&self, tally: Tally) -> Outcome {
+    fn outcome(&self, tally: Tally) -> Result<Outcome> {
         let outcome = Outcome::default()
             .with_metric("rows_affected", tally.changed)
             .with_metric("rows_returned", tally.returned)
             .with_metric("statements", self.script.statements.len());
-        match tally.last {
-            Some(done) if self.script.is_one_query() => match done.rows.into_result() {
-                Ok(rows) => outcome.with_result(rows),
-                Err(lost) => {
-                    self.host.log(Level::Info, &format!("no result is left: {lost}"));
-                    outcome
-                }
-            },
-            _ => outcome,
+        match tally.last.map(|done| (self.wanted == Some(done.statement), done.rows.into_result())) {
+            Some((true, Ok(rows))) => Ok(outcome.with_result(rows)),
+            Some((true, Err(lost))) if self.request.result == ResultMode::Rows => {
+                Err(Error::failed(format!("{lost}: select less, or leave out `result: rows`")))
+            }
+            Some((true, Err(lost))) => {
+                self.host.log(Level::Info, &format!("no result is left: {lost}"));
+                Ok(outcome)
+            }
+            _ => Ok(outcome),
         }
     }
 
@@ -245,6 +294,11 @@ fn message(errors: &str) -> String {
     let errors = errors.split("\nLINE ").next().unwrap_or_default();
     let words: Vec<&str> = errors.split_whitespace().collect();
     words.join(" ").chars().take(LONGEST).collect()
+}
+
+/// The process that has the database, as DuckDB tells of it.
+fn holder(errors: &str) -> Option<u32> {
+    errors.split_once("(PID ")?.1.split_once(')')?.0.parse().ok()
 }
 
 fn counted(rows: u64, what: &str) -> String {

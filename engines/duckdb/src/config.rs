@@ -22,7 +22,7 @@ pub(crate) struct Config {
     pub(crate) database: String,
     /// The schema that a table without one belongs to.
     pub(crate) dataset: Option<String>,
-    /// How long a task waits for others that use its database: seconds, or text such as `90s` or `5m`.
+    /// How long a task waits for other processes that use its database: seconds, or text such as `90s` or `5m`.
     pub(crate) lock_timeout: Seconds,
     /// Whether scripts are written in BigQuery's SQL. Without it they are DuckDB's own.
     pub(crate) translate: bool,
@@ -127,11 +127,23 @@ pub(crate) enum Database {
     Memory,
 }
 
+/// Which rows a task leaves as its result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ResultMode {
+    /// Those of a script that is one query, if they fit.
+    IfTheyFit,
+    /// Those of the last statement, which must be a query whose rows fit.
+    Rows,
+    /// None.
+    None,
+}
+
 /// What a task asks for: its parameters, and the configuration where it has none.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) database: Database,
     pub(crate) dataset: Option<String>,
+    pub(crate) result: ResultMode,
 }
 
 impl Request {
@@ -146,7 +158,13 @@ impl Request {
         if dataset.as_ref().is_some_and(String::is_empty) {
             return Err(Error::invalid("the parameter `dataset` names none: leave it out, or name one"));
         }
-        Ok(Self { database: Database::new(database, &task.working_dir)?, dataset })
+        let result = match text(task, "result")? {
+            None => ResultMode::IfTheyFit,
+            Some("rows") => ResultMode::Rows,
+            Some("none") => ResultMode::None,
+            Some(_) => return Err(Error::invalid("the parameter `result` must be `rows` or `none`")),
+        };
+        Ok(Self { database: Database::new(database, &task.working_dir)?, dataset, result })
     }
 }
 
@@ -201,6 +219,7 @@ mod tests {
         for params in [json!({"dataset": true}), json!({"dataset": "p."})] {
             assert!(request(params).unwrap_err().message.contains("`dataset`"));
         }
+        assert!(request(json!({"result": "all"})).unwrap_err().message.contains("`result`"));
         assert_eq!(request(json!({"dataset": "p.d"})).unwrap().dataset.as_deref(), Some("d"));
     }
 

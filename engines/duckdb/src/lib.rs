@@ -40,7 +40,7 @@ impl AsyncEngine for DuckDb {
     }
 
     async fn validate(&self, task: &Task) -> Result<Vec<Finding>> {
-        Ok(validate(&self.config, task))
+        validate(&self.config, task)
     }
 
     async fn run(&self, task: Task, host: Host) -> Result<Outcome> {
@@ -51,7 +51,7 @@ impl AsyncEngine for DuckDb {
 export_async_engine!(DuckDb, name = "duckdb");
 
 /// Looks at a task without running it, or anything else.
-fn validate(config: &Config, task: &Task) -> Vec<Finding> {
+fn validate(config: &Config, task: &Task) -> Result<Vec<Finding>> {
     let unplaced = |severity, message| Finding { severity, message, line: None, column: None };
     let mut findings = Vec::new();
     if let Err(error) = Request::new(config, task) {
@@ -66,11 +66,11 @@ fn validate(config: &Config, task: &Task) -> Vec<Finding> {
             findings.push(unplaced(Severity::Warning, "the script has no statements".to_owned()));
         }
         Ok(script) => {
-            let problems = attempt::statements(config, task, &script).filter_map(Result::err);
+            let problems = attempt::statements(config, task, &script)?.into_iter().filter_map(Result::err);
             findings.extend(problems.map(finding));
         }
     }
-    findings
+    Ok(findings)
 }
 
 fn finding(problem: Problem) -> Finding {

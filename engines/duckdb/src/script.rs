@@ -32,6 +32,17 @@ pub(crate) struct Token<'a> {
     pub(crate) end: usize,
 }
 
+impl Statement<'_> {
+    /// Whether it returns rows and does nothing else.
+    pub(crate) fn is_query(&self) -> bool {
+        let queries = ["select", "with", "(", "from", "values"];
+        // DuckDB's `with` may stand before a change too.
+        let changes = ["insert", "update", "delete", "merge"];
+        let has = |words: &[&str]| self.tokens.iter().any(|token| words.iter().any(|word| token.is(word)));
+        queries.iter().any(|word| self.tokens[0].is(word)) && !has(&changes)
+    }
+}
+
 impl Token<'_> {
     /// Whether it is this word, in any case, or this symbol.
     pub(crate) fn is(&self, word: &str) -> bool {
@@ -86,12 +97,6 @@ impl<'a> Script<'a> {
         self.statements.push(Statement { number, sql: &self.text[start..end], start, tokens });
     }
 
-    /// Whether it is nothing but a query, whose rows are its result.
-    pub(crate) fn is_one_query(&self) -> bool {
-        let queries = ["select", "with", "(", "from", "values"];
-        matches!(self.statements.as_slice(), [only] if queries.iter().any(|word| only.tokens[0].is(word)))
-    }
-
     /// Line and column, from 1, of the place `offset` bytes into a statement.
     pub(crate) fn place(&self, statement: &Statement<'_>, offset: usize) -> (usize, usize) {
         place(self.text, statement.start + offset)
@@ -126,6 +131,9 @@ pub(crate) fn reason(error: &polyglot_sql::Error) -> String {
         Unsupported { feature, .. } => format!("{feature} is not supported by DuckDB"),
         other => other.to_string(),
     };
+    if let Some((_, limit)) = text.strip_prefix("E_GUARD_").and_then(|text| text.split_once(": ")) {
+        return format!("it is nested too deep, or too large, to be translated: {limit}");
+    }
     let mut letters = text.chars();
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -59,6 +59,8 @@ fn kind(error: &Gax) -> ErrorKind {
     }
     let code = error.status().map(|status| status.code);
     match (error.http_status_code(), code) {
+        // A 400 too, but what is asked for is right, and may be possible later: a cluster that is stopped takes no jobs.
+        (_, Some(Code::FailedPrecondition)) => ErrorKind::Failed,
         (Some(400 | 401 | 403), _)
         | (_, Some(Code::InvalidArgument | Code::Unauthenticated | Code::PermissionDenied)) => {
             ErrorKind::Invalid
@@ -115,6 +117,9 @@ mod tests {
                 Status::default().set_details([serde_json::from_value::<StatusDetails>(info).unwrap()]);
             from_gax("x", &Gax::service_with_http_metadata(status, Some(403), None)).kind
         };
+        let stopped = Status::default().set_code(Code::FailedPrecondition);
+        let stopped = Gax::service_with_http_metadata(stopped, Some(400), None);
+        assert_eq!(from_gax("x", &stopped).kind, ErrorKind::Failed);
         assert_eq!(refused("accessDenied"), ErrorKind::Invalid);
         assert_eq!(refused("rateLimitExceeded"), ErrorKind::Transient);
         assert_eq!(from_gax("x", &Gax::timeout("late")).kind, ErrorKind::Transient);

@@ -13,6 +13,10 @@ mod pace;
 mod retry;
 mod storage;
 
+/// What the host writes in place of a secret, into checkpoints too: a name that is also the value of a connection is
+/// not stored there.
+pub const MASK: &str = "***";
+
 pub use account::Account;
 pub use client::{Clients, connected, install_cryptography};
 pub use config::{GoogleConfig, text_param};

@@ -65,7 +65,7 @@ impl Bucket {
     /// # Errors
     ///
     /// When it cannot be read.
-    pub async fn read(&self, place: &ObjectPlace) -> Result<Option<Bytes>> {
+    pub async fn read(&self, place: &ObjectPlace) -> Result<Option<Vec<u8>>> {
         let failed = |error: &_| crate::from_gax(&format!("cannot read {place}"), error);
         let bucket = format!("projects/_/buckets/{}", place.bucket);
         let mut reader = match self.client.read_object(bucket, &place.object).send().await {
@@ -77,7 +77,7 @@ impl Bucket {
         while let Some(chunk) = reader.next().await.transpose().map_err(|e| failed(&e))? {
             content.extend_from_slice(&chunk);
         }
-        Ok(Some(content.into()))
+        Ok(Some(content))
     }
 
     /// Writes an object, over one of this name.

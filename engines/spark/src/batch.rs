@@ -13,9 +13,9 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::gone;
 use crate::config::{Config, Serverless};
-use crate::google::{Place, Shared, copy, is_missing, is_taken, placed};
+use crate::google::{Place, Shared, copy, is_missing, is_taken, placed, stored};
 use crate::output::Output;
-use crate::remote::{End, Look, Remote};
+use crate::remote::{End, Look, Remote, Tell};
 use crate::source::Placed;
 use crate::work::{Kind, Work};
 
@@ -34,8 +34,8 @@ impl Handle {
     ///
     /// When the project or region is missing.
     pub(crate) fn of(task: &Task, config: &Config) -> Result<Self> {
-        if let Some(stored) = task.checkpoint.as_ref().and_then(|stored| Self::deserialize(stored).ok()) {
-            return Ok(stored);
+        if let Some(known) = stored(task) {
+            return Ok(known);
         }
         Ok(Self { place: Place::of(task, config)?, batch_id: task.idempotency_key.clone() })
     }
@@ -129,8 +129,8 @@ impl Remote for ServerlessBatch {
         }
     }
 
-    async fn output(&mut self, ended: bool) -> Result<Vec<String>> {
-        self.output.read(&self.bucket, ended).await
+    async fn output(&mut self, ended: bool, tell: Tell<'_>) -> Result<()> {
+        self.output.read(&self.bucket, ended, tell).await
     }
 
     /// A batch is cancelled through the operation that makes it; deleting one is only for those that have ended.

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::Config;
-use crate::google::{Place, Shared, copy, is_missing, is_taken, placed};
+use crate::google::{Place, Shared, copy, is_missing, is_taken, placed, stored};
 use crate::output::Output;
-use crate::remote::{End, Look, Remote};
+use crate::remote::{End, Look, Remote, Tell};
 use crate::source::Placed;
 use crate::work::{Kind, Work};
 
@@ -34,8 +34,8 @@ impl Handle {
     ///
     /// When the project, region or cluster is missing.
     pub(crate) fn of(task: &Task, config: &Config) -> Result<Self> {
-        if let Some(stored) = task.checkpoint.as_ref().and_then(|stored| Self::deserialize(stored).ok()) {
-            return Ok(stored);
+        if let Some(known) = stored(task) {
+            return Ok(known);
         }
         let cluster = text_param(task, "cluster_name")?.or(config.cluster.as_deref()).ok_or_else(|| {
             Error::invalid(
@@ -129,8 +129,8 @@ impl Remote for ClusterJob {
         }
     }
 
-    async fn output(&mut self, ended: bool) -> Result<Vec<String>> {
-        self.output.read(&self.bucket, ended).await
+    async fn output(&mut self, ended: bool, tell: Tell<'_>) -> Result<()> {
+        self.output.read(&self.bucket, ended, tell).await
     }
 
     async fn cancel(&mut self) -> Result<bool> {
@@ -226,15 +226,12 @@ fn progress(application: &YarnApplication) -> (f64, String) {
     (fraction.clamp(0.0, 1.0), format!("{}: {}", application.name, yarn_state(application)))
 }
 
-/// Whose fault it is: that a job never got to its driver, or lost the machine under it, is the service's.
+/// Whose fault it is: that a job never got to its driver, or lost the machine under it, is the service's. What a driver
+/// says of its own failure stands in brackets.
 fn fault(details: &str) -> ErrorKind {
-    let details = details.to_lowercase();
-    let of_service = ["not acquired", "preempted", "lost contact", "agent lost", "heartbeat"];
-    if of_service.iter().any(|words| details.contains(words)) {
-        ErrorKind::Transient
-    } else {
-        ErrorKind::Failed
-    }
+    let by_driver = details.contains("failed with message [");
+    let by_service = ["not acquired", "preempted"].iter().any(|words| details.contains(words));
+    if by_service && !by_driver { ErrorKind::Transient } else { ErrorKind::Failed }
 }
 
 #[cfg(test)]
@@ -284,6 +281,9 @@ mod tests {
         task.checkpoint = Some(stored);
         let handle = Handle::of(&task, &config(json!({"project": "other", "region": "other"}))).unwrap();
         assert_eq!((handle.place.project.as_str(), handle.cluster.as_str()), ("p", "old"));
+        task.checkpoint.as_mut().unwrap()["region"] = "***".into();
+        let masked = Handle::of(&task, &config(json!({"project": "p", "region": "r"}))).unwrap();
+        assert_eq!((masked.place.region.as_str(), masked.job_id), ("r", task.idempotency_key.clone()));
         let none = Handle::of(&crate::work::tests::task(json!({})), &config(json!({}))).unwrap_err();
         insta::assert_snapshot!(none, @"no cluster: set `cluster` in the engine's config or `cluster_name` in the parameters");
     }
@@ -305,6 +305,8 @@ mod tests {
         );
         let lost = at(State::Error, "Task was not acquired").end;
         assert!(matches!(lost, Some(End::Failed(ErrorKind::Transient, _))));
+        let own = at(State::Error, "Job failed with message [ValueError: lock not acquired]").end;
+        assert!(matches!(own, Some(End::Failed(ErrorKind::Failed, _))));
     }
 
     #[test]

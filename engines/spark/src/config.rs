@@ -134,7 +134,7 @@ impl Config {
 /// # Errors
 ///
 /// When it is not, or holds a user or password, which would be stored with the attempt.
-pub(crate) fn check_url(url: &str) -> Result<()> {
+fn check_url(url: &str) -> Result<()> {
     let parsed = reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     let parsed = parsed
         .ok_or_else(|| Error::invalid("the URL of Livy is none: write one such as `http://livy:8998`"))?;

@@ -1,11 +1,13 @@
-//! What the two backends of Dataproc share: the place, the clients, the script's copy, the driver's output.
+//! What backends share, those of Dataproc above all: the place, the clients, the script's copy.
 
 use google_cloud_dataproc_v1::client::{BatchController, ClusterController, JobController};
 use google_cloud_gax::error::Error as Gax;
 use google_cloud_storage::client::Storage;
-use oxidag_google::{Account, Bucket, Clients, connected, text_param};
+use oxidag_google::{Account, Bucket, Clients, MASK, connected, text_param};
 use oxidag_plugin_api::{Error, Result, Task};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 
 use crate::config::Config;
 use crate::source::{Placed, Source};
@@ -21,6 +23,14 @@ pub(crate) struct Shared {
     batches: Clients<BatchController>,
     clusters: Clients<ClusterController>,
     storage: Clients<Storage>,
+    livy: OnceCell<reqwest::Client>,
+}
+
+/// Where the task's job is, as an earlier scheduler stored it. The host masks what is the same as a secret: a place
+/// with a part masked is none, and the job is looked for where the config says.
+pub(crate) fn stored<H: DeserializeOwned>(task: &Task) -> Option<H> {
+    let whole = task.checkpoint.as_ref().filter(|stored| !stored.to_string().contains(MASK));
+    whole.and_then(|stored| H::deserialize(stored).ok())
 }
 
 /// Where a job is: what its checkpoint holds, so that it is found again though the config has changed meanwhile.
@@ -111,6 +121,15 @@ impl Shared {
             connected(ClusterController::builder(), credentials, Some(&endpoint)).build().await
         };
         self.clusters.get(account, &endpoint, build).await
+    }
+
+    /// A client for Livy.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub(crate) async fn livy(&self) -> Result<reqwest::Client> {
+        self.livy.get_or_try_init(async || crate::livy_http::client()).await.cloned()
     }
 
     /// Cloud Storage.

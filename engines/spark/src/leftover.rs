@@ -3,6 +3,7 @@
 //! The guard of `guard.sh` kills it at once. Here it is made sure that nothing lives on before the attempt begins anew.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use oxidag_plugin_api::{Error, Result};
@@ -21,20 +22,23 @@ pub(crate) struct Leader {
     process_group: i32,
     started: u64,
     boot_id: String,
+    /// A file that the attempt made for its script.
+    script: Option<PathBuf>,
 }
 
 impl Leader {
     /// The process of this number; `None` when it has ended, or the system does not tell.
-    pub(crate) fn of(id: u32) -> Option<Self> {
+    pub(crate) fn of(id: u32, script: Option<PathBuf>) -> Option<Self> {
         let id = i32::try_from(id).ok()?;
-        Some(Self { process_group: id, started: started(id)?, boot_id: boot_id() })
+        Some(Self { process_group: id, started: started(id)?, boot_id: boot_id(), script })
     }
 
     /// For the checkpoint.
     pub(crate) fn to_json(&self) -> Value {
-        let Self { process_group, started, boot_id } = self;
+        let Self { process_group, started, boot_id, script } = self;
         json!({
             "backend": "spark-submit", "process_group": process_group, "started": started, "boot_id": boot_id,
+            "script": script,
         })
     }
 
@@ -49,7 +53,7 @@ impl Leader {
             && started(self.process_group) == Some(self.started)
     }
 
-    /// Kills the group, and waits until its leader is gone.
+    /// Kills the group, waits until its leader is gone, and removes the script's file.
     ///
     /// # Errors
     ///
@@ -68,6 +72,10 @@ impl Leader {
                 )));
             }
             sleep(LOOK).await;
+        }
+        if let Some(script) = &self.script {
+            // On another machine, or after a while, it is not there any more.
+            let _ = fs::remove_file(script);
         }
         Ok(())
     }
@@ -98,14 +106,16 @@ mod tests {
     #[tokio::test]
     async fn what_lives_is_killed_and_nobody_else() {
         let mut child = Command::new("sleep").arg("1000").process_group(0).spawn().unwrap();
-        let leader = Leader::of(child.id()).unwrap();
+        let script = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        let leader = Leader::of(child.id(), Some(script.to_path_buf())).unwrap();
         assert_eq!(Leader::read(Some(&leader.to_json())).unwrap(), leader);
-        let other = Leader { started: leader.started + 1, ..leader.clone() };
+        let other = Leader { started: leader.started + 1, script: None, ..leader.clone() };
         other.end().await.unwrap();
-        let elsewhere = Leader { boot_id: "x".to_owned(), ..leader.clone() };
+        let elsewhere = Leader { boot_id: "x".to_owned(), script: None, ..leader.clone() };
         elsewhere.end().await.unwrap();
         assert!(child.try_wait().unwrap().is_none(), "it was started at another time or on another machine");
         leader.end().await.unwrap();
         assert!(!child.wait().unwrap().success());
+        assert!(!script.exists());
     }
 }

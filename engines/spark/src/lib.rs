@@ -29,13 +29,14 @@ mod work;
 
 use oxidag_google::text_param;
 use oxidag_plugin_api::{
-    AsyncEngine, Error, ErrorKind, Finding, Host, Outcome, Result, Severity, Task, export_async_engine,
+    AsyncEngine, Error, ErrorKind, Finding, Host, Level, Outcome, Result, Severity, Task, export_async_engine,
 };
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::config::{Backend, Config};
 use crate::google::Shared;
+use crate::sink::Sink;
 use crate::work::Work;
 
 struct Spark {
@@ -68,18 +69,22 @@ impl AsyncEngine for Spark {
 
     async fn run(&self, task: Task, host: Host) -> Result<Outcome> {
         let (config, shared) = (&self.config, &self.shared);
-        let work = Work::of(&task, config)?;
+        let left = |error| left_alone(error, &task, &host);
+        let work = Work::of(&task, config).map_err(left)?;
         match backend(&task, config)? {
             Backend::Dataproc => {
-                let job = cluster::ClusterJob::of(&task, &work, config, shared).await?;
+                let job =
+                    Box::pin(cluster::ClusterJob::of(&task, &work, config, shared)).await.map_err(left)?;
                 remote::run(job, task.resumed, &host).await
             }
             Backend::DataprocServerless => {
-                let batch = batch::ServerlessBatch::of(&task, &work, config, shared).await?;
+                let batch =
+                    Box::pin(batch::ServerlessBatch::of(&task, &work, config, shared)).await.map_err(left)?;
                 remote::run(batch, task.resumed, &host).await
             }
             Backend::Livy => {
-                let batch = livy::LivyBatch::of(&task, &work, config, shared).await?;
+                let batch =
+                    Box::pin(livy::LivyBatch::of(&task, &work, config, shared)).await.map_err(left)?;
                 remote::run(batch, task.resumed, &host).await
             }
             Backend::SparkSubmit => local::run(&task, &work, &config.spark_submit, &host).await,
@@ -104,6 +109,15 @@ fn backend(task: &Task, config: &Config) -> Result<Backend> {
             ))
         }),
     }
+}
+
+/// The error, which goes on by saying that a job begun before a crash is left alone: with what the task and the config
+/// say by now it cannot be looked at.
+fn left_alone(error: Error, task: &Task, host: &impl Sink) -> Error {
+    let Some(begun) = &task.checkpoint else { return error };
+    let said = format!("the job that was begun may still run and be billed, and is not looked at: {begun}");
+    host.log(Level::Warn, &said);
+    Error { message: format!("{}; {said}", error.message), ..error }
 }
 
 #[cfg(test)]

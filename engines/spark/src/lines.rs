@@ -59,10 +59,12 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Adds a line, unless Spark itself wrote it for information: after an exception it goes on telling how it ends.
+    /// Adds a line, unless it tells little: after an exception Spark goes on saying how it ends, and a stack of Java's
+    /// is longer than all that leads to it.
     pub(crate) fn add(&mut self, line: &str) {
         let by_spark = line.starts_with(|c: char| c.is_ascii_digit()) && line.contains(" INFO ");
-        if line.trim().is_empty() || by_spark {
+        let frame = line.starts_with("\tat ") || line.starts_with("\t... ");
+        if line.trim().is_empty() || by_spark || frame {
             return;
         }
         if self.lines.len() == TAIL.0 {
@@ -111,6 +113,8 @@ mod tests {
         assert_eq!(tail.told(), "");
         (0..30).for_each(|n| tail.add(&format!("line {n}")));
         tail.add("ValueError: no such column");
+        tail.add("\tat org.apache.spark.sql.classic.Dataset$.ofRows(Dataset.scala:111)");
+        tail.add("\t... 11 more");
         tail.add("24/05/01 10:00:00 INFO ShutdownHookManager: Shutdown hook called");
         let told = tail.told();
         assert!(told.ends_with("\nline 29\nValueError: no such column"), "{told}");

@@ -5,18 +5,18 @@
 
 use std::time::Duration;
 
-use oxidag_google::{Account, Bucket, text_param};
+use oxidag_google::{Account, Bucket};
 use oxidag_plugin_api::{Error, ErrorKind, Result, Task};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
-use crate::config::{self, Config};
-use crate::google::{Shared, copy};
+use crate::config::Config;
+use crate::google::{Shared, copy, stored};
 use crate::livy_http::{Answer, Http};
 use crate::livy_log::Log;
-use crate::remote::{End, Look, Remote};
+use crate::remote::{End, Look, Remote, Tell};
 use crate::source::{Placed, Source};
 use crate::work::{Kind, Work};
 
@@ -54,18 +54,17 @@ pub(crate) struct LivyBatch {
     killed: bool,
 }
 
-/// The URL of the server that a task names, else the config's.
+/// The server's URL. The environment's alone: with it goes a password.
 ///
 /// # Errors
 ///
 /// When there is none.
-pub(crate) fn url(task: &Task, config: &Config) -> Result<String> {
-    let url = text_param(task, "livy_url")?.or(config.livy.url.as_deref()).ok_or_else(|| {
-        Error::invalid(
-            "no server of Livy: set `url` in `[engines.spark.config.livy]` or `livy_url` in the parameters",
-        )
-    })?;
-    config::check_url(url)?;
+pub(crate) fn url(config: &Config) -> Result<String> {
+    let url = config
+        .livy
+        .url
+        .as_deref()
+        .ok_or_else(|| Error::invalid("no server of Livy: set `url` in `[engines.spark.config.livy]`"))?;
     Ok(url.trim_end_matches('/').to_owned())
 }
 
@@ -98,10 +97,9 @@ impl LivyBatch {
     ///
     /// When the task is wrong.
     pub(crate) async fn of(task: &Task, work: &Work, config: &Config, shared: &Shared) -> Result<Self> {
-        let stored = task.checkpoint.as_ref().and_then(|stored| Handle::deserialize(stored).ok());
-        let handle = match stored {
+        let handle = match stored(task) {
             Some(handle) => handle,
-            None => Handle { url: url(task, config)?, name: task.idempotency_key.clone(), id: None },
+            None => Handle { url: url(config)?, name: task.idempotency_key.clone(), id: None },
         };
         let script = placed(task, work, config)?;
         let bucket = match &script.copy {
@@ -111,7 +109,7 @@ impl LivyBatch {
             }
             None => None,
         };
-        let http = Http::new(&handle.url, task)?;
+        let http = Http::new(shared.livy().await?, &handle.url, task)?;
         let request = request(&handle.name, work, &script.uri, config);
         Ok(Self { http, handle, script, bucket, request, log: Log::default(), killed: false })
     }
@@ -224,13 +222,13 @@ impl Remote for LivyBatch {
         }
     }
 
-    async fn output(&mut self, _ended: bool) -> Result<Vec<String>> {
-        let Some(path) = self.path() else { return Ok(Vec::new()) };
+    async fn output(&mut self, _ended: bool, tell: Tell<'_>) -> Result<()> {
+        let Some(path) = self.path() else { return Ok(()) };
         let answer = self.http.patiently(Method::GET, &format!("{path}/log?from=0&size=100000")).await?;
-        if answer.status == 404 {
-            return Ok(Vec::new());
+        if answer.status != 404 {
+            tell(self.log.new_lines(answer.read::<Logged>("the log")?.log));
         }
-        Ok(self.log.new_lines(answer.read::<Logged>("the log")?.log))
+        Ok(())
     }
 
     /// Livy forgets what it has killed.
@@ -366,7 +364,7 @@ mod tests {
         "x.sql".clone_into(&mut sql.script.name);
         let work = Work::of(&sql, &Config::default()).unwrap();
         insta::assert_snapshot!(placed(&sql, &work, &Config::default()).unwrap_err(), @"Livy runs no SQL scripts: run x.sql on another backend, or from a PySpark script");
-        insta::assert_snapshot!(url(&sql, &Config::default()).unwrap_err(), @"no server of Livy: set `url` in `[engines.spark.config.livy]` or `livy_url` in the parameters");
+        insta::assert_snapshot!(url(&Config::default()).unwrap_err(), @"no server of Livy: set `url` in `[engines.spark.config.livy]`");
     }
 
     #[test]

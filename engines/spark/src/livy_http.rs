@@ -29,16 +29,24 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
+/// A client, whose connections tasks share.
+///
+/// # Errors
+///
+/// When it cannot be made.
+pub(crate) fn client() -> Result<Client> {
+    oxidag_google::install_cryptography();
+    let client = Client::builder().timeout(LONGEST).build();
+    client.map_err(|e| Error::invalid(format!("cannot make a client for Livy: {e}")))
+}
+
 impl Http {
     /// For the task: its connections that end in `user` and `password` say who asks.
     ///
     /// # Errors
     ///
-    /// When one of the two is missing, or there is no client.
-    pub(crate) fn new(url: &str, task: &Task) -> Result<Self> {
-        oxidag_google::install_cryptography();
-        let client = Client::builder().timeout(LONGEST).build();
-        let client = client.map_err(|e| Error::invalid(format!("cannot make a client for Livy: {e}")))?;
+    /// When one of the two is missing.
+    pub(crate) fn new(client: Client, url: &str, task: &Task) -> Result<Self> {
         Ok(Self { client, url: url.to_owned(), user: user(task)? })
     }
 

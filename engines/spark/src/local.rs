@@ -7,6 +7,7 @@
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use oxidag_plugin_api::{Error, Level, Outcome, Result, Task};
@@ -27,8 +28,9 @@ use crate::work::{Kind, Work};
 /// The class that `spark-sql` runs; `spark-submit` takes its arguments too.
 const SQL: &str = "org.apache.spark.sql.hive.thriftserver.SparkSQLCLIDriver";
 
-/// How long the output of a job that has ended is read on while something still holds it open.
-const LINGER: Duration = Duration::from_millis(250);
+/// How long the output of a job that has ended is read on while something still holds it open: what the job itself
+/// left in its pipes is read by then on a busy machine too.
+const LINGER: Duration = Duration::from_secs(2);
 
 const GUARD: &str = include_str!("guard.sh");
 
@@ -50,19 +52,35 @@ pub(crate) async fn run(
             "nothing runs any more of what an earlier scheduler had started for this attempt",
         );
     }
+    check(work)?;
     let program = program(&settings.program)?;
     let script = script(Source::of(task, work.kind)?, work.kind).await?;
     if sink.cancelled() {
         return Err(Error::cancelled("cancelled before the job was started"));
     }
     let mut job = Job::start(&program, &words(work, script.place(), settings), task)?;
-    if let Some(leader) = job.child.id().and_then(Leader::of) {
+    if let Some(leader) = job.child.id().and_then(|id| Leader::of(id, script.own())) {
         sink.checkpoint(&leader.to_json())?;
     }
     let shown = program.display();
     sink.log(Level::Info, &format!("started {shown} with the master {}", settings.master));
     let grace = Duration::from_secs_f64(settings.grace_period);
     job.until_end(grace, sink).await
+}
+
+/// Whether the job can be run by the program and watched with it.
+///
+/// # Errors
+///
+/// When its driver would run elsewhere.
+pub(crate) fn check(work: &Work) -> Result<()> {
+    match work.properties.get("spark.submit.deployMode") {
+        Some(mode) if mode != "client" => Err(Error::invalid(format!(
+            "`spark.submit.deployMode` is `{mode}`, whose driver outlives `spark-submit`: leave it out, or run the \
+             job on the backend `livy`"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Where the program is.
@@ -78,8 +96,9 @@ pub(crate) fn program(name: &str) -> Result<PathBuf> {
         ))
     };
     if name.contains('/') {
-        let path = PathBuf::from(name);
-        return if path.is_file() { Ok(path) } else { Err(missing("there")) };
+        // The job's folder is another one.
+        let path = std::path::absolute(name).ok().filter(|path| path.is_file());
+        return path.ok_or_else(|| missing("there"));
     }
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file());
@@ -94,6 +113,13 @@ enum Script {
 }
 
 impl Script {
+    fn own(&self) -> Option<PathBuf> {
+        match self {
+            Self::Place(_) => None,
+            Self::Own(file) => Some(file.path().to_owned()),
+        }
+    }
+
     fn place(&self) -> &str {
         match self {
             Self::Place(place) => place,
@@ -178,15 +204,13 @@ impl Job {
         let err = self.child.stderr.take();
         // Held until the end: the guard kills the group when it closes.
         let _held = self.child.stdin.take();
-        let (mut seen_out, mut seen_err) = (Tail::default(), Tail::default());
+        // Of both streams: what a Python driver writes to either comes out of Spark's standard output.
+        let tail = Mutex::default();
         let output = async {
-            tokio::join!(
-                pass_on(out, Level::Stdout, sink, &mut seen_out),
-                pass_on(err, Level::Stderr, sink, &mut seen_err)
-            );
+            tokio::join!(pass_on(out, Level::Stdout, sink, &tail), pass_on(err, Level::Stderr, sink, &tail));
         };
         let (status, stopped) = self.watch(output, grace, sink).await?;
-        let tail = if seen_err.told().is_empty() { seen_out } else { seen_err };
+        let tail = tail.into_inner().unwrap_or_else(PoisonError::into_inner);
         verdict(status, stopped, self.started.elapsed(), &tail)
     }
 
@@ -239,7 +263,7 @@ async fn until(at: Option<Instant>) {
 }
 
 /// Logs a stream until its end.
-async fn pass_on(stream: Option<impl AsyncRead + Unpin>, level: Level, sink: &impl Sink, tail: &mut Tail) {
+async fn pass_on(stream: Option<impl AsyncRead + Unpin>, level: Level, sink: &impl Sink, tail: &Mutex<Tail>) {
     let Some(mut stream) = stream else { return };
     let mut lines = Lines::default();
     let mut buffer = vec![0; 16 * 1024];
@@ -251,7 +275,9 @@ async fn pass_on(stream: Option<impl AsyncRead + Unpin>, level: Level, sink: &im
             whole.extend(lines.finish());
         }
         if !whole.is_empty() {
+            let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
             whole.iter().for_each(|line| tail.add(line));
+            drop(tail);
             sink.log(level, &whole.join("\n"));
         }
         if length == 0 {
@@ -280,4 +306,49 @@ fn verdict(status: ExitStatus, stopped: bool, elapsed: Duration, tail: &Tail) ->
         )),
     };
     Err(Error { metrics, ..error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::work::tests::{config, task};
+    use serde_json::json;
+
+    fn words_for(name: &str, params: Value) -> Vec<String> {
+        let mut task = task(params);
+        name.clone_into(&mut task.script.name);
+        words(&Work::of(&task, &config(json!({}))).unwrap(), name, &SparkSubmit::default())
+    }
+
+    #[test]
+    fn each_kind_of_script_has_its_arguments() {
+        let start = ["--master", "local[*]", "--name", "d_t"];
+        let py = words_for("x.py", json!({"spark.jars": "a.jar,b.jar", "spark.x": 1}));
+        assert_eq!(py[..4], start);
+        assert_eq!(py[4..10], ["--jars", "a.jar,b.jar", "--conf", "spark.x=1", "x.py", "--params"]);
+        let jar = words_for("x.jar", json!({"main_class": "a.B"}));
+        assert_eq!(jar[4..8], ["--class", "a.B", "x.jar", "--params"]);
+        let sql = words_for("x.sql", json!({"year": 2022}));
+        assert_eq!(
+            sql[4..],
+            ["--class", SQL, "-f", "x.sql", "--hivevar", "id=d_t", "--hivevar", "year=2022"]
+        );
+    }
+
+    #[test]
+    fn a_program_is_found_from_whatever_folder() {
+        assert_eq!(program("src/guard.sh").unwrap(), std::path::absolute("src/guard.sh").unwrap());
+        assert!(program("sh").unwrap().is_absolute());
+        insta::assert_snapshot!(program("src/none").unwrap_err(), @"the program `src/none` is not there: install Spark, or set `program` in `[engines.spark.config.spark-submit]`");
+    }
+
+    #[test]
+    fn a_driver_that_would_run_elsewhere_is_refused() {
+        let of = |mode: &str| {
+            let task = task(json!({"spark.submit.deployMode": mode}));
+            check(&Work::of(&task, &config(json!({}))).unwrap())
+        };
+        of("client").unwrap();
+        insta::assert_snapshot!(of("cluster").unwrap_err(), @"`spark.submit.deployMode` is `cluster`, whose driver outlives `spark-submit`: leave it out, or run the job on the backend `livy`");
+    }
 }

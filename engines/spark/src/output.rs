@@ -7,6 +7,7 @@ use oxidag_google::{Bucket, ObjectPlace};
 use oxidag_plugin_api::Result;
 
 use crate::lines::Lines;
+use crate::remote::Tell;
 
 /// The output's chunks, by number.
 trait Chunks: Sync {
@@ -24,7 +25,7 @@ impl Chunks for Objects<'_> {
     async fn get(&self, number: u32) -> Result<Option<Vec<u8>>> {
         let object = format!("{}.{number:09}", self.base.object);
         let place = ObjectPlace { bucket: self.base.bucket.clone(), object };
-        Ok(self.bucket.read(&place).await?.map(|content| content.to_vec()))
+        self.bucket.read(&place).await
     }
 }
 
@@ -45,37 +46,38 @@ impl Output {
         }
     }
 
-    /// The lines that are new; with `ended` the last one too, even if it is not whole.
+    /// Tells the lines that are new, chunk by chunk; with `ended` the last one too, even if it is not whole.
     ///
     /// # Errors
     ///
-    /// When the bucket cannot be read; what was read then is not lost.
-    pub(crate) async fn read(&mut self, bucket: &Bucket, ended: bool) -> Result<Vec<String>> {
+    /// When the bucket cannot be read; what has not been told then is not lost.
+    pub(crate) async fn read(&mut self, bucket: &Bucket, ended: bool, tell: Tell<'_>) -> Result<()> {
         match &self.base {
-            Some(base) => self.advance(&Objects { bucket, base: base.clone() }, ended).await,
-            None => Ok(Vec::new()),
+            Some(base) => self.advance(&Objects { bucket, base: base.clone() }, ended, tell).await,
+            None => Ok(()),
         }
     }
 
-    async fn advance(&mut self, chunks: &impl Chunks, ended: bool) -> Result<Vec<String>> {
-        // Nothing is taken over before all was read: an error, or a future that is dropped, loses nothing.
-        let (mut chunk, mut offset, mut new) = (self.chunk, self.offset, Vec::new());
-        let mut content = chunks.get(chunk).await?;
+    async fn advance(&mut self, chunks: &impl Chunks, ended: bool, tell: Tell<'_>) -> Result<()> {
+        let mut content = chunks.get(self.chunk).await?;
         while let Some(current) = content {
-            let next = chunks.get(chunk + 1).await?;
+            let next = chunks.get(self.chunk + 1).await?;
             // Once there is a next chunk this one is complete, which it may not have been when it was read.
-            let current = if next.is_some() { chunks.get(chunk).await?.unwrap_or(current) } else { current };
-            new.extend_from_slice(current.get(offset..).unwrap_or_default());
-            (chunk, offset) =
-                if next.is_some() { (chunk + 1, 0) } else { (chunk, current.len().max(offset)) };
+            let current =
+                if next.is_some() { chunks.get(self.chunk).await?.unwrap_or(current) } else { current };
+            // What is told is taken note of in the same step: an error, or a future that is dropped, loses nothing.
+            tell(self.lines.push(current.get(self.offset..).unwrap_or_default()));
+            (self.chunk, self.offset) = if next.is_some() {
+                (self.chunk + 1, 0)
+            } else {
+                (self.chunk, current.len().max(self.offset))
+            };
             content = next;
         }
-        (self.chunk, self.offset) = (chunk, offset);
-        let mut lines = self.lines.push(&new);
         if ended {
-            lines.extend(self.lines.finish());
+            tell(self.lines.finish().into_iter().collect());
         }
-        Ok(lines)
+        Ok(())
     }
 }
 
@@ -100,6 +102,12 @@ mod tests {
         }
     }
 
+    /// What one reading tells.
+    async fn advance(output: &mut Output, memory: &Memory, ended: bool) -> Result<Vec<String>> {
+        let mut all = Vec::new();
+        output.advance(memory, ended, &mut |lines| all.extend(lines)).await.map(|()| all)
+    }
+
     impl Chunks for Memory {
         async fn get(&self, number: u32) -> Result<Option<Vec<u8>>> {
             if self.broken.is_some_and(|broken| number >= broken) {
@@ -119,13 +127,13 @@ mod tests {
     #[tokio::test]
     async fn a_chunk_grows_until_the_next_is_there() {
         let (mut output, memory) = (Output::default(), Memory::default());
-        assert!(output.advance(&memory, false).await.unwrap().is_empty());
+        assert!(advance(&mut output, &memory, false).await.unwrap().is_empty());
         memory.holds(&["a\nb"]);
-        assert_eq!(output.advance(&memory, false).await.unwrap(), ["a"]);
+        assert_eq!(advance(&mut output, &memory, false).await.unwrap(), ["a"]);
         memory.holds(&["a\nbb\nc", "c\n", "d"]);
-        assert_eq!(output.advance(&memory, false).await.unwrap(), ["bb", "cc"]);
-        assert_eq!(output.advance(&memory, true).await.unwrap(), ["d"]);
-        assert!(output.advance(&memory, true).await.unwrap().is_empty());
+        assert_eq!(advance(&mut output, &memory, false).await.unwrap(), ["bb", "cc"]);
+        assert_eq!(advance(&mut output, &memory, true).await.unwrap(), ["d"]);
+        assert!(advance(&mut output, &memory, true).await.unwrap().is_empty());
     }
 
     #[tokio::test]
@@ -134,8 +142,8 @@ mod tests {
             let (mut output, memory) = (Output::default(), Memory::default());
             memory.holds(&["a\n"]);
             *memory.later.lock().unwrap() = Some((reads, vec!["a\nb\n", "c\n"]));
-            let mut all = output.advance(&memory, false).await.unwrap();
-            all.extend(output.advance(&memory, true).await.unwrap());
+            let mut all = advance(&mut output, &memory, false).await.unwrap();
+            all.extend(advance(&mut output, &memory, true).await.unwrap());
             assert_eq!(all, ["a", "b", "c"], "after {reads} reads");
         }
     }
@@ -145,8 +153,21 @@ mod tests {
         let (mut output, mut memory) = (Output::default(), Memory::default());
         memory.holds(&["a\n", "b\n"]);
         memory.broken = Some(1);
-        output.advance(&memory, false).await.unwrap_err();
+        advance(&mut output, &memory, false).await.unwrap_err();
         memory.broken = None;
-        assert_eq!(output.advance(&memory, false).await.unwrap(), ["a", "b"]);
+        assert_eq!(advance(&mut output, &memory, false).await.unwrap(), ["a", "b"]);
+    }
+
+    #[tokio::test]
+    async fn a_long_output_is_told_chunk_by_chunk_and_goes_on_where_it_broke_off() {
+        let (mut output, mut memory) = (Output::default(), Memory::default());
+        memory.holds(&["a\nb", "\nc\n", "d\n"]);
+        memory.broken = Some(2);
+        let mut told = Vec::new();
+        output.advance(&memory, false, &mut |lines| told.push(lines)).await.unwrap_err();
+        assert_eq!(told, [["a"]]);
+        memory.broken = None;
+        output.advance(&memory, false, &mut |lines| told.push(lines)).await.unwrap();
+        assert_eq!(told[1..], [["b", "c"].as_slice(), &["d"]]);
     }
 }

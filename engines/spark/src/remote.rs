@@ -5,6 +5,7 @@ use std::time::Duration;
 use oxidag_google::{Pace, request_slot};
 use oxidag_plugin_api::{Error, ErrorKind, Level, Outcome, Result};
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::lines::Tail;
@@ -18,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How long a cancelled job's end is waited for; the host waits for 30 s.
 const CANCEL: Duration = Duration::from_secs(20);
+
+/// So many calls end jobs at once: apart from those that look, which may all be waiting for an answer.
+static ENDING: Semaphore = Semaphore::const_new(64);
 
 /// How soon a cancelled job is looked at again.
 const CANCEL_PAUSE: Duration = Duration::from_millis(500);
@@ -51,6 +55,9 @@ pub(crate) enum End {
     Failed(ErrorKind, String),
 }
 
+/// Who is told lines of output, some at a time.
+pub(crate) type Tell<'a> = &'a mut (dyn FnMut(Vec<String>) + Send);
+
 /// A job of a service, under an id that is the attempt's own.
 pub(crate) trait Remote: Send {
     /// What messages call it: `the job oxidag-… on the cluster c`.
@@ -71,8 +78,8 @@ pub(crate) trait Remote: Send {
     /// Where it stands.
     fn look(&mut self) -> impl Future<Output = Result<Look>> + Send;
 
-    /// The lines of output that are new. `ended`: there will be no more.
-    fn output(&mut self, ended: bool) -> impl Future<Output = Result<Vec<String>>> + Send;
+    /// Tells the lines of output that are new. `ended`: there will be no more.
+    fn output(&mut self, ended: bool, tell: Tell<'_>) -> impl Future<Output = Result<()>> + Send;
 
     /// Asks the service to end it; `false` when there is none.
     fn cancel(&mut self) -> impl Future<Output = Result<bool>> + Send;
@@ -83,85 +90,120 @@ pub(crate) trait Remote: Send {
 /// # Errors
 ///
 /// When it could not be submitted, did not succeed, was cancelled or could not be watched.
-pub(crate) async fn run(mut remote: impl Remote, resumed: bool, sink: &impl Sink) -> Result<Outcome> {
+pub(crate) async fn run(remote: impl Remote, resumed: bool, sink: &impl Sink) -> Result<Outcome> {
     let began = Instant::now();
-    begin(&mut remote, resumed, sink).await?;
-    let mut watch = Watch { remote, sink, state: String::new(), tail: Tail::default(), silent: false };
-    let look = watch.until_end().await?;
+    let mut watch = Watch { remote, sink, told: Look::default(), tail: Tail::default(), silent: false };
+    // What a step takes is on the heap and gone after it: thousands of jobs are waited for at once.
+    let look = match Box::pin(watch.begin(resumed)).await? {
+        Begun::Goes => watch.until_end().await?,
+        Begun::IsToStop => Box::pin(watch.stop(false)).await?,
+        Begun::CutOff => Box::pin(watch.stop(true)).await?,
+    };
     watch.verdict(look, began.elapsed())
 }
 
-/// Submits the job, or finds the one that there is.
-async fn begin(remote: &mut impl Remote, resumed: bool, sink: &impl Sink) -> Result<()> {
-    if resumed && remote.find().await? {
-        // Again: what was found may say more than what was known before.
-        sink.checkpoint(&remote.checkpoint())?;
-        sink.log(Level::Info, &format!("found {} again: {}", remote.title(), remote.link()));
-        return Ok(());
-    }
-    if sink.cancelled() {
-        return Err(Error::cancelled("cancelled before the job was submitted"));
-    }
-    let known = remote.checkpoint();
-    sink.checkpoint(&known)?;
-    let made = match submitted(remote, sink).await {
-        Some(made) => made,
-        None => return Err(undecided(remote, sink).await),
-    };
-    let made = match made {
-        // The service may have made the job, and only its answer have got lost.
-        Err(error) if error.kind == ErrorKind::Transient && remote.find().await.unwrap_or(false) => false,
-        made => made?,
-    };
-    if remote.checkpoint() != known {
-        sink.checkpoint(&remote.checkpoint())?;
-    }
-    let how = if made { "submitted" } else { "found, since it had been submitted already," };
-    sink.log(Level::Info, &format!("{how} {}: {}", remote.title(), remote.link()));
-    Ok(())
-}
-
-/// The submission's end; `None` when it was cancelled and did not end soon.
-async fn submitted(remote: &mut impl Remote, sink: &impl Sink) -> Option<Result<bool>> {
-    let mut submission = std::pin::pin!(remote.submit());
-    tokio::select! {
-        made = &mut submission => Some(made),
-        () = sink.until_cancelled() => timeout(SUBMISSION, submission).await.ok(),
-    }
-}
-
-/// Ends what a submission may have made that was cancelled on its way.
-async fn undecided(remote: &mut impl Remote, sink: &impl Sink) -> Error {
-    match timeout(CANCEL, remote.cancel()).await {
-        Ok(Ok(true)) => {
-            Error::cancelled(format!("cancelled: {} was asked to end: {}", remote.title(), remote.link()))
-        }
-        Ok(Ok(false)) => Error::cancelled("cancelled before the job was submitted"),
-        Ok(Err(error)) => still_there(remote, sink, &error.message),
-        Err(_) => still_there(remote, sink, "the service does not answer"),
-    }
-}
-
-/// That the job could not be ended, in the log too.
-fn still_there(remote: &impl Remote, sink: &impl Sink, why: &str) -> Error {
-    let text =
-        format!("{} may still run and be billed ({why}): cancel it at {}", remote.title(), remote.link());
-    sink.log(Level::Warn, &text);
-    Error::cancelled(format!("cancelled, but {text}"))
+/// How a job began.
+enum Begun {
+    /// There is one.
+    Goes,
+    /// The attempt was asked to stop while it was not known whether there is one.
+    IsToStop,
+    /// It was, and the submission has not been answered: the job may come yet.
+    CutOff,
 }
 
 /// A job on its way.
 struct Watch<'a, R, S> {
     remote: R,
     sink: &'a S,
-    /// What was last logged.
-    state: String,
+    /// What was last said of it.
+    told: Look,
     tail: Tail,
     /// The output could not be read, which was said.
     silent: bool,
 }
 
 impl<R: Remote, S: Sink> Watch<'_, R, S> {
+    /// Submits the job, or finds the one that there is.
+    async fn begin(&mut self, resumed: bool) -> Result<Begun> {
+        let sink = self.sink;
+        if resumed {
+            match self.found().await? {
+                Some(true) => {
+                    // Again: what was found may say more than what was known before.
+                    sink.checkpoint(&self.remote.checkpoint())?;
+                    self.introduce("found");
+                    return Ok(Begun::Goes);
+                }
+                Some(false) => {}
+                None => return Ok(Begun::IsToStop),
+            }
+        }
+        let slot = tokio::select! {
+            biased;
+            () = sink.until_cancelled() => {
+                return Err(Error::cancelled("cancelled before the job was submitted"));
+            }
+            slot = request_slot() => slot,
+        };
+        let known = self.remote.checkpoint();
+        sink.checkpoint(&known)?;
+        let submitted = self.submit().await;
+        drop(slot);
+        let made = match submitted {
+            None => return Ok(Begun::CutOff),
+            // The service may have made the job, and only its answer have got lost.
+            Some(Err(error)) if error.kind == ErrorKind::Transient => match self.found().await? {
+                Some(true) => false,
+                Some(false) => return Err(error),
+                None => return Ok(Begun::IsToStop),
+            },
+            Some(made) => made?,
+        };
+        if self.remote.checkpoint() != known {
+            sink.checkpoint(&self.remote.checkpoint())?;
+        }
+        self.introduce(if made { "submitted" } else { "found, since it had been submitted already," });
+        Ok(Begun::Goes)
+    }
+
+    fn introduce(&self, how: &str) {
+        self.sink.log(Level::Info, &format!("{how} {}: {}", self.remote.title(), self.remote.link()));
+    }
+
+    /// Whether there is such a job, asked until the service says so: it may go on, and another attempt would make a
+    /// second one. `None` when the attempt is asked to stop.
+    async fn found(&mut self) -> Result<Option<bool>> {
+        let (mut pace, began, sink) = (Pace::new(PACE.0, PACE.1), Instant::now(), self.sink);
+        loop {
+            let found = tokio::select! {
+                found = async {
+                    let _slot = request_slot().await;
+                    self.remote.find().await
+                } => found,
+                () = sink.until_cancelled() => return Ok(None),
+            };
+            match found {
+                Ok(found) => return Ok(Some(found)),
+                Err(error) if error.kind == ErrorKind::Transient && began.elapsed() < PATIENCE => {}
+                Err(error) => return Err(self.give_up(error).await),
+            }
+            tokio::select! {
+                () = sleep(pace.pause()) => {}
+                () = sink.until_cancelled() => return Ok(None),
+            }
+        }
+    }
+
+    /// The submission's end; `None` when the attempt is asked to stop and it does not end soon.
+    async fn submit(&mut self) -> Option<Result<bool>> {
+        let mut submission = std::pin::pin!(self.remote.submit());
+        tokio::select! {
+            made = &mut submission => Some(made),
+            () = self.sink.until_cancelled() => timeout(SUBMISSION, submission).await.ok(),
+        }
+    }
+
     /// Looks at the job until it has ended; cancels it when asked to.
     async fn until_end(&mut self) -> Result<Look> {
         let mut pace = Pace::new(PACE.0, PACE.1);
@@ -171,33 +213,37 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
         loop {
             let looked = tokio::select! {
                 looked = self.step() => looked,
-                () = sink.until_cancelled() => return self.stop().await,
+                () = sink.until_cancelled() => return Box::pin(self.stop(false)).await,
             };
             match looked {
                 Ok(look) if look.end.is_some() => {
-                    self.drain(OUTPUT).await;
+                    Box::pin(self.drain()).await;
                     return Ok(look);
                 }
                 Ok(_) => faulty = None,
                 Err(error) => {
                     let since = *faulty.get_or_insert_with(Instant::now);
                     // Before the service has ever told of the job, an error that time does not mend is the answer.
-                    let hopeless = error.kind != ErrorKind::Transient && self.state.is_empty();
+                    let hopeless = error.kind != ErrorKind::Transient && self.told.state.is_empty();
                     if hopeless || since.elapsed() > PATIENCE {
-                        return Err(self.give_up(error).await);
+                        return Err(Box::pin(self.give_up(error)).await);
                     }
                 }
             }
             tokio::select! {
                 () = sleep(pace.pause()) => {}
-                () = sink.until_cancelled() => return self.stop().await,
+                () = sink.until_cancelled() => return Box::pin(self.stop(false)).await,
             }
         }
     }
 
-    /// Looks once, and passes on what is new.
+    /// Looks once, when it is this job's turn, and passes on what is new.
     async fn step(&mut self) -> Result<Look> {
         let _slot = request_slot().await;
+        Box::pin(self.look()).await
+    }
+
+    async fn look(&mut self) -> Result<Look> {
         let look = self.remote.look().await?;
         self.tell(&look);
         if look.end.is_none() {
@@ -206,77 +252,106 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
         Ok(look)
     }
 
+    /// Says what has changed.
     fn tell(&mut self, look: &Look) {
-        if look.state != self.state {
+        if look.state != self.told.state {
             self.sink.log(Level::Info, &format!("state: {}", look.state));
-            self.state.clone_from(&look.state);
         }
-        if let Some((fraction, message)) = &look.progress {
+        if let Some((fraction, message)) = &look.progress
+            && look.progress != self.told.progress
+        {
             self.sink.progress(Some(*fraction), message);
         }
+        self.told.clone_from(look);
     }
 
     /// Logs what is new of the output; that it cannot be read is said once.
     async fn output(&mut self, ended: bool) {
-        match self.remote.output(ended).await {
-            Ok(lines) if lines.is_empty() => {}
-            Ok(lines) => {
-                lines.iter().for_each(|line| self.tail.add(line));
-                self.sink.log(Level::Stdout, &lines.join("\n"));
+        let (sink, tail) = (self.sink, &mut self.tail);
+        let mut tell = |lines: Vec<String>| {
+            if !lines.is_empty() {
+                lines.iter().for_each(|line| tail.add(line));
+                sink.log(Level::Stdout, &lines.join("\n"));
             }
-            Err(error) if !self.silent => {
-                self.silent = true;
-                self.sink.log(Level::Warn, &format!("the job's output cannot be read: {}", error.message));
-            }
-            Err(_) => {}
+        };
+        if let Err(error) = self.remote.output(ended, &mut tell).await
+            && !self.silent
+        {
+            self.silent = true;
+            sink.log(Level::Warn, &format!("the job's output cannot be read: {}", error.message));
         }
     }
 
-    /// Logs the last of the output.
-    async fn drain(&mut self, longest: Duration) {
-        if timeout(longest, self.output(true)).await.is_err() {
-            self.sink.log(Level::Warn, "the end of the job's output could not be read in time");
+    /// Logs the last of the output; the host waits less for an attempt that is asked to stop.
+    async fn drain(&mut self) {
+        let sink = self.sink;
+        let too_late = async {
+            let stopped = async {
+                sink.until_cancelled().await;
+                sleep(OUTPUT_CANCELLED).await;
+            };
+            // That it takes too long is what matters, not which of them says so.
+            let _ = timeout(OUTPUT, stopped).await;
+        };
+        tokio::select! {
+            biased;
+            () = self.output(true) => {}
+            () = too_late => sink.log(Level::Warn, "the end of the job's output could not be read in time"),
         }
     }
 
     /// Cancels the job and waits until the service says that it has ended. One that had ended by itself is reported
-    /// as it ended.
-    async fn stop(&mut self) -> Result<Look> {
+    /// as it ended, and one that `may_come` yet is waited for.
+    async fn stop(&mut self, may_come: bool) -> Result<Look> {
         self.sink.log(Level::Info, &format!("cancelling {}", self.remote.title()));
-        let mut trouble = None;
-        match timeout(CANCEL, self.ending(&mut trouble)).await {
+        let mut trouble = "the service does not answer".to_owned();
+        match timeout(CANCEL, self.ending(may_come, &mut trouble)).await {
             Ok(Some(look)) => {
-                self.drain(OUTPUT_CANCELLED).await;
+                self.drain().await;
                 Ok(look)
             }
-            Ok(None) => Err(Error::cancelled(format!("cancelled: {} is gone", self.remote.title()))),
+            Ok(None) => {
+                Err(Error::cancelled(format!("cancelled: the service does not know {}", self.remote.title())))
+            }
             Err(_) => {
-                let why = trouble.unwrap_or_else(|| "it was asked to end and has not yet".to_owned());
-                Err(still_there(&self.remote, self.sink, &why))
+                let text = format!(
+                    "{} may still run and be billed ({trouble}): cancel it at {}",
+                    self.remote.title(),
+                    self.remote.link()
+                );
+                self.sink.log(Level::Warn, &text);
+                Err(Error::cancelled(format!("cancelled, but {text}")))
             }
         }
     }
 
     /// Asks until the service takes it, then looks until the job has ended; `None` when there is none.
-    async fn ending(&mut self, trouble: &mut Option<String>) -> Option<Look> {
+    async fn ending(&mut self, may_come: bool, trouble: &mut String) -> Option<Look> {
         loop {
-            match self.remote.cancel().await {
+            let slot = ENDING.acquire().await;
+            let asked = self.remote.cancel().await;
+            drop(slot);
+            match asked {
                 Ok(true) => break,
+                Ok(false) if may_come => "its submission was not answered".clone_into(trouble),
                 Ok(false) => return None,
-                Err(error) => *trouble = Some(error.message),
+                Err(error) => *trouble = error.message,
             }
             sleep(CANCEL_PAUSE).await;
         }
-        *trouble = None;
+        "it was asked to end and has not yet".clone_into(trouble);
         loop {
-            match self.remote.look().await {
+            let slot = ENDING.acquire().await;
+            let looked = self.remote.look().await;
+            drop(slot);
+            match looked {
                 Ok(look) => {
                     self.tell(&look);
                     if look.end.is_some() {
                         return Some(look);
                     }
                 }
-                Err(error) => *trouble = Some(error.message),
+                Err(error) => *trouble = error.message,
             }
             sleep(CANCEL_PAUSE).await;
         }
@@ -284,8 +359,13 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
 
     /// The attempt ends without word of the job, which another attempt must not meet: it is asked to end.
     async fn give_up(&mut self, error: Error) -> Error {
-        let what = match timeout(CANCEL, self.remote.cancel()).await {
-            Ok(Ok(_)) => "it was asked to end".to_owned(),
+        let cancel = async {
+            let _slot = ENDING.acquire().await;
+            self.remote.cancel().await
+        };
+        let what = match timeout(CANCEL, cancel).await {
+            Ok(Ok(true)) => "it was asked to end".to_owned(),
+            Ok(Ok(false)) => "the service does not know it".to_owned(),
             _ => {
                 let text = format!("it may still run and be billed: cancel it at {}", self.remote.link());
                 self.sink.log(Level::Warn, &format!("{}: {text}", self.remote.title()));

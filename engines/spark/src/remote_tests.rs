@@ -8,7 +8,7 @@ use super::*;
 /// A service that answers as it is told, the last answer for ever.
 #[derive(Default)]
 struct Fake {
-    exists: bool,
+    finds: VecDeque<Result<bool>>,
     submits: VecDeque<Result<bool>>,
     looks: VecDeque<Result<Look>>,
     cancels: VecDeque<Result<bool>>,
@@ -16,6 +16,17 @@ struct Fake {
     afterwards: VecDeque<Result<Look>>,
     lines: VecDeque<&'static str>,
     called: Vec<&'static str>,
+    /// Calls of this kind are never answered; of output, only the last.
+    hangs: &'static str,
+}
+
+impl Fake {
+    async fn call(&mut self, kind: &'static str) {
+        self.called.push(kind);
+        if self.hangs == kind {
+            std::future::pending().await
+        }
+    }
 }
 
 fn next<T: Clone>(answers: &mut VecDeque<T>) -> T {
@@ -36,12 +47,12 @@ impl Remote for &mut Fake {
     }
 
     async fn find(&mut self) -> Result<bool> {
-        self.called.push("find");
-        Ok(self.exists)
+        self.call("find").await;
+        next(&mut self.finds)
     }
 
     async fn submit(&mut self) -> Result<bool> {
-        self.called.push("submit");
+        self.call("submit").await;
         next(&mut self.submits)
     }
 
@@ -49,15 +60,19 @@ impl Remote for &mut Fake {
         next(&mut self.looks)
     }
 
-    async fn output(&mut self, ended: bool) -> Result<Vec<String>> {
+    async fn output(&mut self, ended: bool, tell: Tell<'_>) -> Result<()> {
         let lines = if ended { self.lines.len() } else { self.lines.len().min(1) };
-        Ok(self.lines.drain(..lines).map(str::to_owned).collect())
+        if ended && self.hangs == "output" {
+            std::future::pending::<()>().await;
+        }
+        tell(self.lines.drain(..lines).map(str::to_owned).collect());
+        Ok(())
     }
 
     async fn cancel(&mut self) -> Result<bool> {
-        self.called.push("cancel");
+        self.call("cancel").await;
         let answer = next(&mut self.cancels);
-        if answer.is_ok() && !self.afterwards.is_empty() {
+        if answer == Ok(true) && !self.afterwards.is_empty() {
             self.looks = std::mem::take(&mut self.afterwards);
         }
         answer
@@ -105,6 +120,7 @@ fn ended(end: End) -> Result<Look> {
 
 fn service(looks: impl IntoIterator<Item = Result<Look>>) -> Fake {
     Fake {
+        finds: [Ok(false)].into(),
         submits: [Ok(true)].into(),
         cancels: [Ok(true)].into(),
         looks: looks.into_iter().collect(),
@@ -141,9 +157,14 @@ async fn a_job_is_stored_before_it_is_submitted_and_each_state_is_told_once() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_reply_makes_no_second_job() {
     let mut fake = service([ended(End::Succeeded)]);
-    (fake.submits, fake.exists) = ([Err(fault())].into(), true);
+    (fake.submits, fake.finds) = ([Err(fault())].into(), [Ok(true)].into());
     run(&mut fake, false, &Told::default()).await.unwrap();
     assert_eq!(fake.called, ["submit", "find"]);
+
+    let mut fake = service([ended(End::Succeeded)]);
+    (fake.submits, fake.finds) = ([Err(fault())].into(), [Err(fault()), Ok(true)].into());
+    run(&mut fake, false, &Told::default()).await.unwrap();
+    assert_eq!(fake.called, ["submit", "find", "find"], "until the service says so");
 
     let mut fake = service([ended(End::Succeeded)]);
     fake.submits = [Err(fault())].into();
@@ -153,13 +174,69 @@ async fn a_lost_reply_makes_no_second_job() {
 #[tokio::test(start_paused = true)]
 async fn after_a_crash_the_job_is_found_or_made() {
     let mut fake = service([ended(End::Succeeded)]);
-    fake.exists = true;
+    fake.finds = [Err(fault()), Ok(true)].into();
     run(&mut fake, true, &Told::default()).await.unwrap();
-    assert_eq!(fake.called, ["find"]);
+    assert_eq!(fake.called, ["find", "find"]);
 
     let mut fake = service([ended(End::Succeeded)]);
     run(&mut fake, true, &Told::default()).await.unwrap();
     assert_eq!(fake.called, ["find", "submit"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_may_be_there_is_ended_before_another_attempt() {
+    // Neither after a crash nor after a submission does the service tell whether there is one.
+    for resumed in [true, false] {
+        let mut fake = service([]);
+        (fake.finds, fake.submits) = ([Err(fault())].into(), [Err(fault())].into());
+        let error = run(&mut fake, resumed, &Told::default()).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Transient);
+        assert_eq!(fake.called.last(), Some(&"cancel"));
+        assert_eq!(fake.called.contains(&"submit"), !resumed);
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(error, @"lost sight of the job k: 503; it was asked to end");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelled_while_nobody_knows_whether_there_is_a_job() {
+    let mut fake = service([ended(End::Cancelled)]);
+    fake.finds = [Err(fault())].into();
+    let error = run(&mut fake, true, &cancelled_later()).await.unwrap_err();
+    insta::assert_snapshot!(error, @"cancelled: the job k was ended");
+
+    let mut fake = service([]);
+    (fake.finds, fake.cancels) = ([Err(fault())].into(), [Ok(false)].into());
+    let error = run(&mut fake, true, &cancelled_later()).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Cancelled);
+    insta::assert_snapshot!(error, @"cancelled: the service does not know the job k");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_submission_was_cut_off_is_ended_when_it_comes() {
+    let mut fake = service([]);
+    fake.hangs = "submit";
+    fake.cancels = [Ok(false), Ok(false), Ok(true)].into();
+    fake.afterwards = [ended(End::Cancelled)].into();
+    let error = run(&mut fake, false, &cancelled_later()).await.unwrap_err();
+    insta::assert_snapshot!(error, @"cancelled: the job k was ended");
+
+    let mut fake = service([]);
+    (fake.hangs, fake.cancels) = ("submit", [Ok(false)].into());
+    let error = run(&mut fake, false, &cancelled_later()).await.unwrap_err();
+    insta::assert_snapshot!(error, @"cancelled, but the job k may still run and be billed (its submission was not answered): cancel it at https://console/k");
+}
+
+#[tokio::test(start_paused = true)]
+async fn output_that_cannot_be_read_keeps_no_attempt_beyond_the_hosts_grace() {
+    let (mut fake, told) = (service([ended(End::Succeeded)]), cancelled_later());
+    fake.hangs = "output";
+    let began = Instant::now();
+    run(&mut fake, false, &told).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5 + 30));
+    let said = "Warn: the end of the job's output could not be read in time";
+    assert_eq!(told.log.into_inner().unwrap().last().unwrap(), said);
 }
 
 #[tokio::test(start_paused = true)]
@@ -217,6 +294,11 @@ async fn a_job_that_does_not_end_is_said_to_run_on() {
     assert_eq!(error.kind, ErrorKind::Cancelled);
     insta::assert_snapshot!(error, @"cancelled, but the job k may still run and be billed (it was asked to end and has not yet): cancel it at https://console/k");
     assert!(told.log.into_inner().unwrap().last().unwrap().starts_with("Warn: the job k may still run"));
+
+    let mut fake = service([at("RUNNING")]);
+    fake.hangs = "cancel";
+    let error = run(&mut fake, false, &cancelled_later()).await.unwrap_err();
+    assert!(error.message.contains("may still run and be billed (the service does not answer)"), "{error}");
 
     let mut fake = service([at("RUNNING")]);
     fake.cancels = [Err(fault())].into();

@@ -1,5 +1,7 @@
 //! A dry run: what can be told of a task without running its job.
 
+use std::time::Duration;
+
 use oxidag_google::Account;
 use oxidag_plugin_api::{Finding, Result, Severity, Task};
 
@@ -10,6 +12,9 @@ use crate::google::{self, Shared, is_missing};
 use crate::source::Source;
 use crate::work::Work;
 use crate::{livy, local};
+
+/// How long the cluster is looked for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What would be wrong with the task.
 ///
@@ -30,12 +35,13 @@ pub(crate) async fn findings(config: &Config, shared: &Shared, task: &Task) -> R
             Ok(Vec::new())
         }
         Backend::Livy => {
-            livy::url(task, config)?;
+            livy::url(config)?;
             livy::placed(task, &work, config)?;
             Ok(Vec::new())
         }
         Backend::SparkSubmit => {
             Source::of(task, work.kind)?;
+            local::check(&work)?;
             local::program(&config.spark_submit.program)?;
             Ok(Vec::new())
         }
@@ -53,7 +59,11 @@ async fn cluster(handle: &Handle, config: &Config, shared: &Shared, task: &Task)
         }
     };
     let get = client.get_cluster().set_project_id(&handle.place.project).set_region(&handle.place.region);
-    Ok(match get.set_cluster_name(&handle.cluster).send().await {
+    let looked = tokio::time::timeout(PATIENCE, get.set_cluster_name(&handle.cluster).send()).await;
+    let Ok(found) = looked else {
+        return Ok(vec![warning("the cluster was not looked for: Dataproc does not answer".to_owned())]);
+    };
+    Ok(match found {
         Ok(_) => Vec::new(),
         Err(error) if is_missing(&error) => vec![warning(format!(
             "there is no cluster {} in {} of the project {}: unless a task before this one makes it, the job \

@@ -6,6 +6,7 @@ job imports `pyspark.sql`: a session for `yarn` becomes one for this machine; `g
 at `STORAGE_EMULATOR_HOST`; and `write.format("bigquery")` sends its rows to the fake at `FAKE_GOOGLE_URL`.
 """
 
+import importlib
 import importlib.abc
 import importlib.util
 import json
@@ -47,7 +48,9 @@ def equip(sql):
     sql.SparkSession.Builder.master = lambda self, name: master(self, "local[2]" if name == "yarn" else name)
     read_csv = sql.DataFrameReader.csv
     sql.DataFrameReader.csv = lambda self, path, *args, **kwargs: read_csv(self, fetched(path), *args, **kwargs)
-    sql.DataFrame.write = property(lambda frame: Writer(frame, sql.DataFrameWriter(frame)))
+    # The class of frames that live in this process; `pyspark.sql.DataFrame` is above it.
+    frames = importlib.import_module("pyspark.sql.classic.dataframe").DataFrame
+    frames.write = property(lambda frame: Writer(frame, sql.DataFrameWriter(frame)))
 
 
 def fetched(path):

@@ -48,11 +48,11 @@ fn ctrl_c_cancels_the_job_too() {
 
 #[test]
 fn a_task_past_its_deadline_cancels_its_job() {
-    let (cloud, mut run) = held("bq-deadline", &json!({"timeout": "1s"}));
+    let (cloud, mut run) = held("bq-deadline", &json!({"timeout": "5s"}));
     let ended = run.end().expect_status(1);
     let end = end_of(&ended, "one");
     assert_eq!(end["state"], "failed");
-    assert!(end["error"]["message"].as_str().unwrap().contains("timeout of 1s"), "{end}");
+    assert!(end["error"]["message"].as_str().unwrap().contains("timeout of 5s"), "{end}");
     assert_stopped(&cloud);
 }
 

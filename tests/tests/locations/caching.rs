@@ -180,7 +180,8 @@ fn a_resumed_run_asks_the_cache_again() {
     let (gcs, redis) = (Gcs::start(), Redis::start());
     bucket(&gcs, "resumed");
     let sandbox = sandbox(&sections(&gcs.url(), &redis.url()));
-    let wait = json!({"engine": "shell", "inline": "while [ ! -e go ]; do sleep 0.05; done"});
+    let wait =
+        json!({"engine": "shell", "inline": "while [ ! -e go ] && [ -e plugins.toml ]; do sleep 0.05; done"});
     let scripts = [("gate", wait), ("a", json!("gcs.resumed.f.sql.a"))];
     write_dag(&sandbox, "dag.json", &scripts, &json!({"script_cache": true, "processors": 1}));
     let command = sandbox.command(&["run", "dag.json", "--run-id", "r", "--format", "json"]);

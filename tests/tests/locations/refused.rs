@@ -12,8 +12,8 @@ use super::{oxidag, sandbox, select, write_dag};
 
 /// What is said of a DAG that does not run.
 #[track_caller]
-fn refused(sandbox: &Sandbox, arguments: &[&str]) -> String {
-    let ended = oxidag(sandbox, &[&["run", "dag.json", "--run-id", "r"], arguments].concat(), 2);
+fn refused(sandbox: &Sandbox) -> String {
+    let ended = oxidag(sandbox, &["run", "dag.json"], 2);
     assert_eq!(ended.stdout, "");
     assert_eq!(oxidag(sandbox, &["runs", "list", "--json"], 0).json(), json!([]));
     ended.stderr
@@ -34,7 +34,7 @@ fn all_that_is_missing_is_told_at_once() {
     s3.make_bucket("all-that-is-missing");
     let sandbox = sandbox(&format!(
         "[locations.gcs]\nendpoint = {:?}\nanonymous = true
-         [locations.s3]\nendpoint = {:?}\naccess_key_id = 'a'\nsecret_access_key = 'b'
+         [locations.s3]\nendpoint = {:?}\naccess_key_id = 'key-id'\nsecret_access_key = 's3cret-key'
          [connections.A]\nurl = 'sqlite:scripts.db'\n",
         gcs.url(),
         s3.url()
@@ -54,17 +54,10 @@ fn all_that_is_missing_is_told_at_once() {
         ("connection", json!("database.B.scripts.sql.row")),
     ];
     write_dag(&sandbox, "dag.json", &scripts, &json!({}));
-    for arguments in [&[] as &[&str], &["--dry-run"]] {
-        let arguments = match arguments {
-            [] => vec![],
-            _ => vec!["--dry-run"],
-        };
-        let dry = arguments.contains(&"--dry-run");
-        let command: Vec<&str> =
-            if dry { vec!["run", "dag.json", "--dry-run"] } else { vec!["run", "dag.json"] };
-        let said = oxidag(&sandbox, &command, 2).stderr;
+    for command in [&["run", "dag.json"] as &[&str], &["run", "dag.json", "--dry-run"]] {
+        let said = oxidag(&sandbox, command, 2).stderr;
         for wrong in [
-            "dag.json:9:17: error: cannot read the script gs://all-that-is-missing/f/gone.sql: it does not exist (and so for 1 more task)",
+            "dag.json:8:17: error: cannot read the script gs://all-that-is-missing/f/gone.sql: it does not exist (and so for 1 more task)",
             "the script gs://all-that-is-missing/f/latin.sql is not UTF-8 text (byte 3)",
             "(gs://all-that-is-missing/f/braces.sql:1:8, task `braces`)",
             "cannot read the script s3://all-that-is-missing/f/object.sql: it does not exist",
@@ -97,7 +90,7 @@ fn what_may_not_be_read_is_told_without_a_secret() {
     let scripts =
         [("a", json!("gcs.b.f.sql.a")), ("b", json!("gcs.b.f.sql.b")), ("c", json!("s3.b.f.sql.c"))];
     write_dag(&sandbox, "dag.json", &scripts, &json!({}));
-    let said = refused(&sandbox, &[]);
+    let said = refused(&sandbox);
     let gcs = "cannot read the script gs://b/f/a.sql: who@example.org does not have storage.objects.get access (status 403) (and so for 1 more task)";
     let s3 = "cannot read the script s3://b/f/c.sql: No such key (InvalidAccessKeyId)";
     assert!(said.contains(gcs) && said.contains(s3) && !said.contains("s3cret"), "{said}");
@@ -108,17 +101,28 @@ fn a_key_that_is_none_is_refused_and_not_shown() {
     for key in ["s3cret", "{\"private_key\": \"s3cret\"}"] {
         let sandbox = sandbox(&format!("[locations.gcs]\nservice_account = '{key}'\n"));
         write_dag(&sandbox, "dag.json", &[("a", json!("gcs.b.f.sql.a"))], &json!({}));
-        let said = refused(&sandbox, &[]);
+        let said = refused(&sandbox);
         let wrong = "`service_account` of [locations.gcs] is no service account's key in JSON";
         assert!(said.contains(wrong) && !said.contains("s3cret"), "{said}");
     }
 }
 
 #[test]
+fn a_cache_that_is_none_is_the_reason_for_all() {
+    let sandbox = sandbox("[cache]\nredis = 'http://:s3cret@h'\n");
+    let scripts = ["a", "b"].map(|name| (name, json!(format!("gcs.b.f.sql.{name}"))));
+    write_dag(&sandbox, "dag.json", &scripts, &json!({"script_cache": true}));
+    let said = refused(&sandbox);
+    let why = "cannot read the script gs://b/f/a.sql: `redis` of [cache] is no URL such as ";
+    assert!(said.contains(why) && said.contains("(and so for 1 more task)"), "{said}");
+    assert!(said.matches("error:").count() == 1 && !said.contains("s3cret"), "{said}");
+}
+
+#[test]
 fn a_service_that_is_away_is_told_once() {
     let sandbox = sandbox(&format!(
         "[locations.gcs]\nendpoint = 'http://127.0.0.1:{0}'\nanonymous = true
-         [locations.s3]\nendpoint = 'http://127.0.0.1:{0}'\naccess_key_id = 'a'\nsecret_access_key = 'b'
+         [locations.s3]\nendpoint = 'http://127.0.0.1:{0}'\naccess_key_id = 'key-id'\nsecret_access_key = 's3cret-key'
          [connections.A]\nurl = 'postgres://me:s3cret@127.0.0.1:{0}/d'\n",
         nobody()
     ));
@@ -130,7 +134,25 @@ fn a_service_that_is_away_is_told_once() {
         .map(|(n, id)| (id.as_str(), json!(format!("{}.f.sql.{id}", locations[n % 3]))))
         .collect();
     write_dag(&sandbox, "dag.json", &scripts, &json!({}));
-    let said = refused(&sandbox, &[]);
+    let said = refused(&sandbox);
     assert_eq!(said.matches("error:").count(), 3, "{said}");
     assert!(said.matches("(and so for 39 more tasks)").count() == 3 && !said.contains("s3cret"), "{said}");
+}
+
+#[test]
+fn who_is_nobody_asks_without_a_signature() {
+    let (gcs, s3) = (Proxy::answering((401, "")), Proxy::answering((403, "")));
+    let sandbox = sandbox(&format!(
+        "[locations.gcs]\nendpoint = {:?}\nanonymous = true\n[locations.s3]\nendpoint = {:?}\nanonymous = true\n",
+        gcs.url(),
+        s3.url()
+    ));
+    let scripts = [("a", json!("gcs.b.f.sql.a")), ("b", json!("s3.b.f.sql.b"))];
+    write_dag(&sandbox, "dag.json", &scripts, &json!({}));
+    let said = refused(&sandbox);
+    assert!(said.contains("gs://b/f/a.sql: status 401"), "{said}");
+    assert!(said.contains("s3://b/f/b.sql: status 403"), "{said}");
+    let heads = [gcs.heads(), s3.heads()].concat();
+    assert_eq!(heads.len(), 2, "what is refused is not asked again: {heads:?}");
+    assert!(!heads.concat().to_lowercase().contains("authorization"), "{heads:?}");
 }

@@ -134,6 +134,19 @@ fn compressed_logs_reach_cloud_storage_whole() {
 }
 
 #[test]
+fn a_log_of_many_mebibytes_reaches_cloud_storage_whole() {
+    let storage = Gcs::shared();
+    storage.make_bucket("logs-large");
+    let sandbox = sandbox("gs://logs-large", &gcs(&storage.url()));
+    write_dag(&sandbox, &[task("much", "seq 500000", &json!({}))]);
+    let ended = in_time(sandbox.command(&["run", "d.json", "--run-id", "r"])).expect_status(0);
+    assert_eq!(ended.stderr, "");
+    let log = local(&sandbox, "d/much/r.1.log");
+    assert!(log.len() > 16 << 20, "so much is sent in parts: {}", log.len());
+    assert!(storage.get("logs-large", "d/much/r.1.log").unwrap() == log, "another content");
+}
+
+#[test]
 fn a_log_is_uploaded_while_the_run_goes_on() {
     let storage = Gcs::shared();
     storage.make_bucket("logs-early");

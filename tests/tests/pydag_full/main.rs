@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 
 use oxidag_tests::servers::google::Google;
 use oxidag_tests::{Ended, Sandbox, engine, root};
@@ -18,6 +18,7 @@ const CLUSTER: &str = "cluster-dataproc-pydag-2022";
 
 /// Both tests use the names that the example has.
 static NAMES: Mutex<()> = Mutex::new(());
+static BUCKET_IS_FILLED: Once = Once::new();
 
 /// Rows for both years and both categories, and some that no query of the example selects.
 const ROWS: &str = "\
@@ -76,11 +77,11 @@ fn with_teardowns_nothing_is_left_but_the_final_table() {
 /// The example's scripts in its bucket, and an environment whose Google is the fake.
 fn environment(google: &Google) -> Sandbox {
     let (storage, sandbox) = (google.storage(), Sandbox::new());
-    if storage.list(BUCKET, "").is_empty() {
+    BUCKET_IS_FILLED.call_once(|| {
         storage.make_bucket(BUCKET);
         upload(google, &root().join("dags/pydag"), "");
         storage.put(BUCKET, "module_name/test.csv", ROWS);
-    }
+    });
     google.make_dataset(PROJECT, DATASET);
     let url = google.url();
     let section = |name: &str, config: &str| {

@@ -63,7 +63,7 @@ fn cancelling_the_run_or_its_deadline_cancels_the_batch() {
     let cloud = serverless("spark-batch-deadline");
     hold(&cloud, true);
     let mut task = task(&cloud, ECHO, json!({}));
-    task["timeout"] = "1s".into();
+    task["timeout"] = "5s".into();
     write(&cloud, &task);
     cloud.run().expect_status(1);
     assert_eq!(made(&cloud, "batches")[0]["state"], "CANCELLED");

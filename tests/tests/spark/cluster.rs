@@ -1,6 +1,7 @@
 //! Jobs on a cluster: what they are given, what they leave, and what becomes of them when their task ends first.
 
 use oxidag_tests::cloud::Cloud;
+use oxidag_tests::servers::google::Google;
 use serde_json::{Value, json};
 
 use super::support::*;
@@ -19,7 +20,7 @@ fn the_request(cloud: &Cloud) -> Value {
 
 #[test]
 fn a_job_gets_what_pydags_convention_says_and_no_secret() {
-    let key = oxidag_tests::servers::google::Google::shared().key_file();
+    let key = Google::shared().key_file();
     let cloud = with_cluster(
         "spark-convention",
         SPARK_CONFIG,
@@ -75,15 +76,19 @@ fn all_of_the_output_is_in_the_log_once_and_in_order() {
 }
 
 #[test]
-fn output_is_in_the_log_while_the_job_runs() {
-    let cloud = with_cluster("spark-stream", "", "");
+fn output_is_in_the_log_while_the_job_runs_and_no_secret_anywhere() {
+    let key = Google::shared().key_file();
+    let connection = format!("[connections.GCP]\nservice-account = {{ file = {key:?} }}");
+    let cloud = with_cluster("spark-stream", "", &connection);
     hold(&cloud, true);
-    write(&cloud, &task(&cloud, "print('half way')\n", json!({})));
+    write(&cloud, &task(&cloud, "print('half way')\n", json!({"**GCP_service-account": ""})));
     let mut run = cloud.start();
     until_logged(&mut run, "half way");
     assert_eq!(cloud.until_job("RUNNING").1["state"], "RUNNING");
+    cloud.assert_no_secret(&[]);
     hold(&cloud, false);
-    run.end().expect_status(0);
+    let ended = run.end().expect_status(0);
+    cloud.assert_no_secret(&[&ended.stdout, &ended.stderr]);
 }
 
 #[test]
@@ -199,7 +204,7 @@ fn a_deadline_cancels_the_job() {
     let cloud = with_cluster("spark-deadline", "", "");
     hold(&cloud, true);
     let mut task = task(&cloud, ECHO, json!({}));
-    task["timeout"] = "1s".into();
+    task["timeout"] = "5s".into();
     write(&cloud, &task);
     let ended = cloud.run().expect_status(1);
     assert_eq!(end_of(&ended)["state"], "failed");

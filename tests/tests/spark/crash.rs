@@ -45,6 +45,22 @@ fn a_resumed_run_goes_on_where_the_job_is_though_the_config_has_changed() {
 }
 
 #[test]
+fn a_job_that_a_resumed_run_cannot_look_at_is_said_to_go_on() {
+    let cloud = with_cluster("spark-left", "", "");
+    hold(&cloud, true);
+    write(&cloud, &task(&cloud, "print('here')\n", json!({})));
+    let mut run = cloud.start();
+    until_logged(&mut run, "here");
+    run.kill();
+    cloud.add_plugins("[engines.spark.config.spark-config]\n\"spark.jars\" = 7");
+    let (kind, message) = error_of(&cloud.oxidag(&["resume", "r", "--format", "json"]).expect_status(1));
+    assert_eq!(kind, "invalid");
+    let (id, _) = cloud.until_job("RUNNING");
+    assert!(message.contains("may still run and be billed") && message.contains(&id), "{message}");
+    hold(&cloud, false);
+}
+
+#[test]
 fn a_scheduler_that_dies_before_the_answer_leaves_one_job() {
     let cloud = with_cluster("spark-crash-early", "", "");
     hold(&cloud, true);

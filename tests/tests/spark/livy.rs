@@ -11,12 +11,20 @@ use super::support::*;
 
 const USER: &str = "etl:pa55word";
 
+/// One whose name is a part of the server's address, so that the host masks that in what it stores.
+const IN_ADDRESS: &str = "127:pa55word";
+
 /// So long nothing takes that a test waits for, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn on(livy: &Livy, project: &str) -> Cloud {
+    on_as(livy, project, USER)
+}
+
+fn on_as(livy: &Livy, project: &str, user: &str) -> Cloud {
+    let (user, password) = user.split_once(':').unwrap();
     let sections = format!(
-        "[engines.spark.config.livy]\nurl = {:?}\n[connections.LIVY]\nuser = \"etl\"\npassword = \"pa55word\"\n",
+        "[engines.spark.config.livy]\nurl = {:?}\n[connections.LIVY]\nuser = {user:?}\npassword = {password:?}\n",
         livy.url()
     );
     cloud(project, "backend = \"livy\"", &sections)
@@ -132,7 +140,7 @@ fn cancelling_the_run_or_its_deadline_ends_the_batch() {
     assert_eq!(livy.ledger()["batches"], json!({}));
 
     let mut late = task(&cloud, ECHO, json!({}));
-    late["timeout"] = "1s".into();
+    late["timeout"] = "5s".into();
     write(&cloud, &late);
     let ended = cloud.oxidag(&["run", "dag.json", "--run-id", "late", "--format", "json"]).expect_status(1);
     assert_eq!(end_of(&ended)["state"], "failed");
@@ -141,15 +149,17 @@ fn cancelling_the_run_or_its_deadline_ends_the_batch() {
 
 #[test]
 fn a_resumed_run_adopts_the_batch() {
-    let livy = Livy::start(None);
+    let livy = Livy::start(Some(IN_ADDRESS));
     livy.hold(true);
-    let cloud = on(&livy, "spark-livy-crash");
-    write(&cloud, &task(&cloud, "print('here')\n", json!({})));
+    let cloud = on_as(&livy, "spark-livy-crash", IN_ADDRESS);
+    write(&cloud, &task(&cloud, "print('here')\n", as_user(json!({}))));
     let mut run = cloud.start();
     until_logged(&mut run, "here");
     run.kill();
     livy.hold(false);
     until_state(&livy, "success");
+    let stored = cloud.oxidag(&["runs", "show", "r", "--json"]).expect_status(0).stdout;
+    assert!(stored.contains("http://***"), "{stored}");
     let ended = cloud.oxidag(&["resume", "r", "--format", "json"]).expect_status(0);
     assert_eq!(lines(&ended, "stdout"), ["here"]);
     assert_eq!(made(&livy), (1, 1));

@@ -1,6 +1,9 @@
 //! What is wrong with a task or its environment, and what a dry run says of it.
 
+use std::process::Command;
+
 use oxidag_tests::cloud::Cloud;
+use oxidag_tests::servers::python;
 use serde_json::{Value, json};
 
 use super::support::*;
@@ -64,6 +67,29 @@ fn bad_credentials_are_said_without_what_they_hold() {
     assert!(message.contains("`**GCP_service-account` does not hold a service account's key"), "{message}");
     assert!(!message.contains("s3cret"), "{message}");
     assert_eq!(made(&cloud, "jobs").len(), 0);
+}
+
+#[test]
+fn a_key_that_the_service_does_not_know_is_refused() {
+    let cloud =
+        with_cluster("spark-foreign", "", "[connections.GCP]\nservice-account = { file = \"key.json\" }\n");
+    let mut key: Value = serde_json::from_slice(&std::fs::read(cloud.google.key_file()).unwrap()).unwrap();
+    key["private_key"] = foreign_key().into();
+    cloud.sandbox.write("key.json", &key.to_string());
+    let message = refused(&cloud, json!({"**GCP_service-account": ""}));
+    assert!(message.contains("(401); check the credentials"), "{message}");
+    assert_eq!(made(&cloud, "jobs").len(), 0);
+}
+
+/// A private key of nobody's.
+fn foreign_key() -> String {
+    let program = "from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key\n\
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat\n\
+        key = generate_private_key(65537, 2048)\n\
+        print(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())\n";
+    let made = Command::new(python()).args(["-c", program]).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    String::from_utf8(made.stdout).unwrap()
 }
 
 #[test]

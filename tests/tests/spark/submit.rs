@@ -84,6 +84,19 @@ fn a_job_gets_its_arguments_and_leaves_its_output() {
 }
 
 #[test]
+fn a_connection_is_neither_among_the_jobs_arguments_nor_in_its_environment() {
+    // To a file: what is printed would be masked.
+    let script = "import os, sys\nopen('seen', 'w').write(repr((sys.argv, dict(os.environ))))\n";
+    let sandbox = sandbox(script, &json!({"**DB_password": "", "year": 2022}), "");
+    let plugins = fs::read_to_string(sandbox.path().join("plugins.toml")).unwrap();
+    sandbox.write("plugins.toml", &format!("{plugins}[connections.DB]\npassword = \"very-s3cret\"\n"));
+    run(&sandbox, &RUN).expect_status(0);
+    let seen = fs::read_to_string(sandbox.path().join("seen")).unwrap();
+    assert!(seen.contains("--params") && seen.contains("OXIDAG_RUN_ID"), "{seen}");
+    assert!(!seen.contains("very-s3cret") && !seen.contains("DB_password"), "{seen}");
+}
+
+#[test]
 fn a_job_waits_without_a_worker() {
     let sandbox = sandbox(ECHO, &json!({}), "");
     let ended = run(&sandbox, &RUN).expect_status(0);

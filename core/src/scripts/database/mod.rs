@@ -5,10 +5,11 @@
 mod postgres;
 mod sqlite;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use oxidag_database::Database;
+use sha2::{Digest as _, Sha256};
 
 use super::remote::Row;
 use crate::plugins::Columns;
@@ -40,12 +41,23 @@ impl RowError {
 pub(super) type Found = Result<Vec<u8>, RowError>;
 
 /// Where a database is, for the keys of the cache: the same for all who mean the same scripts, and without a secret.
-pub(super) fn place(url: &str, base: &std::path::Path) -> String {
-    match Database::parse(url, base) {
-        Ok(Database::File(path)) => format!("sqlite:{}", path.display()),
-        Ok(Database::Postgres(server)) => server.to_string(),
-        Ok(Database::Memory) | Err(_) => String::new(),
-    }
+///
+/// What else decides which scripts are found (who asks, in which schemas, in which columns) follows as a hash.
+pub(super) fn place(url: &str, base: &Path, columns: &Columns) -> String {
+    let (place, server) = match Database::parse(url, base) {
+        Ok(Database::File(path)) => (format!("sqlite:{}", path.display()), None),
+        Ok(Database::Postgres(server)) => (server.to_string(), Some(server)),
+        Ok(Database::Memory) | Err(_) => return String::new(),
+    };
+    let asking = server.map(|server| {
+        let config = &server.config;
+        let user = config.get_user().map(str::to_owned).or_else(|| whoami::username().ok());
+        format!("{user:?} {:?} {:?}", config.get_options(), config.get_hostaddrs())
+    });
+    let deciding = format!("{asking:?} {:?} {:?}", columns.name, columns.script);
+    let hash: [u8; 32] = Sha256::digest(deciding).into();
+    let short: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{place}#{short}")
 }
 
 /// The scripts of rows of one database, in their order.
@@ -114,6 +126,28 @@ mod tests {
     fn identifiers_are_quoted() {
         let sql = query("etl.scr\"ipts", &columns(), "$1", "::text");
         assert_eq!(sql, r#"SELECT "script"::text FROM "etl"."scr""ipts" WHERE "na""me" = $1 LIMIT 2"#);
+    }
+
+    #[test]
+    fn who_may_see_other_scripts_has_other_keys() {
+        let place = |url: &str, columns: &Columns| place(url, Path::new("/dags"), columns);
+        let scripts = |url: &str| place(url, &columns());
+        let one = scripts("postgres://ann:s3cret@h/d?options=-c%20search_path%3Done");
+        let (server, hash) = one.split_once('#').unwrap();
+        assert_eq!((server, hash.len()), ("postgres://h:5432/d", 16));
+        assert_eq!(one, scripts("postgres://ann:other@h/d?connect_timeout=3&options=-c%20search_path%3Done"));
+        let others = [
+            scripts("postgres://bob:s3cret@h/d?options=-c%20search_path%3Done"),
+            scripts("postgres://ann:s3cret@h/d?options=-c%20search_path%3Dtwo"),
+            scripts("postgres://ann:s3cret@h/d"),
+            scripts("postgres://h/d"),
+        ];
+        for (n, other) in others.iter().enumerate() {
+            assert!(other != &one && !others[..n].contains(other), "{others:?}");
+        }
+        let other = Columns { name: "name".to_owned(), script: "script".to_owned() };
+        assert_ne!(scripts("sqlite:a.db"), place("sqlite:a.db", &other));
+        assert!(scripts("sqlite:a.db").starts_with("sqlite:/dags/a.db#"));
     }
 
     #[test]

@@ -40,13 +40,21 @@ fn record_a_run(store: &Store) {
 }
 
 #[test]
-fn the_json_of_a_run_is_what_the_design_says() {
+fn a_run_keeps_its_source_and_counts_what_it_did() {
     let (_dir, store) = home();
     record_a_run(&store);
     let run = details(&store, "a");
     assert_eq!(run.dag_source, "dag: text");
     assert_eq!(run.counts(), [(TaskState::None, 1), (TaskState::Success, 1)]);
-    insta::assert_snapshot!(serde_json::to_string_pretty(&run).unwrap(), @r#"
+    store.add_script_cache("a", CacheCounts { hits: 0, misses: 4 }).unwrap();
+    assert_eq!(details(&store, "a").script_cache, Some(CacheCounts { hits: 2, misses: 5 }));
+}
+
+#[test]
+fn the_json_of_a_run_is_what_the_design_says() {
+    let (_dir, store) = home();
+    record_a_run(&store);
+    insta::assert_snapshot!(serde_json::to_string_pretty(&details(&store, "a")).unwrap(), @r#"
     {
       "run_id": "a",
       "dag_id": "dag",

@@ -56,6 +56,16 @@ pub(crate) async fn find(service: &FunctionService, function: &Function) -> Resu
     parsed(function, &url)
 }
 
+/// Where a deployment is after a step.
+enum Step {
+    /// At its end.
+    Ready(String),
+    /// Nothing can be done yet.
+    Wait,
+    /// It has failed.
+    Failed(Error),
+}
+
 /// One deployment on its way.
 pub(crate) struct Deployer<'a> {
     pub(crate) service: FunctionService,
@@ -79,39 +89,44 @@ impl Deployer<'_> {
         if let Some(operation) = operation {
             self.host.info(&format!("{} is being deployed already; waiting for it", self.function));
             self.stages.enter(Stage::Deploying);
-            self.wait_for(&operation).await?;
+            self.wait_for(&operation).await??;
             so_far = Done { asked: true, taken: 1 };
         }
         let mut pace = Pace::new(Duration::from_millis(500), Duration::from_secs(20));
         let mut patience = Patience::default();
         loop {
             match self.step(&mut so_far).await {
-                Ok(Some(url)) => {
+                Ok(Step::Ready(url)) => {
                     self.stages.enter(Stage::Idle);
                     return parsed(self.function, &url);
                 }
-                Ok(None) => patience = Patience::default(),
+                Ok(Step::Failed(error)) => return Err(error),
+                Ok(Step::Wait) => patience = Patience::default(),
                 Err(error) => patience.try_on(error, Instant::now())?,
             }
             tokio::time::sleep(pace.pause()).await;
         }
     }
 
-    /// Looks at the function, and does what follows; the URL once nothing has to be done any more.
-    async fn step(&self, so_far: &mut Done) -> Result<Option<String>> {
+    /// Looks at the function, and does what follows. The error is of the calls that this takes.
+    async fn step(&self, so_far: &mut Done) -> Result<Step> {
         loop {
             let found = look(&self.service, self.function).await;
             let found = found.map_err(|error| cannot_look(self.function, &error))?;
             match plan::next(found.as_ref(), &self.source.hash, *so_far) {
-                Next::Ready(url) => return Ok(Some(url)),
-                Next::Fail(why) => return Err(self.failed(&why)),
+                Next::Ready(url) => return Ok(Step::Ready(url)),
+                Next::Fail(why) => return Ok(Step::Failed(self.failed(&why))),
                 Next::Wait => {
                     self.stages.enter(Stage::Deploying);
-                    return Ok(None);
+                    return Ok(Step::Wait);
                 }
                 Next::Create | Next::Update => {
-                    let Some(operation) = self.submit(found.as_ref(), so_far).await? else { return Ok(None) };
-                    self.wait_for(&operation).await?;
+                    let Some(operation) = self.submit(found.as_ref(), so_far).await? else {
+                        return Ok(Step::Wait);
+                    };
+                    if let Err(error) = self.wait_for(&operation).await? {
+                        return Ok(Step::Failed(error));
+                    }
                 }
             }
         }
@@ -156,10 +171,10 @@ impl Deployer<'_> {
         }
     }
 
-    async fn wait_for(&self, operation: &str) -> Result<()> {
-        operation::wait_for(&self.service, operation, self.host)
-            .await?
-            .map_err(|(kind, why)| Error { kind, ..self.failed(&why) })
+    /// Waits for Google's work; the inner error is its end.
+    async fn wait_for(&self, operation: &str) -> Result<Result<()>> {
+        let end = operation::wait_for(&self.service, operation, self.host).await?;
+        Ok(end.map_err(|(kind, why)| Error { kind, ..self.failed(&why) }))
     }
 
     fn checkpoint(&self, operation: Option<String>) -> Result<()> {

@@ -42,7 +42,12 @@ pub(super) struct Done {
 /// What follows from how the function is found.
 pub(super) fn next(found: Option<&Function>, hash: &str, so_far: Done) -> Next {
     let Some(function) = found else {
-        return Next::Create;
+        let again_and_again = so_far.taken >= MOST;
+        return if again_and_again {
+            Next::Fail("somebody else deletes it".to_owned())
+        } else {
+            Next::Create
+        };
     };
     let same = function.labels.get(LABEL).is_some_and(|label| label == hash);
     match (&function.state, url(function)) {
@@ -168,6 +173,8 @@ mod tests {
         assert_eq!(next(State::Failed, "new", true, 0), Next::Fail("no module x".to_owned()));
         assert_eq!(next(State::Unknown, "old", true, 1), Next::Update);
         assert!(matches!(next(State::Active, "other", true, 2), Next::Fail(_)));
+        let gone = |taken| super::next(None, "new", Done { asked: true, taken });
+        assert_eq!((gone(1), gone(2)), (Next::Create, Next::Fail("somebody else deletes it".to_owned())));
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-/// Replacements that do not overlap.
+/// Replacements of parts of a text.
 #[derive(Debug, Default)]
 pub(crate) struct Edits(Vec<(Range<usize>, String)>);
 
 impl Edits {
-    /// Puts `text` where `range` was; an empty range inserts.
+    /// Puts `text` where `range` was; an empty range inserts. What is changed within `range` besides is gone with it.
     pub(crate) fn replace(&mut self, range: Range<usize>, text: impl Into<String>) {
         self.0.push((range, text.into()));
     }
@@ -16,6 +16,12 @@ impl Edits {
     pub(crate) fn apply(&mut self, original: &str) -> String {
         // What is inserted at a place comes before what replaces the text there.
         self.0.sort_by_key(|(range, _)| (range.start, range.end));
+        let mut end = 0;
+        self.0.retain(|(range, _)| {
+            let apart = range.start >= end;
+            end = end.max(range.end);
+            apart
+        });
         let mut text = String::with_capacity(original.len());
         let mut at = 0;
         for (range, replacement) in &self.0 {
@@ -58,6 +64,8 @@ mod tests {
         edits.replace(7..8, "better_f");
         edits.replace(7..7, "cast(");
         edits.replace(11..11, " as date)");
+        // Within the long name.
+        edits.replace(15..17, "lost");
         let text = edits.apply(original);
         assert_eq!(text, "select cast(better_f(a) as date), n from t");
         for word in ["select", "(a)", ", n", " from", "t"] {

@@ -43,6 +43,10 @@ const RENAMED: [(&str, &str); 8] = [
     ("format", "printf"),
 ];
 
+/// Functions whose last argument may be a part of a date.
+const OF_PARTS: [&str; 6] =
+    ["date_trunc", "datetime_trunc", "timestamp_trunc", "date_diff", "datetime_diff", "timestamp_diff"];
+
 /// Functions of dates that make a time stamp in DuckDB.
 const DATES: [&str; 3] = ["date_add", "date_sub", "date_trunc"];
 
@@ -116,6 +120,11 @@ impl<'a> Call<'a> {
         self.commas.last().map(|comma| &self.tokens[comma + 1..self.close])
     }
 
+    /// The part of a date that it is about: elsewhere `week` is a column.
+    fn part(&self) -> Option<&'a [Token<'a>]> {
+        self.last().filter(|_| self.is_one_of(&OF_PARTS))
+    }
+
     fn rewrite(&self, edits: &mut Edits) {
         let (tokens, name, at) = (self.tokens, self.name, self.at);
         let end = tokens[self.close].end;
@@ -136,7 +145,7 @@ impl<'a> Call<'a> {
             edits.replace(end..end, " AS DATE)");
         }
         // A part of a date or a time.
-        match self.last() {
+        match self.part() {
             Some([part]) if name.is("timestamp_diff") => {
                 edits.replace(part.start..part.end, format!("'{}'", part.text));
             }
@@ -172,10 +181,9 @@ impl<'a> Call<'a> {
         if self.is_one_of(&["array_to_string", "parse_timestamp"]) && self.arguments() == 3 {
             return refused("the third argument of this function is not translated: leave it out");
         }
-        match self.last() {
-            Some([part, ..])
-                if part.is("week")
-                    && !self.last().is_some_and(|part| part.get(2).is_some_and(|day| day.is("monday"))) =>
+        match self.part() {
+            Some([week, rest @ ..])
+                if week.is("week") && !rest.get(1).is_some_and(|day| day.is("monday")) =>
             {
                 refused("weeks are translated that begin on Monday: write `isoweek` or `week(monday)`")
             }

@@ -76,6 +76,25 @@ fn partitions_clusters_and_options_are_left_out() {
     let text = "create or replace table p.d.t (\n  id int64 not null options(description='x, (y)'), day date\n)\n\
                 partition by date_trunc(day, month)\ncluster by id\noptions(labels=[('a', 'b')])";
     assert_eq!(one(text), r#"CREATE OR REPLACE TABLE "d"."t" (id BIGINT NOT NULL, day DATE)"#);
+    // What would be changed anywhere else goes with the options.
+    let text = "create table d.t (a int64) options(description=concat('a', 'b'), \
+                expiration_timestamp=timestamp(date_add(current_date(), interval 1 day)))";
+    assert_eq!(one(text), r#"CREATE TABLE "d"."t" (a BIGINT)"#);
+}
+
+#[test]
+fn a_column_that_is_called_like_a_part_of_a_date_is_a_column() {
+    for (bigquery, duckdb) in [
+        ("create table `d.t` (a int64, week int64)", r#"CREATE TABLE "d"."t" (a BIGINT, week BIGINT)"#),
+        ("insert into t (a, week) select 1, 2", r#"INSERT INTO "t" (a, week) SELECT 1, 2"#),
+        ("select coalesce(a, isoweek) from t", r#"SELECT COALESCE(a, isoweek) FROM "t""#),
+        (
+            "select sum(a) over (partition by a, week) from t",
+            r#"SELECT SUM(a) OVER (PARTITION BY a, week) FROM "t""#,
+        ),
+    ] {
+        assert_eq!(one(bigquery), duckdb);
+    }
 }
 
 #[test]

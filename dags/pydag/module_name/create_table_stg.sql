@@ -1,0 +1,2 @@
+-- Makes a staging table anew, empty.
+create or replace table `{project}.{dataset}.{table}` ({columns});
