@@ -22,7 +22,7 @@ use super::call::{Call, Post, Shared};
 use super::clock::Clock;
 use super::demand::Numbers;
 use super::live::Live;
-use super::message::{Message, Request};
+use super::message::{Appended, Message, Request};
 use super::report::{Reporter, Reports};
 use super::request::{Session, Start};
 use super::run::Run;
@@ -99,6 +99,8 @@ struct Fate {
     duration: Duration,
     /// It does not listen when it is asked to stop.
     deaf: bool,
+    /// It adds a task of this number to the graph, in every attempt.
+    adds: Option<usize>,
 }
 
 /// A job of the service: what attempts have done to the world outside.
@@ -326,6 +328,12 @@ impl World {
                 process.end(which, End::Error(Error::new(ErrorKind::Cancelled, "before it began")));
             }
             Phase::New => {
+                let name = attempt.job.entry().task_id.to_owned();
+                // Instances of one mapped task would all add the same.
+                if let Some(new) = fate.adds.filter(|_| !name.contains('[')) {
+                    add(process, which, new);
+                }
+                let attempt = &mut process.attempts[which];
                 let known =
                     attempt.job.checkpoint.as_ref().map(|job| job["job"].as_str().unwrap_or_default());
                 let is_blocking = fate.blocking;
@@ -538,6 +546,13 @@ impl World {
         let all_good =
             states.iter().zip(&run.tasks).all(|(state, task)| good(state) || task.task_id.starts_with("d"));
         assert_eq!(run.head.state == RunState::Success, all_good, "{states:?}");
+        for (fate, number) in self.fates.iter().zip(0_usize..) {
+            let Some(new) = fate.adds.filter(|_| !self.disturbed) else { continue };
+            let adds = run.tasks.iter().find(|task| number_of(&task.task_id) == Some(number));
+            let ran = adds.is_some_and(|task| !task.attempts.is_empty());
+            let added = run.tasks.iter().filter(|task| number_of(&task.task_id) == Some(new)).count();
+            assert_eq!(added, usize::from(ran), "t{number} adds t{new}");
+        }
         if !self.disturbed {
             self.check_rules(&run);
         }
@@ -599,6 +614,21 @@ impl Process {
     }
 }
 
+/// The engine adds a task behind its own, and goes on once that is stored.
+fn add(process: &mut Process, which: usize, new: usize) {
+    let job = &process.attempts[which].job;
+    let script = json!({"engine": "noop", "inline": ""});
+    let addition = json!({"tasks": [{"task_id": format!("t{new}"), "script": script, "dependencies": ["{task}"]}]});
+    let ready = job.run.prepared.extend(&addition).unwrap();
+    let (answer, answered) = bounded(1);
+    let asked = Box::new(Appended { addition, ready, answer });
+    let (task, attempt) = (job.task, job.attempt);
+    process.runs.take(Message::Append { run: 0, task, attempt, asked });
+    process.turn();
+    let said = answered.try_recv().unwrap();
+    assert!(said.is_ok() || said == Err("the run is being stopped".to_owned()), "{said:?}");
+}
+
 /// Remembers what people were told.
 struct Teller(Arc<Mutex<HashMap<TaskIdx, TaskState>>>);
 
@@ -620,6 +650,11 @@ impl Reporter for Teller {
 /// The number in `t7`, `d7` or `t7[2]`.
 fn number(name: &str) -> usize {
     name[1..].split('[').next().unwrap().parse().unwrap()
+}
+
+/// The same, of a task that is no instance.
+fn number_of(name: &str) -> Option<usize> {
+    (!name.contains('[')).then(|| number(name))
 }
 
 /// A random DAG as its file; teardowns are called `d…`.
@@ -678,7 +713,17 @@ fn dag(dice: &mut Dice) -> (String, Vec<Fate>, Vec<usize>) {
             kind: [ErrorKind::Failed, ErrorKind::Transient, ErrorKind::Invalid][dice.roll(3) as usize],
             duration: Duration::from_millis(dice.roll(1500)),
             deaf: dice.one_in(20),
+            adds: None,
         });
+    }
+    let adding = fates.len();
+    for task in 0..adding {
+        if dice.one_in(6) {
+            fates[task].adds = Some(fates.len());
+            let duration = Duration::from_millis(dice.roll(500));
+            let kind = ErrorKind::Failed;
+            fates.push(Fate { blocking: false, failing: 0, kind, duration, deaf: false, adds: None });
+        }
     }
     let mut dag: Value = json!({"dag_id": "d", "pools": {"p": 1}});
     if dice.one_in(2) {
@@ -702,6 +747,7 @@ fn rules(dice: &mut Dice, tasks: &mut [Value], fates: &mut Vec<Fate>, mapped: &m
             kind: ErrorKind::Failed,
             duration: Duration::from_millis(dice.roll(1500)),
             deaf: false,
+            adds: None,
         });
         let script = json!({"engine": "noop", "inline": ""});
         json!({"task_id": name, "script": script, "dependencies": dependencies, "retries": dice.roll(2)})
