@@ -681,3 +681,38 @@ fn mistakes_of_a_dag_in_another_one_are_told() {
         assert!(said.contains(why), "{why}\n{said}");
     }
 }
+
+#[test]
+fn what_failed_of_what_was_added_is_run_once_more() {
+    let sandbox = Sandbox::new();
+    let dag = r#"
+tasks:
+- {task_id: a, params: {result: [x, y]}, script: {engine: noop, inline: ""}}
+- {task_id: m, dependencies: [a], for_each: tasks.a.result, script: {engine: noop, inline: ""}}
+- {task_id: f, for_each: {instances_of: m}, script: {engine: shell, inline: "test -e there"}}
+rules:
+- when: tasks.a.state == "success"
+  add: {tasks: [{task_id: r, dependencies: [a], script: {engine: shell, inline: "test -e there"}}]}
+"#;
+    let shown = run(&sandbox, dag, 1);
+    assert!(states(&shown).contains(&"r failed".to_owned()), "{:?}", states(&shown));
+    sandbox.write("there", "");
+    let again = ["run", "--failed", "r", "--run-id", "again", "--format", "quiet"];
+    let _ = sandbox.oxidag(&again).expect_status(0);
+    let shown = sandbox.oxidag(&["runs", "show", "again", "--json"]).expect_status(0).json();
+    let mut states = states(&shown);
+    states.sort();
+    assert_eq!(
+        states,
+        [
+            "a skipped",
+            "f success",
+            "f[x] success",
+            "f[y] success",
+            "m success",
+            "m[x] success",
+            "m[y] success",
+            "r success",
+        ]
+    );
+}

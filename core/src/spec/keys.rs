@@ -26,6 +26,8 @@ pub(super) enum Kind {
     Command,
     Url,
     Condition,
+    /// A condition, or what it would come to.
+    Predicate,
     ForEach,
     Tasks,
     Rules,
@@ -178,7 +180,7 @@ keys! {
     RuleId = "rule_id", Kind::Id, false, "What messages call the rule; else it is numbered.";
     Each = "each", Kind::Each, false,
         "The rule is applied once for each of these tasks: `{type: name}` or `{instances_of: task}`. Without it, once.";
-    When = "when", Kind::Condition, false,
+    When = "when", Kind::Predicate, false,
         "A condition in CEL over the graph: the rule is applied when it is true.";
     Add = "add", Kind::Addition, true, "What is added.";
 }

@@ -86,6 +86,9 @@ fn kind(kind: Kind) -> Value {
         Kind::Command => command(),
         Kind::Url => json!({ "type": "string", "pattern": r#"^https?://[!"$-.0->@-~][!-~]*$"# }),
         Kind::Condition => json!({ "type": "string", "pattern": r"\S" }),
+        Kind::Predicate => {
+            json!({ "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": r"\S" }] })
+        }
         Kind::ForEach => {
             json!({ "anyOf": [{ "type": "string", "pattern": r"\S" }, { "type": ["array", "object"] }] })
         }
