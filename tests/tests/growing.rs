@@ -82,7 +82,7 @@ fn what_grew_is_shown_from_what_it_grew() {
     let table = sandbox.oxidag(&["runs", "show", "r"]).expect_status(0).stdout;
     assert!(table.contains("FROM"), "{table}");
     let chart = sandbox.oxidag(&["runs", "gantt", "r"]).expect_status(0).stdout;
-    assert!(chart.contains("extract[2024-01]"), "{chart}");
+    assert!(chart.contains("\n  extract[2024-01]"), "{chart}");
     let graph = sandbox.oxidag(&["graph", "r"]).expect_status(0).stdout;
     for line in [
         r#""extract" -> "extract[2024-01]" [style=dashed];"#,
@@ -167,7 +167,10 @@ tasks:
     running.until_task("load[c]", "running");
     running.kill();
     sandbox.write("go", "");
-    let _ = sandbox.oxidag(&["resume", "r", "--format", "quiet"]).expect_status(0);
+    // A change that adds nothing else is taken.
+    let dag = std::fs::read_to_string(sandbox.path().join("dag.yaml")).unwrap();
+    sandbox.write("dag.yaml", &format!("description: changed\n{dag}"));
+    let _ = sandbox.oxidag(&["resume", "r", "--changed", "--format", "quiet"]).expect_status(0);
     let all =
         ["list", "load", "merge", "load[a]", "load[b]", "load[c]"].map(|task| format!("{task} success"));
     assert_eq!(states(&shown(&sandbox)), all);

@@ -115,9 +115,12 @@ fn dag(run: &RunDetails, changed: bool) -> anyhow::Result<(Dag, SourceFile)> {
 
 /// The changed DAG with its tasks in the order in which they are stored.
 fn in_order(mut dag: Dag, run: &RunDetails) -> anyhow::Result<Dag> {
-    let place: HashMap<&str, usize> = run.tasks.iter().map(|task| task.task_id.as_str()).zip(0..).collect();
+    // What was added since follows from these.
+    let base = run.growth.first().map_or(run.tasks.len(), |growth| growth.first as usize);
+    let tasks = &run.tasks[..base];
+    let place: HashMap<&str, usize> = tasks.iter().map(|task| task.task_id.as_str()).zip(0..).collect();
     let named: HashMap<&str, ()> = dag.tasks.iter().map(|task| (task.task_id.as_str(), ())).collect();
-    if let Some(gone) = run.tasks.iter().find(|task| !named.contains_key(task.task_id.as_str())) {
+    if let Some(gone) = tasks.iter().find(|task| !named.contains_key(task.task_id.as_str())) {
         bail!(
             "the changed DAG has no task `{}`, which the run {} has; begin a new run",
             gone.task_id,

@@ -240,6 +240,7 @@ impl Growing {
             (id.to_owned(), json!({"id": id, "result": result}))
         });
         let mut added: Vec<Grown> = Vec::with_capacity(templates.len());
+        let mut siblings: HashMap<&str, TaskIdx> = HashMap::with_capacity(templates.len());
         for template in templates {
             let (task_id, params) = match &about {
                 None => (template.task_id.clone(), template.params.clone()),
@@ -253,13 +254,11 @@ impl Growing {
                 return Err(format!("there is a task `{task_id}` already"));
             }
             // Siblings come first: they are what the rule's author sees.
-            let siblings = || templates.iter().take(added.len()).zip(first..);
             let find = |name: &str| {
                 if name == MATCHED {
                     return matched;
                 }
-                let sibling = siblings().find(|(sibling, _)| sibling.task_id == name);
-                sibling.map(|(_, place)| idx(place)).or_else(|| self.find(name))
+                siblings.get(name).copied().or_else(|| self.find(name))
             };
             let lookup = |name: &str| {
                 find(name).ok_or_else(|| format!("`{task_id}` depends on `{name}`, which is not there yet"))
@@ -269,13 +268,15 @@ impl Growing {
                 upstream.push(lookup(&dependency.task_id)?);
             }
             for kind in &template.after_types {
-                let siblings = siblings().filter(|(s, _)| s.kind.as_deref() == Some(&*kind.task_id));
+                let before = templates.iter().take(added.len()).zip(first..);
+                let siblings = before.filter(|(s, _)| s.kind.as_deref() == Some(&*kind.task_id));
                 upstream.extend(self.kinds.get(&*kind.task_id).into_iter().flatten().copied());
                 upstream.extend(siblings.map(|(_, place)| idx(place)));
             }
             upstream.sort_unstable();
             upstream.dedup();
             let follows = template.follows().map(|followed| lookup(&followed.task_id)).transpose()?;
+            siblings.insert(template.task_id.as_str(), idx(first + added.len()));
             added.push(Grown {
                 task_id: task_id.into(),
                 template: Arc::clone(template),

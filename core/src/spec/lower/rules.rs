@@ -1,5 +1,6 @@
 //! Rules, and the tasks that they add.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::dag::{Addition, Dependency, Each, Rule, Task};
@@ -184,29 +185,36 @@ impl Lower<'_> {
     }
 
     /// The tasks, each after those of them that it depends on.
-    fn in_order(&mut self, mut tasks: Vec<Task>) -> Vec<Task> {
-        let mut ordered: Vec<Task> = Vec::with_capacity(tasks.len());
-        while !tasks.is_empty() {
-            let waits =
-                |task: &Task| task.upstream().any(|d| tasks.iter().any(|other| other.task_id == d.task_id));
-            let (waiting, free): (Vec<bool>, usize) = {
-                let waiting: Vec<bool> = tasks.iter().map(waits).collect();
-                let free = waiting.iter().filter(|waits| !**waits).count();
-                (waiting, free)
-            };
-            if free == 0 {
-                let names: Vec<String> = tasks.iter().map(|task| quote(&task.task_id)).collect();
-                let message =
-                    format!("tasks that are added depend on each other in a cycle: {}", names.join(", "));
-                self.mistake_with_help(tasks[0].span, message, "take one of these dependencies out");
-                break;
+    fn in_order(&mut self, tasks: Vec<Task>) -> Vec<Task> {
+        let places: HashMap<&str, usize> = tasks.iter().map(|task| task.task_id.as_str()).zip(0..).collect();
+        let (mut left, mut after) = (vec![0_usize; tasks.len()], vec![Vec::new(); tasks.len()]);
+        for (place, task) in tasks.iter().enumerate() {
+            for upstream in task.upstream().filter_map(|d| places.get(d.task_id.as_str())) {
+                left[place] += 1;
+                after[*upstream].push(place);
             }
-            let mut waiting = waiting.into_iter();
-            let (now, later) = tasks.into_iter().partition(|_| !waiting.next().unwrap_or_default());
-            ordered.extend::<Vec<Task>>(now);
-            tasks = later;
         }
-        ordered
+        let mut order: Vec<usize> = (0..tasks.len()).filter(|&place| left[place] == 0).collect();
+        let mut next = 0;
+        while let Some(&place) = order.get(next) {
+            next += 1;
+            for &waiting in &after[place] {
+                left[waiting] -= 1;
+                if left[waiting] == 0 {
+                    order.push(waiting);
+                }
+            }
+        }
+        if order.len() < tasks.len() {
+            let stuck: Vec<&Task> =
+                tasks.iter().zip(&left).filter(|(_, left)| **left > 0).map(|(t, _)| t).collect();
+            let names: Vec<String> = stuck.iter().map(|task| quote(&task.task_id)).collect();
+            let message =
+                format!("tasks that are added depend on each other in a cycle: {}", names.join(", "));
+            self.mistake_with_help(stuck[0].span, message, "take one of these dependencies out");
+        }
+        let mut tasks: Vec<Option<Task>> = tasks.into_iter().map(Some).collect();
+        order.into_iter().filter_map(|place| tasks[place].take()).collect()
     }
 
     /// `{type: name}` among dependencies.
