@@ -206,7 +206,7 @@ pub(crate) struct ScheduleArgs {
     #[command(flatten)]
     params: ParamArgs,
     #[command(flatten)]
-    environment: EnvironmentArgs,
+    pub(crate) environment: EnvironmentArgs,
     #[command(flatten)]
     workers: WorkersArgs,
     /// What to print: for `human` a line for each start and end, for `json` the events of all runs
@@ -310,6 +310,17 @@ pub(crate) enum RunsCommand {
     },
     /// Remove runs that have ended, with their logs
     Prune(PruneArgs),
+    /// Upload the logs of a run that has ended to where `[logs]` of plugins.toml says
+    Upload {
+        /// The run: its id, the beginning of one, or `latest`
+        run: String,
+        /// The plugins.toml to use [default: the run's own]
+        #[arg(long, value_name = "FILE")]
+        plugins: Option<PathBuf>,
+        /// The environment [default: the run's own]
+        #[arg(long, value_name = "NAME")]
+        env: Option<String>,
+    },
     /// Cancel a run of another process, or some of its tasks, and wait until that is done
     Cancel {
         /// The run: its id, the beginning of one, or `latest`

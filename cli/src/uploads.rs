@@ -14,13 +14,13 @@ use crate::names::Names;
 use crate::{report, settings};
 
 /// How long the end of the process waits for them.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// The logs of all runs of this process.
 pub(crate) struct Uploads<'a> {
     /// `None` where logs stay on disk.
     uploader: Option<&'a Uploader>,
-    runs: Vec<(String, Arc<RunUploads>)>,
+    runs: Vec<Arc<RunUploads>>,
 }
 
 impl<'a> Uploads<'a> {
@@ -38,21 +38,21 @@ impl<'a> Uploads<'a> {
     ) -> Box<dyn Reporter> {
         let Some(uploader) = self.uploader else { return inner };
         let logs = Arc::new(uploader.of_run(RunLogs::new(&settings::home(), dag_id, run_id)));
-        self.runs.push((run_id.to_owned(), Arc::clone(&logs)));
+        self.runs.push(Arc::clone(&logs));
         Box::new(Watching { inner, logs, names, goes_on })
     }
 
     /// Each run's, for whoever ends the waiting.
     pub(crate) fn of_runs(&self) -> Vec<Arc<RunUploads>> {
-        self.runs.iter().map(|(_, logs)| Arc::clone(logs)).collect()
+        self.runs.clone()
     }
 
     /// Waits for what is under way, and tells what was not uploaded.
     pub(crate) fn finish(self, format: Format) {
         let until = Instant::now() + PATIENCE;
-        for (run_id, logs) in self.runs {
+        for logs in self.runs {
             if let Some(missed) = logs.finish(until.saturating_duration_since(Instant::now())) {
-                report::missed_logs(&run_id, format, &missed);
+                report::missed_logs(format, &missed);
             }
         }
     }
@@ -79,7 +79,7 @@ impl Reporter for Watching {
             // What the process that died had not uploaded.
             EventKind::RunState { state: RunState::Running, .. } if std::mem::take(&mut self.goes_on) => {
                 let graph = &self.names.graph;
-                self.logs.all_of(graph.tasks().map(|task| graph.name(task)));
+                _ = self.logs.all_of(graph.tasks().map(|task| graph.name(task)));
             }
             EventKind::Grown(growth) => self.names.grow(growth),
             EventKind::RunState { state: RunState::Running, .. } => {}

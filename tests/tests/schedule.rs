@@ -121,6 +121,41 @@ fn a_run_that_was_interrupted_goes_on_before_anything_else() {
 }
 
 #[test]
+fn parameters_reach_the_runs() {
+    let sandbox = Sandbox::new();
+    dag(&sandbox, &json!({"schedule_interval": "@once"}), "test {n} = 7");
+    let _ = in_time(sandbox.command(&["schedule", "d.json", "-p", "n=7"])).expect_status(0);
+    assert_eq!(states(&sandbox), ["success"]);
+}
+
+#[test]
+fn a_schedule_that_is_taken_out_of_the_file_is_over() {
+    let sandbox = Sandbox::new();
+    dag(&sandbox, &json!({"schedule_interval": "@continuous"}), "test -e go || sleep 600");
+    let mut schedule = schedule(&sandbox);
+    schedule.until_task("t", "running");
+    dag(&sandbox, &json!({}), "true");
+    schedule.signal("STOP");
+    sandbox.write("go", "");
+    let run = sandbox.oxidag(&["runs", "list", "--json"]).json()[0]["run_id"].clone();
+    let _ = sandbox.oxidag(&["runs", "cancel", run.as_str().unwrap()]).expect_status(0);
+    schedule.signal("CONT");
+    assert_eq!(schedule.end().status, Some(130));
+    assert_eq!(states(&sandbox), ["cancelled"]);
+}
+
+#[test]
+fn what_can_never_run_is_refused_at_once() {
+    let sandbox = Sandbox::new();
+    dag(&sandbox, &json!({"schedule_interval": "@daily"}), "true");
+    let refused = sandbox.oxidag(&["schedule", "d.json", "--env", "nope"]).expect_status(2);
+    assert!(refused.stderr.contains("`nope` has no file"), "{}", refused.stderr);
+    dag(&sandbox, &json!({"schedule_interval": "0 0 30 2 *"}), "true");
+    let refused = sandbox.oxidag(&["schedule", "d.json"]).expect_status(2);
+    assert!(refused.stderr.contains("names no time that will come"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_dag_without_a_schedule_is_refused() {
     let sandbox = Sandbox::new();
     dag(&sandbox, &json!({}), "true");

@@ -105,14 +105,17 @@ pub(super) fn launch(store: &Store, runs: Vec<Planned>, manner: &Manner<'_>) -> 
         workers: manner.workers,
         mailbox,
     };
-    let ends = runner::run(session, requests)?;
-    ends.iter().filter_map(|end| end.remark.as_ref()).for_each(output::remark);
+    let ended = runner::run(session, requests);
+    let remarks = ended.iter().flatten().filter_map(|end| end.remark.as_ref());
+    remarks.for_each(output::remark);
     for (notices, prepared) in notices {
+        // Also where the runs could not be brought to their ends.
+        notices.run_is_over();
         // What a command says may hold a secret.
         notices.finish(PATIENCE).iter().for_each(|said| output::remark(prepared.masker.mask(said)));
     }
     uploads.finish(manner.format);
-    Ok(exit(&ends))
+    Ok(exit(&ended?))
 }
 
 /// The worst of the ends: interrupted, then failed, then success.

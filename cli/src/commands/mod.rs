@@ -18,6 +18,7 @@ mod runs;
 mod schedule;
 mod schema;
 mod show;
+mod upload;
 mod validate;
 
 use crate::args::{CacheCommand, Command, EnginesCommand, RunsCommand};
@@ -39,6 +40,9 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<Exit> {
         Command::Runs(RunsCommand::Gantt { run, svg }) => gantt::gantt(&run, svg.as_deref())?,
         Command::Runs(RunsCommand::Cancel { run, tasks }) => return cancel::cancel(&run, &tasks),
         Command::Runs(RunsCommand::Prune(args)) => prune::prune(&args)?,
+        Command::Runs(RunsCommand::Upload { run, plugins, env }) => {
+            upload::upload(&run, plugins.as_ref(), env.as_ref())?;
+        }
         Command::Engines(EnginesCommand::List { environment, json }) => engines::list(&environment, json)?,
         Command::Engines(EnginesCommand::Inspect { engine, environment, json }) => {
             engines::inspect(&engine, &environment, json)?;

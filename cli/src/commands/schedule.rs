@@ -29,8 +29,8 @@ use crate::{output, settings};
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How often a DAG is looked at that another process runs.
 const AGAIN: Duration = Duration::from_secs(5);
-/// How soon a run is tried again that was refused: it is still due.
-const AFTER_REFUSAL: Duration = Duration::from_secs(60);
+/// How soon a DAG begins again that failed, was refused (it is still due then), or could not be looked at.
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
 
 /// How much of a DAG's name goes into the ids of its runs.
 const LONGEST_NAME: usize = 100;
@@ -40,11 +40,14 @@ struct Watched {
     path: PathBuf,
     changed: Option<SystemTime>,
     dag_id: String,
-    schedule: Schedule,
+    /// `None`: its file has none any more.
+    schedule: Option<Schedule>,
     /// Times up to this one do not count, nor those before the newest run.
     since: Timestamp,
     not_before: Timestamp,
     run: Option<Child>,
+    /// What was told last of a DAG that is not started, so that it is told once.
+    told: String,
 }
 
 /// What is to be done about a DAG.
@@ -53,6 +56,8 @@ enum Next {
     Start(Timestamp),
     /// Go on with this run, which was interrupted.
     Resume(String),
+    /// This process runs it.
+    Elsewhere(u32),
     Wait(Duration),
     Never,
 }
@@ -61,6 +66,8 @@ pub(super) fn schedule(args: &ScheduleArgs) -> anyhow::Result<Exit> {
     let mut dags: Vec<Watched> = Vec::new();
     for path in &args.dags {
         let watched = Watched::read(path)?;
+        // Each run reads it again; what is wrong with it now is not to show at night.
+        settings::plugins(&args.environment, Some(path))?;
         ensure!(
             dags.iter().all(|other| other.dag_id != watched.dag_id),
             "two of the files are DAGs called {}; one of them has to have another `dag_id`",
@@ -114,17 +121,30 @@ fn stop(dags: &mut [Watched], bell: &Bell, format: Format) -> anyhow::Result<Exi
 
 impl Watched {
     fn read(path: &Path) -> anyhow::Result<Self> {
-        let (dag, source) = spec::load(path)?;
-        let Some(schedule) = Schedule::of(&dag)? else {
+        let now = now();
+        let (dag_id, schedule) = schedule_of(path)?;
+        let Some(schedule) = schedule else {
             bail!(
                 "{} has no schedule; give it a `schedule_interval`, such as `@daily` or `30 2 * * 1-5`",
-                source.path().display()
+                path.display()
             );
         };
-        let now = now();
+        ensure!(
+            schedule.due(None, now, now).is_some(),
+            "the `schedule_interval` of {} names no time that will come",
+            path.display()
+        );
         let since = schedule.start().map_or(now, |start| start.min(now));
-        let (dag_id, path, changed) = (dag.dag_id, path.to_owned(), changed(path));
-        Ok(Self { path, changed, dag_id, schedule, since, not_before: now, run: None })
+        Ok(Self {
+            path: path.to_owned(),
+            changed: changed(path),
+            dag_id,
+            schedule: Some(schedule),
+            since,
+            not_before: now,
+            run: None,
+            told: String::new(),
+        })
     }
 
     /// As [`Watched::turn`]; what is wrong now (the store cannot be read, no process be started) may be right later, and
@@ -132,8 +152,8 @@ impl Watched {
     fn turn_or_later(&mut self, args: &ScheduleArgs) -> Option<Duration> {
         self.turn(args).unwrap_or_else(|error| {
             output::remark(format!("{}: {error:#}; it is tried again in a minute", self.dag_id));
-            self.not_before = now().after(AFTER_REFUSAL);
-            Some(AFTER_REFUSAL)
+            self.not_before = now().after(AFTER_FAILURE);
+            Some(AFTER_FAILURE)
         })
     }
 
@@ -159,29 +179,44 @@ impl Watched {
                 self.start(["resume".into(), run_id.into()], &[], args)?;
                 Ok(Some(LONGEST_WAIT))
             }
+            Next::Elsewhere(process) => {
+                self.tell_once(args.format, format!("waits: the process {process} runs it"));
+                Ok(Some(AGAIN))
+            }
             Next::Wait(wait) => Ok(Some(wait.min(LONGEST_WAIT))),
-            Next::Never => Ok(None),
+            Next::Never => {
+                self.tell_once(args.format, "is not due any more".to_owned());
+                Ok(None)
+            }
+        }
+    }
+
+    fn tell_once(&mut self, format: Format, what: String) {
+        if self.told != what {
+            say(format, &self.dag_id, &what);
+            self.told = what;
         }
     }
 
     fn next(&self) -> anyhow::Result<Next> {
         let now = now();
         let newest = self.newest()?;
-        if newest.as_ref().is_some_and(|run| run.owner.is_some()) {
-            return Ok(Next::Wait(AGAIN));
+        if let Some(process) = newest.as_ref().and_then(|run| run.owner) {
+            return Ok(Next::Elsewhere(process));
         }
         let began = newest.as_ref().map(|run| run.started_at);
         let since = began.map_or(self.since, |began| began.max(self.since));
-        if self.not_before > now {
-            return Ok(Next::Wait(between(now, self.not_before)));
-        }
-        if let Some(run) = newest.filter(|run| run.interrupted) {
-            return Ok(Next::Resume(run.run_id));
-        }
-        Ok(match self.schedule.due(began, since, now) {
+        let next = match newest.filter(|run| run.interrupted) {
+            Some(run) => Some((now, Next::Resume(run.run_id))),
+            None => {
+                let due = self.schedule.as_ref().and_then(|schedule| schedule.due(began, since, now));
+                due.map(|due| (due, Next::Start(due)))
+            }
+        };
+        Ok(match next {
             None => Next::Never,
-            Some(due) if due <= now => Next::Start(due),
-            Some(due) => Next::Wait(between(now, due)),
+            Some((due, next)) if due.max(self.not_before) <= now => next,
+            Some((due, _)) => Next::Wait(between(now, due.max(self.not_before))),
         })
     }
 
@@ -215,8 +250,9 @@ impl Watched {
             Some(_) => (Exit::Refused, "did not run; it is tried again in a minute".to_owned()),
             None => (Exit::Refused, format!("died ({status}); it goes on in a minute")),
         };
-        if exit == Exit::Refused {
-            self.not_before = now().after(AFTER_REFUSAL);
+        self.told.clear();
+        if exit != Exit::Success {
+            self.not_before = now().after(AFTER_FAILURE);
         }
         say(format, &self.dag_id, &word);
         Ok(Some(exit))
@@ -229,11 +265,18 @@ impl Watched {
             return;
         }
         self.changed = changed;
-        match Self::read(&self.path) {
-            Ok(read) => (self.dag_id, self.schedule) = (read.dag_id, read.schedule),
+        match schedule_of(&self.path) {
+            Ok(read) => (self.dag_id, self.schedule) = read,
             Err(error) => output::remark(format!("{error:#}\n{} keeps its schedule", self.dag_id)),
         }
     }
+}
+
+/// A DAG's name and its schedule, if it has one.
+fn schedule_of(path: &Path) -> anyhow::Result<(String, Option<Schedule>)> {
+    let (dag, _) = spec::load(path)?;
+    let schedule = Schedule::of(&dag)?;
+    Ok((dag.dag_id, schedule))
 }
 
 /// The DAG and the time: `nightly-20261126T023000Z`, with a fraction of a second where the time has one.

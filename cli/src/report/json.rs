@@ -141,8 +141,8 @@ fn line<'a>(run: &'a Watched, event: &'a Event) -> Option<Line<'a>> {
 }
 
 /// The line for logs of a run that were not uploaded; it follows the run's last.
-pub(super) fn missed_logs(mut out: impl Write, run_id: &str, missed: &MissedLogs) -> io::Result<()> {
-    let MissedLogs { count, folder, local, reasons } = missed;
+pub(super) fn missed_logs(mut out: impl Write, missed: &MissedLogs) -> io::Result<()> {
+    let MissedLogs { run_id, count, folder, local, reasons } = missed;
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     let ts = Timestamp::default().after(since);
     write_line(&mut out, &Line::LogsNotUploaded { ts, run_id, count: *count, folder, local, reasons })?;

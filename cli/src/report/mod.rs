@@ -97,10 +97,10 @@ pub(crate) fn start(
 }
 
 /// Tells, after a run's end, which of its logs were not uploaded.
-pub(crate) fn missed_logs(run_id: &str, format: Format, missed: &MissedLogs) {
+pub(crate) fn missed_logs(format: Format, missed: &MissedLogs) {
     match format {
         // Nobody reads any more where it cannot be written.
-        Format::Json => _ = json::missed_logs(WholeLines::stdout(), run_id, missed),
+        Format::Json => _ = json::missed_logs(WholeLines::stdout(), missed),
         Format::Human | Format::Quiet => {
             output::remark(format_args!("{} {missed}", Palette::stderr().warning("warning:")));
         }

@@ -19,13 +19,13 @@ use tokio::sync::Semaphore;
 use super::RunLogs;
 use crate::buckets::{BucketErrorKind, Buckets, Object};
 
-/// How many mebibytes of logs are in memory at once.
+/// How many mebibytes of logs are in memory at once; one that is larger is there alone.
 const ROOM: u32 = 256;
 
 /// What even a short log takes of that: no more than 16 are uploaded at once.
 const SHARE: u32 = 16;
 
-/// No log is larger, in mebibytes.
+/// A larger log is not uploaded, in mebibytes: each is read whole.
 const LARGEST: u64 = 1024;
 
 /// More reasons than that are not told.
@@ -89,6 +89,8 @@ struct Miss {
 /// Logs of a run that are not in the bucket; shown as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissedLogs {
+    /// Of which run.
+    pub run_id: String,
     /// How many.
     pub count: usize,
     /// Where they should be.
@@ -106,6 +108,12 @@ impl Uploader {
         Self { buckets, target, room: Arc::new(Semaphore::new(ROOM as usize)) }
     }
 
+    /// Where it puts them.
+    #[must_use]
+    pub fn folder(&self) -> &Object {
+        &self.target.folder
+    }
+
     /// For the logs of one run.
     #[must_use]
     pub fn of_run(&self, logs: RunLogs) -> RunUploads {
@@ -117,24 +125,26 @@ impl Uploader {
 impl RunUploads {
     /// The log of an attempt is whole.
     pub fn attempt(&self, task_id: &str, attempt: u32) {
-        self.add(self.0.logs.attempt(task_id, attempt));
+        _ = self.add(self.0.logs.attempt(task_id, attempt));
     }
 
     /// The log of the run is whole.
     pub fn run(&self) {
-        self.add(self.0.logs.run());
+        _ = self.add(self.0.logs.run());
     }
 
-    /// An earlier process may have died before it had uploaded what these tasks and the run have logged.
-    pub fn all_of<'a>(&self, tasks: impl IntoIterator<Item = &'a str>) {
+    /// An earlier process may have died before it had uploaded what these tasks and the run have logged; how many logs
+    /// that is.
+    pub fn all_of<'a>(&self, tasks: impl IntoIterator<Item = &'a str>) -> usize {
         let attempts = tasks.into_iter().flat_map(|task| self.0.logs.attempts(task));
-        attempts.chain([self.0.logs.run()]).for_each(|log| self.add(log));
+        attempts.chain([self.0.logs.run()]).filter(|log| self.add(log.clone())).count()
     }
 
-    fn add(&self, log: PathBuf) {
+    /// Whether there is such a log.
+    fn add(&self, log: PathBuf) -> bool {
         // An attempt that said nothing has none.
         if log.try_exists().is_ok_and(|exists| !exists) {
-            return;
+            return false;
         }
         let mut state = self.0.lock();
         match state.under_way.get_mut(&log) {
@@ -151,6 +161,7 @@ impl RunUploads {
                 }
             },
         }
+        true
     }
 
     /// Waits for what is under way, but not longer than that, and tries once more what the service was not there for;
@@ -161,7 +172,9 @@ impl RunUploads {
             let state = self.0.lock();
             state.missed.iter().filter(|(_, miss)| miss.may_pass).map(|(log, _)| log.clone()).collect()
         };
-        may_pass.into_iter().for_each(|log| self.add(log));
+        for log in may_pass {
+            self.add(log);
+        }
         let waits = |state: &mut State| !state.given_up && !state.under_way.is_empty();
         let waited = self.0.changed.wait_timeout_while(self.0.lock(), patience, waits);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -210,7 +223,7 @@ impl Shared {
     }
 
     fn missed(&self, state: &State) -> Option<MissedLogs> {
-        let late = if state.given_up { "the waiting for it was ended" } else { "it was not done in time" };
+        let late = if state.given_up { "it was interrupted" } else { "it was not done in time" };
         // A log that was missed once and is under way again counts once.
         let logs: BTreeSet<&PathBuf> = state.missed.keys().chain(state.under_way.keys()).collect();
         let mut reasons: Vec<String> = Vec::new();
@@ -221,8 +234,8 @@ impl Shared {
             }
         }
         let folder = self.uploader.target.folder.to_string();
-        let local = self.logs.folder.clone();
-        (!logs.is_empty()).then_some(MissedLogs { count: logs.len(), folder, local, reasons })
+        let (run_id, local) = (self.logs.run_id.clone(), self.logs.folder.clone());
+        (!logs.is_empty()).then_some(MissedLogs { run_id, count: logs.len(), folder, local, reasons })
     }
 }
 
@@ -262,14 +275,15 @@ fn read(log: &Path, gzip: bool) -> io::Result<Vec<u8>> {
 
 impl fmt::Display for MissedLogs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { count, folder, local, reasons } = self;
-        let (logs, are) = if *count == 1 { ("log", "is") } else { ("logs", "are") };
+        let Self { run_id, count, folder, local, reasons } = self;
+        let (logs, are, them) = if *count == 1 { ("log", "is", "it") } else { ("logs", "are", "them") };
         let more = if reasons.len() > MOST_REASONS { "; …" } else { "" };
         let reasons = reasons.iter().take(MOST_REASONS).map(String::as_str).collect::<Vec<_>>().join("; ");
         let local = local.display();
         write!(
             f,
-            "{count} {logs} could not be uploaded to {folder} and {are} only in {local}: {reasons}{more}"
+            "{count} {logs} could not be uploaded to {folder} and {are} only in {local}: {reasons}{more}; \
+             `oxidag runs upload {run_id}` uploads {them}"
         )
     }
 }
@@ -283,13 +297,19 @@ mod tests {
         let missed = |reasons: &[&str]| {
             let reasons = reasons.iter().map(|&reason| reason.to_owned()).collect::<Vec<_>>();
             let (folder, local) = ("gs://b/logs".to_owned(), PathBuf::from(".oxidag/logs/d"));
-            MissedLogs { count: reasons.len(), folder, local, reasons }.to_string()
+            let run_id = "r".to_owned();
+            MissedLogs { run_id, count: reasons.len(), folder, local, reasons }.to_string()
         };
         assert_eq!(
             missed(&["it is gone"]),
-            "1 log could not be uploaded to gs://b/logs and is only in .oxidag/logs/d: it is gone"
+            "1 log could not be uploaded to gs://b/logs and is only in .oxidag/logs/d: it is gone; \
+             `oxidag runs upload r` uploads it"
         );
-        assert!(missed(&["a", "b", "c", "d"]).ends_with("are only in .oxidag/logs/d: a; b; c; …"));
+        let many = missed(&["a", "b", "c", "d"]);
+        assert!(
+            many.ends_with("only in .oxidag/logs/d: a; b; c; …; `oxidag runs upload r` uploads them"),
+            "{many}"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::config::{Config, Database, Request, ResultMode};
 use crate::lock;
 use crate::program::{self, Ended};
 use crate::reporter::Reporter;
+use crate::rows::Lost;
 use crate::script::{self, Problem, Script, Statement};
 use crate::session::{Done, Line, Progress, Session};
 use crate::translate::{Translated, translate};
@@ -24,6 +25,9 @@ const LOCKED: &str = "Could not set lock on file";
 /// The stack on which scripts are translated: the library follows their nesting down it, as deep as it allows, and an
 /// overflow would end the scheduler. Only what is used of it takes memory.
 const STACK: usize = 512 << 20;
+
+/// The signals by which others end a process: hangup, interrupt, kill, terminate.
+const KILLS: [i32; 4] = [1, 2, 9, 15];
 
 /// The longest message of DuckDB that goes into an error.
 const LONGEST: usize = 2_000;
@@ -57,11 +61,19 @@ pub(crate) fn statements(
     script: &Script<'_>,
 ) -> Result<Vec<Result<Translated, Problem>>> {
     let all = || script.statements.iter().map(|one| for_duckdb(config, task, script, one)).collect();
-    if !config.translate {
-        return Ok(all());
+    let mut translated: Vec<_> = if config.translate { on_large_stack(all)? } else { all() };
+    if let Some(open) = script.open_transaction() {
+        let message = "the transaction that begins here is never ended, which would undo it: end it with `commit` or \
+                       `rollback`";
+        let problem = Problem { message: message.to_owned(), place: script.place(open, 0) };
+        translated[open.number - 1] = Err(problem);
     }
+    Ok(translated)
+}
+
+fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, all);
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
         let thread =
             thread.map_err(|error| Error::transient(format!("cannot translate the script: {error}")))?;
         // A panic goes on, to be caught where all of an engine's are.
@@ -166,10 +178,10 @@ impl Attempt<'_> {
             let mut progress = Progress::default();
             let mut tally = Tally::default();
             let each = |line: &str| self.take(line, &mut progress, &mut tally);
-            let stop = self.host.until_cancelled();
+            let print = |line: &str| self.host.log(Level::Stdout, line);
+            let (folder, stop) = (&self.task.working_dir, self.host.until_cancelled());
             let ended =
-                program::run(&program, &arguments, &self.task.working_dir, session.text(), each, stop)
-                    .await?;
+                program::run((&program, &arguments), folder, session.text(), each, print, stop).await?;
             if ended.status.success() {
                 if !ended.errors.is_empty() {
                     self.host.log(Level::Stderr, ended.errors.trim_end());
@@ -254,6 +266,10 @@ impl Attempt<'_> {
             .with_metric("statements", self.script.statements.len());
         match tally.last.map(|done| (self.wanted == Some(done.statement), done.rows.into_result())) {
             Some((true, Ok(rows))) => Ok(outcome.with_result(rows)),
+            Some((true, Err(lost @ Lost::Twice(_)))) => {
+                let place = self.script.statements.last().map(|last| self.script.locate(last) + ": ");
+                Err(Error::invalid(format!("{}{lost}", place.unwrap_or_default())))
+            }
             Some((true, Err(lost))) if self.request.result == ResultMode::Rows => {
                 Err(Error::failed(format!("{lost}: select less, or leave out `result: rows`")))
             }
@@ -268,8 +284,18 @@ impl Attempt<'_> {
     /// Why the program ended as it did, while this statement ran.
     fn failure(&self, ended: &Ended, statement: usize, database: &str) -> Error {
         self.host.log(Level::Stderr, ended.errors.trim_end());
+        let signal = ended.signal();
+        if let Some(signal) = signal.filter(|signal| KILLS.contains(signal)) {
+            // Not transient: what was committed before would be done again without `retries`.
+            return Error::failed(format!(
+                "DuckDB was killed (signal {signal}), perhaps since memory ran out: give it more, or run fewer tasks at \
+                 a time"
+            ));
+        }
         let mut text = message(&ended.errors);
-        if text.is_empty() {
+        if let Some(signal) = signal {
+            text = format!("DuckDB crashed (signal {signal}) {text}");
+        } else if text.is_empty() {
             text = format!("DuckDB ended with {}", ended.status);
         }
         match statement.checked_sub(1).and_then(|i| self.script.statements.get(i)) {

@@ -178,6 +178,17 @@ impl Database {
                 "the database {name:?} is no file: write a path, relative to the DAG's folder, or `:memory:`"
             )));
         }
+        // DuckDB opens none as a file, and a folder named like one would help nobody. A file's name may hold a colon
+        // behind a slash.
+        let scheme = name.split_once(':').map(|(scheme, _)| scheme);
+        if scheme.is_some_and(|scheme| {
+            scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '+')
+        }) {
+            return Err(Error::invalid(
+                "the parameter or config `database` is a URL, which is no file here: write a path, relative to the \
+                 DAG's folder, or `:memory:`",
+            ));
+        }
         Ok(Self::File(base.join(name)))
     }
 }
@@ -207,6 +218,7 @@ mod tests {
         let file = |params| request(params).unwrap().database;
         assert_eq!(file(json!({})), Database::File("/nowhere/.oxidag/duckdb.db".into()));
         assert_eq!(file(json!({"database": "a/b.db"})), Database::File("/nowhere/a/b.db".into()));
+        assert_eq!(file(json!({"database": "./a:b.db"})), Database::File("/nowhere/a:b.db".into()));
         assert_eq!(file(json!({"database": "/a.db"})), Database::File("/a.db".into()));
         assert_eq!(file(json!({"database": ":memory:"})), Database::Memory);
     }
@@ -215,6 +227,10 @@ mod tests {
     fn a_parameter_that_cannot_be_meant_is_named() {
         for params in [json!({"database": 5}), json!({"database": "a/"}), json!({"database": ""})] {
             assert!(request(params).unwrap_err().message.contains("database"));
+        }
+        for url in ["s3://b/a.db", "https://u:p@h/a.db", "md:a", "gs://b/a", "file:a.db"] {
+            let message = request(json!({"database": url})).unwrap_err().message;
+            assert!(message.contains("`database` is a URL") && !message.contains(url), "{message}");
         }
         for params in [json!({"dataset": true}), json!({"dataset": "p."})] {
             assert!(request(params).unwrap_err().message.contains("`dataset`"));

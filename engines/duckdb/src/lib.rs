@@ -5,10 +5,12 @@
 //!
 //! - `attempt` is one attempt, from the task to its outcome; `lock` makes tasks on one file queue.
 //! - `script` cuts a text into statements; `translate` makes one of BigQuery's into one of DuckDB's.
-//! - `session` is what the program is told and what its output means; `program` is the child process.
+//! - `session` is what the program is told and what its output means; `program` is the child process, and
+//!   `files` what it is given in files.
 
 mod attempt;
 mod config;
+mod files;
 mod lock;
 mod program;
 mod reporter;

@@ -2,24 +2,29 @@
 //!
 //! A shell leads the child's process group and keeps a pipe to the scheduler open. When the scheduler is gone, the
 //! pipe ends and the group is killed, also what the program has started: the one that PyPI installs is a script that
-//! starts another. So no attempt goes on beside its successor, and no file is left, as the shell removes
-//! the script's once it is open. DuckDB's files bear a kill at any moment.
+//! starts another. So no attempt goes on beside its successor, and no file is left: whoever of the two outlives the
+//! other removes them. DuckDB's files bear a kill at any moment.
+//!
+//! Its results come through a named pipe, not through standard output, to which a script may write too.
 
-use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use oxidag_plugin_api::{Error, Result};
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
-/// Its arguments: the script's file, then the program and its arguments.
+use crate::files::Files;
+
+/// Its arguments: the folder with the script's file, then the program and its arguments.
 const SHELL: &str = r#"
-exec 3<&0 <"$1" || exit
-rm -f -- "$1"
+exec 3<&0 <"$1/script" || exit
+rm -f -- "$1/script"
+(read -r _ <&3; rm -rf -- "$1"; kill -KILL 0) >/dev/null 2>&1 &
 shift
-(read -r _ <&3; kill -KILL 0) >/dev/null 2>&1 &
 "$@" 3<&-
 status=$?
 exec 2>/dev/null
@@ -36,6 +41,19 @@ pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     /// The beginning of what it wrote to standard error.
     pub(crate) errors: String,
+}
+
+impl Ended {
+    /// The signal that ended the program. A shell makes a status above 128 of it, and the script that PyPI installs a
+    /// negative one, which is one of the highest; DuckDB has none of them for itself.
+    pub(crate) fn signal(&self) -> Option<i32> {
+        match self.status.code() {
+            None => self.status.signal(),
+            Some(code @ 129..192) => Some(code - 128),
+            Some(code @ 192..256) => Some(256 - code),
+            Some(_) => None,
+        }
+    }
 }
 
 /// Where the program is.
@@ -62,35 +80,39 @@ pub(crate) fn find(program: &str) -> Result<PathBuf> {
 ///
 /// # Errors
 ///
-/// Cancelled when it was stopped; transient when the system cannot run it now.
+/// Cancelled when it was stopped; others when the system cannot run it.
 pub(crate) async fn run(
-    program: &Path,
-    arguments: &[&str],
+    command: (&Path, &[&str]),
     folder: &Path,
     input: &str,
-    mut each_line: impl FnMut(&str),
+    each_result: impl FnMut(&str),
+    each_print: impl FnMut(&str),
     stop: impl Future<Output = ()>,
 ) -> Result<Ended> {
-    let mut child = start(program, arguments, folder, input).map_err(|error| unusable(program, &error))?;
+    let files = Files::new(&std::env::temp_dir(), input)?;
+    let (results, keeps_open) = files.pipe()?;
+    let mut child = start(command, folder, files.folder()).map_err(|error| unusable(folder, &error))?;
     // Open until the child has ended: its end is the scheduler's.
     let lifeline = child.stdin.take();
     let pipes = child.stdout.take().zip(child.stderr.take());
-    let (out, err) = pipes.ok_or_else(|| unusable(program, &std::io::ErrorKind::BrokenPipe.into()))?;
+    let (out, err) = pipes.ok_or_else(|| unusable(folder, &std::io::ErrorKind::BrokenPipe.into()))?;
     let mut errors = String::new();
     let ended = {
-        let work = async {
-            let ((), ()) =
-                tokio::join!(lines(out, &mut each_line), lines(err, |line| keep(&mut errors, line)));
+        let program = async {
+            tokio::join!(lines(out, each_print), lines(err, |line| keep(&mut errors, line)));
+            // Now that the program is gone, its results may end.
+            drop(keeps_open);
         };
+        let work = async { tokio::join!(program, lines(results, each_result)) };
         tokio::select! {
-            () = work => true,
+            _ = work => true,
             () = stop => false,
         }
     };
     if !ended {
         kill(&child);
     }
-    let status = child.wait().await.map_err(|error| unusable(program, &error))?;
+    let status = child.wait().await.map_err(|error| unusable(folder, &error))?;
     drop(lifeline);
     if ended {
         Ok(Ended { status, errors })
@@ -99,14 +121,10 @@ pub(crate) async fn run(
     }
 }
 
-fn start(program: &Path, arguments: &[&str], folder: &Path, input: &str) -> std::io::Result<Child> {
-    // Readable by this user alone.
-    let mut file = tempfile::NamedTempFile::with_prefix("oxidag-duckdb-")?;
-    file.write_all(input.as_bytes())?;
-    let file = file.into_temp_path();
-    let child = Command::new("/bin/sh")
+fn start((program, arguments): (&Path, &[&str]), folder: &Path, files: &Path) -> std::io::Result<Child> {
+    Command::new("/bin/sh")
         .args(["-c", SHELL, "oxidag"])
-        .arg(&file)
+        .arg(files)
         .arg(program)
         .args(arguments)
         .current_dir(folder)
@@ -115,23 +133,19 @@ fn start(program: &Path, arguments: &[&str], folder: &Path, input: &str) -> std:
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()?;
-    // The shell removes it, as only it knows when it has opened it.
-    let _ = file.keep();
-    Ok(child)
+        .spawn()
 }
 
-fn unusable(program: &Path, error: &std::io::Error) -> Error {
-    Error::transient(format!("cannot run {}: {error}", program.display()))
+fn unusable(folder: &Path, error: &std::io::Error) -> Error {
+    Error::transient(format!("cannot run /bin/sh, which starts DuckDB, in {}: {error}", folder.display()))
 }
 
 /// Ends the whole group.
 fn kill(child: &Child) {
     // Without an id it has been waited for, and its group's number may be another's.
-    let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    if let Some(id) = id {
+    if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
         // Nothing is left to kill, then.
-        let _ = kill_process_group(id, Signal::KILL);
+        let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
     }
 }
 

@@ -12,13 +12,17 @@ pub(crate) struct Rows {
     /// Size of `kept` as JSON, without the brackets.
     bytes: usize,
     lost: Option<Lost>,
+    /// The columns seen so far.
+    columns: Vec<String>,
     /// The columns whose numbers the program prints as text.
     numbers: Vec<String>,
 }
 
 /// Why rows are not kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Lost {
+    /// Two columns have this name: an object holds one of them.
+    Twice(String),
     /// They are larger than a result may be.
     TooLarge,
     /// Some are no JSON: infinite numbers.
@@ -29,6 +33,10 @@ impl Rows {
     /// Takes a column of these rows, as `describe` tells of it.
     pub(crate) fn column(&mut self, json: &str) {
         let Ok(column) = serde_json::from_str::<Column>(json) else { return };
+        if self.columns.contains(&column.column_name) {
+            self.lose(Lost::Twice(column.column_name.clone()));
+        }
+        self.columns.push(column.column_name.clone());
         let as_text = ["HUGEINT", "UHUGEINT", "DECIMAL("];
         if as_text.iter().any(|kind| column.column_type.starts_with(kind))
             && !column.column_type.ends_with(']')
@@ -96,6 +104,12 @@ fn make_number(value: &mut Value) {
 impl std::fmt::Display for Lost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Twice(name) => {
+                write!(
+                    f,
+                    "two columns of the result are named `{name}`: give each a name of its own, with `as`"
+                )
+            }
             Self::TooLarge => {
                 write!(
                     f,

@@ -97,6 +97,20 @@ impl<'a> Script<'a> {
         self.statements.push(Statement { number, sql: &self.text[start..end], start, tokens });
     }
 
+    /// The statement that begins a transaction which none ends: DuckDB would undo it without a word.
+    pub(crate) fn open_transaction(&self) -> Option<&Statement<'a>> {
+        let mut open = None;
+        for statement in &self.statements {
+            let begins_with = |words: &[&str]| words.iter().any(|word| statement.tokens[0].is(word));
+            if begins_with(&["begin", "start"]) {
+                open = Some(statement);
+            } else if begins_with(&["commit", "rollback", "end", "abort"]) {
+                open = None;
+            }
+        }
+        open
+    }
+
     /// Line and column, from 1, of the place `offset` bytes into a statement.
     pub(crate) fn place(&self, statement: &Statement<'_>, offset: usize) -> (usize, usize) {
         place(self.text, statement.start + offset)
@@ -182,6 +196,21 @@ mod tests {
         let expected = [("select ';', \"é;\"".to_owned(), (1, 1)), ("select r'\\;'".to_owned(), (3, 11))];
         assert_eq!(statements(text), expected);
         assert!(statements(" ; -- nothing\n").is_empty());
+    }
+
+    #[test]
+    fn a_transaction_is_open_until_a_statement_ends_it() {
+        let open = |text| {
+            let script = Script::new(text, "s", DialectType::DuckDB).unwrap();
+            script.open_transaction().map(|statement| statement.number)
+        };
+        for ended in
+            ["select 1", "begin; select 1; COMMIT", "start transaction; rollback; select 1", "begin; end"]
+        {
+            assert_eq!(open(ended), None, "{ended}");
+        }
+        assert_eq!(open("select 1; begin transaction; select 2"), Some(2));
+        assert_eq!(open("begin; commit; begin"), Some(3));
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub(crate) enum Line {
     Counted,
     /// The next statement begins; this is what became of the one before.
     Done(Done),
-    /// What the program prints beside rows: a plan, for one.
+    /// What DuckDB gives beside rows: a plan, for one.
     Text,
 }
 

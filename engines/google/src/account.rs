@@ -1,5 +1,7 @@
 //! Who a task acts as: Application Default Credentials or a service-account key, impersonating or not.
 
+use std::path::PathBuf;
+
 use google_cloud_auth::credentials::idtoken::{self, IDTokenCredentials};
 use google_cloud_auth::credentials::{self, Credentials, impersonated, service_account};
 use oxidag_plugin_api::{Error, Result, Task};
@@ -19,6 +21,7 @@ const KEY_TYPE: &str = "service_account";
 pub struct Account {
     key: Option<Value>,
     impersonate: Option<String>,
+    iam_endpoint: Option<String>,
     quota_project: Option<String>,
 }
 
@@ -34,14 +37,16 @@ impl Account {
             Some(name) => Some(parse_key(name, task.params.get(name))?),
             None => None,
         };
-        Ok(Self { key, impersonate: config.impersonate.clone(), quota_project: config.quota_project.clone() })
+        let GoogleConfig { impersonate, iam_endpoint, quota_project, .. } = config.clone();
+        Ok(Self { key, impersonate, iam_endpoint, quota_project })
     }
 
     /// What tells accounts apart without telling their secrets.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
-        for part in [&self.key.as_ref().map(Value::to_string), &self.impersonate, &self.quota_project] {
+        let key = self.key.as_ref().map(Value::to_string);
+        for part in [&key, &self.impersonate, &self.iam_endpoint, &self.quota_project] {
             hash.update([u8::from(part.is_some())]);
             hash.update(part.as_deref().unwrap_or_default());
             hash.update([0]);
@@ -59,9 +64,13 @@ impl Account {
         let Some(target) = &self.impersonate else {
             return self.own(self.quota_project.as_deref());
         };
-        let mut builder = impersonated::Builder::from_source_credentials(self.own(None)?)
-            .with_target_principal(target)
-            .with_scopes([SCOPE]);
+        let builder = match &self.iam_endpoint {
+            Some(endpoint) => impersonated::Builder::new(self.impersonation(target, endpoint)?),
+            None => {
+                impersonated::Builder::from_source_credentials(self.own(None)?).with_target_principal(target)
+            }
+        };
+        let mut builder = builder.with_scopes([SCOPE]);
         if let Some(project) = &self.quota_project {
             builder = builder.with_quota_project_id(project);
         }
@@ -76,6 +85,11 @@ impl Account {
     pub fn id_tokens(&self, audience: &str) -> Result<IDTokenCredentials> {
         crate::client::install_cryptography();
         let built = match (&self.impersonate, &self.key) {
+            (Some(target), _) if self.iam_endpoint.is_some() => {
+                let endpoint = self.iam_endpoint.as_deref().unwrap_or_default();
+                let credentials = self.impersonation(target, endpoint)?;
+                idtoken::impersonated::Builder::new(audience, credentials).with_include_email().build()
+            }
             (Some(target), _) => {
                 idtoken::impersonated::Builder::from_source_credentials(audience, target, self.own(None)?)
                     .with_include_email()
@@ -85,6 +99,21 @@ impl Account {
             (None, None) => idtoken::Builder::new(audience).with_include_email().build(),
         };
         built.map_err(|e| unusable(&e))
+    }
+
+    /// What a file of impersonated credentials holds, which is how Google's library takes an endpoint of IAM.
+    fn impersonation(&self, target: &str, endpoint: &str) -> Result<Value> {
+        let source = match &self.key {
+            Some(key) => key.clone(),
+            None => default_credentials()?,
+        };
+        let endpoint = endpoint.trim_end_matches('/');
+        Ok(serde_json::json!({
+            "type": "impersonated_service_account",
+            "service_account_impersonation_url":
+                format!("{endpoint}/v1/projects/-/serviceAccounts/{target}:generateAccessToken"),
+            "source_credentials": source,
+        }))
     }
 
     fn own(&self, quota_project: Option<&str>) -> Result<Credentials> {
@@ -113,6 +142,22 @@ impl std::fmt::Debug for Account {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Account").field("impersonate", &self.impersonate).finish_non_exhaustive()
     }
+}
+
+/// Application Default Credentials that are a file: the variable's, or the one that `gcloud` makes.
+fn default_credentials() -> Result<Value> {
+    let named = std::env::var_os("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from);
+    let made = || {
+        let home = std::env::var_os("HOME")?;
+        Some(PathBuf::from(home).join(".config/gcloud/application_default_credentials.json"))
+    };
+    let file = named.or_else(made).and_then(|path| std::fs::read(path).ok());
+    file.and_then(|file| serde_json::from_slice(&file).ok()).ok_or_else(|| {
+        Error::invalid(
+            "`iam_endpoint` needs Application Default Credentials in a file; name one in \
+             GOOGLE_APPLICATION_CREDENTIALS, or give the task a connection with a service account's key",
+        )
+    })
 }
 
 /// The task's connection that holds a service account's key.

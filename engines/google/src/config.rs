@@ -17,6 +17,8 @@ pub struct GoogleConfig {
     pub storage_endpoint: Option<String>,
     /// The email of a service account to act as; whoever the credentials belong to must be allowed to.
     pub impersonate: Option<String>,
+    /// The endpoint of IAM's credentials API, which `impersonate` asks, instead of Google's own.
+    pub iam_endpoint: Option<String>,
     /// The project that is charged for the calls' quota.
     pub quota_project: Option<String>,
 }

@@ -39,11 +39,11 @@ fn a_cancelled_deployment_says_that_it_goes_on() {
 #[test]
 fn a_call_past_the_tasks_timeout_ends_the_attempt() {
     let cloud = cloud("cf-deadline");
-    let mut run = held_call(&cloud, &json!({"timeout": "1s"}));
+    let mut run = held_call(&cloud, &json!({"timeout": "10s"}));
     run.end().expect_status(1);
     let task = cloud.task("f");
     assert_eq!((&task["state"], &task["error"]["kind"]), (&json!("failed"), &json!("timed_out")));
-    assert!(message(&cloud).contains("timeout of 1s"), "{}", message(&cloud));
+    assert!(message(&cloud).contains("timeout of 10s"), "{}", message(&cloud));
     assert!(cloud.log("f").contains("the function may still run"), "{}", cloud.log("f"));
     cloud.hold(false);
 }

@@ -21,6 +21,7 @@ fn a_server_that_is_away_is_told_at_the_end() {
     assert!(told.contains("are only in ") && told.contains(".oxidag/logs/d: "), "{told}");
     assert!(told.to_lowercase().contains("refused"), "{told}");
     assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.ends_with("`oxidag runs upload r` uploads them"), "{told}");
     assert!(!local(&sandbox, "d/loud/r.2.log").is_empty());
     let shown = sandbox.oxidag(&["runs", "show", "r", "--json"]).expect_status(0).json();
     assert_eq!(shown["state"], "success");
@@ -67,5 +68,5 @@ fn a_signal_ends_the_waiting_for_a_server_that_never_answers() {
     let lines = ended.json_lines();
     let missed = lines.last().unwrap();
     assert_eq!(missed["event"], "logs_not_uploaded", "{missed}");
-    assert_eq!((&missed["count"], &missed["reasons"]), (&json!(2), &json!(["the waiting for it was ended"])));
+    assert_eq!((&missed["count"], &missed["reasons"]), (&json!(2), &json!(["it was interrupted"])));
 }

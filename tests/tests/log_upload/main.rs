@@ -8,6 +8,7 @@ mod flaky;
 
 use std::fs;
 use std::io::Read as _;
+use std::net::TcpListener;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -194,6 +195,36 @@ fn a_resumed_run_uploads_what_the_process_that_died_did_not() {
     }
     let log = String::from_utf8(local(&sandbox, names[1])).unwrap();
     assert_eq!(log.matches("begun").count(), 2, "both processes' lines: {log}");
+}
+
+#[test]
+fn the_logs_of_a_run_that_has_ended_are_uploaded_later() {
+    let storage = S3::shared();
+    storage.make_bucket("logs-later");
+    // Connections are made and nobody takes them.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sandbox = sandbox("s3://logs-later", &s3(&format!("http://{}", silent.local_addr().unwrap())));
+    write_usual_dag(&sandbox);
+    let mut running =
+        Running::start(sandbox.command(&["run", "d.json", "--run-id", "r", "--format", "json"]));
+    running.until(|event| event["event"] == "run_state" && event["state"] == "success");
+    running.kill();
+
+    let ended = in_time(sandbox.command(&["runs", "upload", "r", "--plugins", "none.toml"])).expect_status(2);
+    assert!(ended.stderr.contains("cannot read none.toml"), "{}", ended.stderr);
+    plugins(&sandbox, "s3://logs-later", &s3(&storage.url()));
+    let ended = in_time(sandbox.command(&["runs", "upload", "r"])).expect_status(0);
+    assert_eq!(ended.stdout, "uploaded 3 logs of the run r to s3://logs-later/\n");
+    let names = ["d/loud/r.1.log", "d/loud/r.2.log", "d/r.log"];
+    assert_eq!(storage.list("logs-later", ""), names);
+    for name in names {
+        assert_eq!(storage.get("logs-later", name).unwrap(), local(&sandbox, name), "{name}");
+    }
+
+    plugins(&sandbox, "s3://logs-nowhere", &s3(&storage.url()));
+    let ended = in_time(sandbox.command(&["runs", "upload", "r"])).expect_status(2);
+    assert!(ended.stderr.contains("3 logs could not be uploaded to s3://logs-nowhere/"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the bucket does not exist"), "{}", ended.stderr);
 }
 
 #[test]

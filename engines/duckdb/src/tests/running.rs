@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oxidag_plugin_api::ErrorKind;
+use oxidag_plugin_api::{Error, ErrorKind, Outcome};
 use serde_json::json;
 
 use super::{PATIENCE, Recorder, config, program, rows, run, run_with, task};
@@ -73,6 +73,31 @@ fn a_transaction_is_all_or_nothing() {
     let script = "begin transaction; insert into d.t (a) values (1); select error('no'); commit transaction";
     run(folder.path(), script, json!({})).unwrap_err();
     assert_eq!(rows(folder.path(), "select * from d.t"), json!([]));
+}
+
+#[test]
+fn a_transaction_that_nothing_ends_is_a_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "select 1;\n  begin transaction; create table d.t (a int64)";
+    let error = run(folder.path(), script, json!({})).unwrap_err();
+    insta::assert_snapshot!(error, @"line 2, column 3 of inline: the transaction that begins here is never ended, which would undo it: end it with `commit` or `rollback`");
+    assert!(!folder.path().join("a.db").exists());
+    let own = config(json!({"translate": false}));
+    let script = "begin;\ncreate table t (a int)";
+    let error = run_with(&Arc::default(), &own, folder.path(), script, json!({})).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert!(error.message.starts_with("line 1, column 1 of inline: the transaction"), "{error}");
+    assert_eq!(crate::validate(&own, &task(script, json!({}))).unwrap()[0].line, Some(1));
+}
+
+#[test]
+fn a_result_with_two_columns_of_one_name_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let query = "select * from (select 1 as id) as a join (select 2 as id) as b on a.id < b.id";
+    let error = run(folder.path(), query, json!({})).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    insta::assert_snapshot!(error, @"line 1, column 1 of inline: two columns of the result are named `id`: give each a name of its own, with `as`");
+    run(folder.path(), query, json!({"result": "none"})).unwrap();
 }
 
 #[test]
@@ -174,23 +199,63 @@ fn a_database_that_is_none_is_named() {
     insta::assert_snapshot!(shown, @r#"the database /a.db cannot be used: IO Error: The file "/a.db" exists, but it is not a valid DuckDB database file!"#);
 }
 
+/// Runs a script on a shell script in DuckDB's place.
+fn run_on(folder: &tempfile::TempDir, program: &str, sql: &str) -> Result<Outcome, Error> {
+    let path = folder.path().join("program");
+    fs::write(&path, format!("#!/bin/sh\n{program}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    let config = config(json!({"program": path, "database": "a.db"}));
+    run_with(&Arc::default(), &config, folder.path(), sql, json!({}))
+}
+
 #[test]
 fn neither_arguments_nor_leftover_files_hold_the_script() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("program");
-    fs::write(
-        &path,
-        "#!/bin/sh\nprintf '%s ' \"$0\" \"$@\" > arguments\ncat > input\nls -l /proc/self/fd/0 > file\n",
-    )
-    .unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-    let config = config(json!({"program": path, "database": "a.db"}));
-    run_with(&Arc::default(), &config, folder.path(), "select 's3cret'", json!({})).unwrap();
+    let program = "printf '%s ' \"$0\" \"$@\" > arguments\ncat > input\nls -l /proc/self/fd/0 > file\n\
+         sed -n 's/^.output //p' input | tr -d '\"' | xargs dirname | xargs ls > left";
+    run_on(&folder, program, "select 's3cret'").unwrap();
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
-    assert!(read("input").contains("s3cret"));
+    let input = read("input");
+    assert!(input.contains("s3cret"));
     let arguments = read("arguments").replace(folder.path().to_str().unwrap(), "");
     assert_eq!(arguments.trim(), "/program -no-init -batch -bail -jsonlines /a.db");
     assert!(read("file").contains("(deleted)"), "{}", read("file"));
+    assert_eq!(read("left").trim(), "results", "while the program runs");
+    let pipe = input.lines().next().unwrap().trim_start_matches(".output ").trim_matches('"');
+    assert!(!std::path::Path::new(pipe).parent().unwrap().exists(), "{pipe} is left");
+}
+
+#[test]
+fn a_program_that_was_killed_is_no_fault_of_a_statement() {
+    let folder = tempfile::tempdir().unwrap();
+    // As the system does, as the script that PyPI installs tells of it, and with the shell that leads the group.
+    let first = "pipe=$(sed -n 's/^.output //p' | tr -d '\"')\necho 'oxidag-statement 1' > \"$pipe\"\n";
+    for end in ["kill -KILL $$", "exit 247", "kill -KILL 0"] {
+        let error = run_on(&folder, &format!("{first}{end}"), "select 1").unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Failed, "{end}");
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(error, @"DuckDB was killed (signal 9), perhaps since memory ran out: give it more, or run fewer tasks at a time");
+        }
+    }
+    let error = run_on(&folder, &format!("{first}kill -SEGV $$"), "select 1").unwrap_err();
+    assert!(error.message.starts_with("line 1, column 1 of inline: DuckDB crashed (signal 11)"), "{error}");
+}
+
+#[test]
+fn what_a_script_prints_is_logged_and_no_part_of_the_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = Arc::<Recorder>::default();
+    let script = "copy (select 'oxidag-statement 3') to '/dev/stdout' (format csv, header false);
+        copy (select 7 as a) to '/dev/stdout' (format json);
+        select 1 as a";
+    let config = config(json!({"translate": false, "database": ":memory:"}));
+    let outcome = run_with(&recorder, &config, folder.path(), script, json!({"result": "rows"})).unwrap();
+    assert_eq!(outcome.result, Some(json!([{"a": 1}])));
+    assert_eq!(outcome.metrics["rows_returned"], 1);
+    let log = recorder.log();
+    for line in ["oxidag-statement 3", "{\"a\":7}"] {
+        assert!(log.contains(&format!("Stdout {line}\n")), "{log}");
+    }
 }
 
 #[test]
