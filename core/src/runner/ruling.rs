@@ -12,6 +12,9 @@ use crate::prepare::Look;
 use crate::spec::{Rule, When};
 use crate::state::TaskState;
 
+/// So many rules that were never applied are told of one by one.
+const MOST_RULES: usize = 20;
+
 impl Run {
     /// Takes up the rules of a run that begins or goes on; `ended` tells which tasks had ended before.
     pub(super) fn begin_rules(&mut self, growth: &[Growth], ended: impl Fn(TaskIdx) -> TaskState) {
@@ -201,7 +204,11 @@ impl Run {
                 source.path().display()
             )
         };
-        let left: Vec<String> = rules.left().map(told).collect();
+        let mut left: Vec<String> = rules.left().take(MOST_RULES).map(told).collect();
+        let more = rules.left().count() - left.len();
+        if more > 0 {
+            left.push(format!("and so {more} more rules were never applied"));
+        }
         for text in &left {
             self.note_run(text, now);
         }
