@@ -442,7 +442,7 @@ pub(crate) struct EnvironmentArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) env: Option<String>,
     /// The plugins.toml to use [default: $OXIDAG_PLUGINS, ./plugins.toml, the one beside the DAG file, or,
-    /// without any, the engines that come with oxidag]
+    /// without any, the engines shell, sql and noop]
     #[arg(long, value_name = "FILE")]
     pub(crate) plugins: Option<PathBuf>,
 }

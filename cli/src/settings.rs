@@ -39,7 +39,7 @@ pub(crate) fn plugins(args: &EnvironmentArgs, dag: Option<&Path>) -> Result<Plug
     Plugins::load(chosen_plugins(args, dag).as_deref(), args.env.as_deref())
 }
 
-/// Its `plugins.toml`; none where the engines that come with the program are used.
+/// Its `plugins.toml`; none where there is no such file.
 pub(crate) fn chosen_plugins(args: &EnvironmentArgs, dag: Option<&Path>) -> Option<PathBuf> {
     plugins_file(args.plugins.as_deref(), variable(PLUGINS).map(PathBuf::from), dag, Path::is_file)
 }

@@ -109,6 +109,8 @@ pub struct Checked {
     pub mistakes: Vec<Diagnostic>,
     /// What this environment lacks.
     pub missing: Vec<Diagnostic>,
+    /// What is wrong with `plugins.toml`, so that no scripts could be fetched.
+    elsewhere: Vec<String>,
     engines: Vec<Arc<Engine>>,
     pools: Vec<Pool>,
     tasks: Vec<Option<PreparedTask>>,
@@ -143,7 +145,7 @@ pub fn prepare(
     let all_ready = checked.subs.values().flatten().all(Option::is_some);
     let tasks: Option<Vec<PreparedTask>> = checked.tasks.into_iter().chain(checked.templates).collect();
     match tasks {
-        Some(mut tasks) if problems.is_empty() && all_ready => Ok(Prepared {
+        Some(mut tasks) if problems.is_empty() && checked.elsewhere.is_empty() && all_ready => Ok(Prepared {
             environment: plugins.clone(),
             templates: tasks.split_off(count),
             subs: checked
@@ -165,7 +167,7 @@ pub fn prepare(
             tasks,
             overrides,
         }),
-        _ => Err(Diagnostics::new(source, problems)),
+        _ => Err(Diagnostics::new(source, problems).with_elsewhere(checked.elsewhere)),
     }
 }
 
@@ -212,7 +214,8 @@ fn checked(
     let mut found = check.found();
     let mut subs = Subs::new();
     subs::check(dag, (plugins, loaded, overrides), &mut fetching, &mut found, &mut subs);
-    let Found { mut mistakes, missing, engines, connections, masker, counts, remark } = found.finish();
+    let Found { mut mistakes, missing, elsewhere, engines, connections, masker, counts, remark } =
+        found.finish();
     let watched = conditions::watched(dag, &graph, &mut mistakes);
     let (graph, mut pools) = (Arc::new(graph), pools(dag, plugins));
     subs::add_pools(dag, plugins, &mut pools);
@@ -220,6 +223,7 @@ fn checked(
         graph,
         mistakes,
         missing,
+        elsewhere,
         engines,
         pools,
         tasks,

@@ -108,7 +108,6 @@ fn an_unknown_location_or_engine() {
         &["dag.yaml:4:13", "`cobol`", "plugins.toml"],
     );
     refused_dag(&one_task("script: {engine: bq, inline: ''}"), &["dag.yaml:4:13", "`bq`", "plugins.toml"]);
-    refused_dag(&one_task("script: gcs.bucket.folder.sql.name"), &["dag.yaml:4:13", "`gcs`"]);
 }
 
 #[test]

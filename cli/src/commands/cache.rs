@@ -28,9 +28,16 @@ pub(super) fn clear(environment: &EnvironmentArgs, json: bool) -> anyhow::Result
                     count(usize::try_from(removed).unwrap_or(usize::MAX), "script")
                 )
             }
-            None => "there is nothing to clear: plugins.toml has no `redis` below [cache], so scripts are \
-                     kept no longer than the process\n"
-                .to_owned(),
+            None => {
+                let is_there =
+                    environment.env.is_some() || settings::chosen_plugins(environment, None).is_some();
+                let why = if is_there {
+                    "plugins.toml has no `redis` below [cache]"
+                } else {
+                    "there is no plugins.toml here"
+                };
+                format!("there is nothing to clear: {why}, so scripts are kept no longer than the process\n")
+            }
         })
     };
     printed.context("cannot print the answer")

@@ -11,8 +11,7 @@ use google_cloud_storage::retry_policy::RetryableErrors;
 use tokio::sync::OnceCell;
 
 use super::{
-    BucketErrorKind, FIRST_WAIT, LONGEST_WAIT, Object, RETRY_TIME, Refusal, TRIES, brief, root_cause,
-    too_large,
+    BucketErrorKind, FIRST_WAIT, LONGEST_WAIT, Object, RETRY_TIME, Refusal, brief, root_cause, too_large,
 };
 
 /// What a token may be used for.
@@ -87,7 +86,7 @@ impl Gcs {
                 .clamp();
             let mut builder = Storage::builder()
                 .with_credentials(self.credentials()?)
-                .with_retry_policy(RetryableErrors.with_time_limit(RETRY_TIME).with_attempt_limit(TRIES))
+                .with_retry_policy(RetryableErrors.with_time_limit(RETRY_TIME))
                 .with_backoff_policy(backoff)
                 // One that never trips: the usual one makes many requests to a server that is away wait for each other.
                 .with_retry_throttler(CircuitBreaker::clamp(1, 0, 0));

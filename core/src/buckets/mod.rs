@@ -22,11 +22,10 @@ pub use s3::S3Settings;
 /// No request takes longer, its retries included.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// For how long a request is retried, and how often.
-const RETRY_TIME: Duration = Duration::from_secs(30);
-const TRIES: u32 = 6;
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// For how long what may pass is tried again, and with what waits between.
+pub(crate) const RETRY_TIME: Duration = Duration::from_secs(30);
+pub(crate) const FIRST_WAIT: Duration = Duration::from_millis(200);
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// The services that keep buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,8 +65,9 @@ impl Object {
             services.filter_map(|service| Some((service, uri.strip_prefix(service.scheme())?))).next()?;
         let (bucket, name) = rest.split_once('/').unwrap_or((rest, ""));
         let name = name.trim_end_matches('/');
-        let is_named =
-            !bucket.is_empty() && (name.is_empty() || name.split('/').all(|part| !part.is_empty()));
+        // `.` and `..` would be other places to whoever takes the name for a path.
+        let is_part = |part: &str| !matches!(part, "" | "." | "..");
+        let is_named = !bucket.is_empty() && (name.is_empty() || name.split('/').all(is_part));
         is_named.then(|| Self { service, bucket: bucket.to_owned(), name: name.to_owned() })
     }
 
@@ -219,6 +219,8 @@ async fn within<T>(patience: Duration, work: impl Future<Output = Result<T, Refu
 pub(crate) fn brief(text: &str) -> String {
     const MOST: usize = 300;
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason was given");
+    // What comes from elsewhere does not move the cursor of a terminal.
+    let line = line.replace(char::is_control, "\u{fffd}");
     match line.char_indices().nth(MOST) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.trim_end_matches('.').to_owned(),
@@ -255,7 +257,8 @@ mod tests {
         assert_eq!(parsed("gs://b.c/a/b.sql"), Some((Service::Gcs, "b.c".to_owned(), "a/b.sql".to_owned())));
         assert_eq!(parsed("s3://b/logs/"), Some((Service::S3, "b".to_owned(), "logs".to_owned())));
         assert_eq!(parsed("s3://b"), Some((Service::S3, "b".to_owned(), String::new())));
-        for wrong in ["", "gs://", "gs:///a", "s3://b//a", "https://b/a", "/b/a"] {
+        for wrong in ["", "gs://", "gs:///a", "s3://b//a", "s3://b/a/../c", "gs://b/.", "https://b/a", "/b/a"]
+        {
             assert_eq!(parsed(wrong), None, "{wrong}");
         }
         let folder = Object::parse("gs://b/logs/").unwrap();
@@ -268,5 +271,6 @@ mod tests {
         assert_eq!(brief("\n  no such object.\nmore"), "no such object");
         assert_eq!(brief(&"x".repeat(400)).chars().count(), 301);
         assert_eq!(brief(" \n"), "no reason was given");
+        assert_eq!(brief("a\x1b[2Jb\tc"), "a\u{fffd}[2Jb\u{fffd}c");
     }
 }

@@ -4,11 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisError};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, RedisError};
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use super::PREFIX;
+use crate::buckets::{brief, root_cause};
 
 /// How long a run waits for a connection, and for each answer.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -80,11 +81,26 @@ impl Redis {
     }
 
     fn unusable(&self, error: &RedisError) -> String {
-        let reason = match error.is_timeout() {
-            true => "it does not answer in time".to_owned(),
-            false => crate::buckets::brief(&error.to_string()),
+        format!("the script cache {self} cannot be used: {}", reason(error))
+    }
+}
+
+/// In words of our own, but for what the server says.
+fn reason(error: &RedisError) -> String {
+    if error.is_timeout() {
+        return "it does not answer in time".to_owned();
+    }
+    if let Some((_, first)) = error.clone().into_server_errors().as_deref().and_then(<[_]>::first) {
+        let code = brief(first.code());
+        return match first.details() {
+            Some(details) => format!("{} ({code})", brief(details)),
+            None => format!("it answers {code}"),
         };
-        format!("the script cache {self} cannot be used: {reason}")
+    }
+    match error.kind() {
+        ErrorKind::Io => root_cause(error),
+        ErrorKind::AuthenticationFailed => "it refuses the user or the password".to_owned(),
+        _ => "it answers something else than a Redis does".to_owned(),
     }
 }
 
@@ -118,9 +134,11 @@ impl Store {
             let mut connection = self.connection().await?;
             let mut texts = Vec::with_capacity(keys.len());
             for keys in keys.chunks(BATCH) {
-                let found: Vec<Option<String>> =
+                let found: Vec<Option<Vec<u8>>> =
                     redis::cmd("MGET").arg(keys).query_async(&mut connection).await?;
-                texts.extend(found);
+                // What is no text was not put there by us, and is written over.
+                let text = |found: Option<Vec<u8>>| String::from_utf8(found?).ok();
+                texts.extend(found.into_iter().map(text));
             }
             Ok(texts)
         };

@@ -13,7 +13,7 @@ use super::secret::Secret;
 use super::{EngineConfig, LibraryPath, Plugins, PluginsError};
 use crate::spec;
 
-/// The engines of an environment without a `plugins.toml`: those that come with oxidag.
+/// The engines of an environment without a `plugins.toml`: those that do something without settings or an account.
 const DEFAULT_ENGINES: [&str; 3] = ["shell", "sql", "noop"];
 
 /// A file as written; everything may be left to the file below.
@@ -89,10 +89,15 @@ enum Isolation {
 }
 
 /// `plugins.toml` becomes `plugins.prod.toml`.
-pub(super) fn read_overlay(path: Option<&Path>, name: &str) -> Result<File, PluginsError> {
+pub(super) fn overlay(path: Option<&Path>, name: &str) -> PathBuf {
     let base = path.unwrap_or(Path::new("plugins.toml"));
     let stem = base.file_stem().unwrap_or_default().to_string_lossy();
-    let path = base.with_file_name(format!("{stem}.{name}.toml"));
+    base.with_file_name(format!("{stem}.{name}.toml"))
+}
+
+/// What is laid over the file.
+pub(super) fn read_overlay(path: Option<&Path>, name: &str) -> Result<File, PluginsError> {
+    let path = overlay(path, name);
     if name.contains('/') || !path.is_file() {
         return Err(PluginsError::NoOverlay { name: name.to_owned(), path });
     }

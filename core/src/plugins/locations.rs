@@ -3,10 +3,24 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::Value;
 
-use super::PluginsError;
 use super::secret::Secret;
 use crate::buckets::{BucketSettings, GcsSettings, S3Settings};
+
+/// Settings, as messages name them.
+pub(super) const REDIS: &str = "`redis` of [cache]";
+const SERVICE_ACCOUNT: &str = "`service_account` of [locations.gcs]";
+
+/// What a service account's key has.
+const PARTS_OF_A_KEY: [&str; 4] = ["client_email", "private_key", "private_key_id", "project_id"];
+
+/// What is wrong with a setting; never its value.
+#[derive(Debug)]
+pub(super) struct WrongSetting {
+    pub(super) setting: String,
+    pub(super) problem: String,
+}
 
 /// Where scripts are.
 #[derive(Debug, Clone, Deserialize, Default)]
@@ -124,14 +138,30 @@ impl Locations {
         put(&mut self.database.script_column, database.script_column);
     }
 
-    pub(super) fn buckets(&self) -> Result<BucketSettings, PluginsError> {
+    /// What can be seen to be wrong without reading a secret.
+    pub(super) fn check(&self) -> Result<(), WrongSetting> {
+        let missing = match (&self.s3.access_key_id, &self.s3.secret_access_key) {
+            (Some(_), None) => "secret_access_key",
+            (None, Some(_)) => "access_key_id",
+            _ => return Ok(()),
+        };
+        let problem = format!("has no `{missing}`: the two keys are given both or neither");
+        Err(WrongSetting { setting: "[locations.s3]".to_owned(), problem })
+    }
+
+    pub(super) fn buckets(&self) -> Result<BucketSettings, WrongSetting> {
         let text = |endpoint: &Option<Endpoint>| endpoint.as_ref().map(|endpoint| endpoint.0.clone());
         let Self { gcs, s3, .. } = self;
         let read = |secret: &Option<Secret>, name: &str| secret.as_ref().map(|s| read(s, name)).transpose();
+        let service_account = read(&gcs.service_account, SERVICE_ACCOUNT)?;
+        if service_account.as_deref().is_some_and(|key| !is_key(key)) {
+            let problem = "is no service account's key in JSON".to_owned();
+            return Err(WrongSetting { setting: SERVICE_ACCOUNT.to_owned(), problem });
+        }
         Ok(BucketSettings {
             gcs: GcsSettings {
                 endpoint: text(&gcs.endpoint),
-                service_account: read(&gcs.service_account, "`service_account` of [locations.gcs]")?,
+                service_account,
                 impersonate: gcs.impersonate.clone(),
                 anonymous: gcs.anonymous.unwrap_or(false),
             },
@@ -162,9 +192,15 @@ impl Cache {
     }
 
     /// The URL of the Redis that keeps scripts, where one does.
-    pub(super) fn redis(&self) -> Result<Option<String>, PluginsError> {
-        self.redis.as_ref().map(|redis| read(redis, "`redis` of [cache]")).transpose()
+    pub(super) fn redis(&self) -> Result<Option<String>, WrongSetting> {
+        self.redis.as_ref().map(|redis| read(redis, REDIS)).transpose()
     }
+}
+
+/// Whether a text looks like a service account's key; what is in it shows when it is used.
+fn is_key(text: &str) -> bool {
+    let key: Value = serde_json::from_str(text).unwrap_or_default();
+    PARTS_OF_A_KEY.iter().all(|part| key[part].is_string())
 }
 
 /// What an overlay says counts; what it does not say stays.
@@ -175,7 +211,10 @@ pub(super) fn put<T>(below: &mut Option<T>, above: Option<T>) {
 }
 
 /// The value without what an editor leaves at a file's end.
-fn read(secret: &Secret, name: &str) -> Result<String, PluginsError> {
-    let problem = |problem| PluginsError::Setting { setting: name.to_owned(), problem };
-    secret.read().map(|value| value.trim().to_owned()).map_err(problem)
+fn read(secret: &Secret, name: &str) -> Result<String, WrongSetting> {
+    let wrong = |problem| WrongSetting { setting: name.to_owned(), problem };
+    match secret.read().map_err(wrong)?.trim() {
+        "" => Err(wrong("is empty".to_owned())),
+        value => Ok(value.to_owned()),
+    }
 }

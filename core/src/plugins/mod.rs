@@ -24,7 +24,7 @@ use crate::logs::Uploader;
 pub use locations::Columns;
 
 use crate::secrets::with_password;
-use locations::{Cache, Locations, put};
+use locations::{Cache, Locations, REDIS, WrongSetting, put};
 use logs::Logs;
 use secret::Secret;
 
@@ -35,6 +35,8 @@ pub struct Plugins {
     pub engines: BTreeMap<String, EngineConfig>,
     /// Pools by name with their slots; they win over those of a DAG.
     pub pools: BTreeMap<String, u32>,
+    /// The files that it was read from, for messages.
+    files: String,
     connections: BTreeMap<String, BTreeMap<String, Secret>>,
     locations: Locations,
     cache: Cache,
@@ -115,9 +117,11 @@ pub enum PluginsError {
         /// What is wrong; never the value.
         problem: String,
     },
-    /// Another secret that is needed cannot be read.
-    #[error("{setting} {problem}")]
+    /// Another setting is wrong, or a secret that is needed cannot be read.
+    #[error("{files}: {setting} {problem}")]
     Setting {
+        /// The file, and the one over it.
+        files: String,
         /// Which one.
         setting: String,
         /// What is wrong; never the value.
@@ -126,8 +130,8 @@ pub enum PluginsError {
 }
 
 impl Plugins {
-    /// Reads an environment: the file, and over it the file of the environment's name. Without a file, the
-    /// engines that come with oxidag.
+    /// Reads an environment: the file, and over it the file of the environment's name. Without a file, it has the engines
+    /// that need neither settings nor an account.
     ///
     /// # Errors
     ///
@@ -137,10 +141,19 @@ impl Plugins {
         let overlay = environment.map(|name| file::read_overlay(path, name)).transpose()?;
         let shown = path.unwrap_or(Path::new("plugins.toml"));
         let mut file = base.unwrap_or_else(file::default_file);
-        if let Some(overlay) = overlay {
+        let mut files = shown.display().to_string();
+        if let (Some(overlay), Some(name)) = (overlay, environment) {
             file.lay_over(overlay);
+            files += &format!(" with {}", file::overlay(path, name).display());
         }
-        file.finish(shown)
+        let plugins = Self { files, ..file.finish(shown)? };
+        plugins.locations.check().map_err(|wrong| plugins.wrong(wrong))?;
+        Ok(plugins)
+    }
+
+    /// A mistake of the files' own.
+    fn wrong(&self, WrongSetting { setting, problem }: WrongSetting) -> PluginsError {
+        PluginsError::Setting { files: self.files.clone(), setting, problem }
     }
 
     /// The folder in which buckets of the `local` location are, unless it is the DAG file's own.
@@ -198,7 +211,8 @@ impl Plugins {
         if let Some(buckets) = self.buckets.get() {
             return Ok(Arc::clone(buckets));
         }
-        let buckets = Arc::new(Buckets::new(self.locations.buckets()?, Arc::clone(&self.background)));
+        let settings = self.locations.buckets().map_err(|wrong| self.wrong(wrong))?;
+        let buckets = Arc::new(Buckets::new(settings, Arc::clone(&self.background)));
         Ok(Arc::clone(self.buckets.get_or_init(|| buckets)))
     }
 
@@ -233,9 +247,9 @@ impl Plugins {
     ///
     /// As [`Plugins::script_cache`].
     pub fn redis(&self) -> Result<Option<Redis>, PluginsError> {
-        let Some(url) = self.cache.redis()? else { return Ok(None) };
-        let problem = |problem| PluginsError::Setting { setting: "`redis` of [cache]".to_owned(), problem };
-        Redis::new(&url).map(Some).map_err(problem)
+        let Some(url) = self.cache.redis().map_err(|wrong| self.wrong(wrong))? else { return Ok(None) };
+        let wrong = |problem| self.wrong(WrongSetting { setting: REDIS.to_owned(), problem });
+        Redis::new(&url).map(Some).map_err(wrong)
     }
 
     /// The secrets of `[locations]` and `[cache]`, for masking; those that cannot be read are in nobody's hands.

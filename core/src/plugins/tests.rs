@@ -84,7 +84,7 @@ fn mistakes_are_told_with_their_place_and_without_secrets() {
 }
 
 #[test]
-fn without_a_file_there_are_the_engines_that_come_with_oxidag() {
+fn without_a_file_there_are_the_engines_that_need_no_settings() {
     let plugins = Plugins::load(None, None).unwrap();
     assert_eq!(plugins.engines.keys().collect::<Vec<_>>(), ["noop", "shell", "sql"]);
     assert_eq!(plugins.engines["sql"].config, json!({}));
@@ -92,6 +92,8 @@ fn without_a_file_there_are_the_engines_that_come_with_oxidag() {
 
 #[test]
 fn locations_are_laid_over_key_by_key() {
+    const KEY: &str =
+        r#"{"client_email": "a", "private_key": "b", "private_key_id": "c", "project_id": "d"}"#;
     let folder = folder(&[
         (
             "plugins.toml",
@@ -103,23 +105,25 @@ fn locations_are_laid_over_key_by_key() {
             "plugins.prod.toml",
             "[locations.gcs]\nendpoint = 'https://prod'\n[locations.s3]\nsecret_access_key = { env = 'OXIDAG_NOT_SET' }",
         ),
-        ("key.json", "{}\n"),
+        ("key.json", &format!("{KEY}\n")),
     ]);
     let base = load(&folder, None).unwrap();
     let settings = base.locations.buckets().unwrap();
     assert_eq!(settings.gcs.endpoint.as_deref(), Some("http://base:1"));
-    assert_eq!(settings.gcs.service_account.as_deref(), Some("{}"));
+    assert_eq!(settings.gcs.service_account.as_deref(), Some(KEY));
     assert_eq!(settings.s3.secret_access_key.as_deref(), Some("s3cret-one"));
     assert_eq!(base.script_columns(), Columns { name: "name".to_owned(), script: "text".to_owned() });
     assert_eq!(base.redis().unwrap().unwrap().to_string(), "redis://h:6379");
+    let key = format!("{KEY}\n");
     assert_eq!(
         base.secrets(),
-        ["{}\n", "id", "s3cret-one", "redis://:s3cret-two@h", "s3cret-two", "s3cret-two"]
+        [&*key, "id", "s3cret-one", "redis://:s3cret-two@h", "s3cret-two", "s3cret-two"]
     );
 
     let prod = load(&folder, Some("prod")).unwrap();
-    insta::assert_snapshot!(prod.buckets().unwrap_err(), @"`secret_access_key` of [locations.s3] needs the environment variable OXIDAG_NOT_SET, which is not set to a text");
-    assert_eq!(prod.secrets(), ["{}\n", "id", "redis://:s3cret-two@h", "s3cret-two", "s3cret-two"]);
+    let told = |error: PluginsError| error.to_string().replace(&format!("{}/", folder.path().display()), "");
+    insta::assert_snapshot!(told(prod.buckets().unwrap_err()), @"plugins.toml with plugins.prod.toml: `secret_access_key` of [locations.s3] needs the environment variable OXIDAG_NOT_SET, which is not set to a text");
+    assert_eq!(prod.secrets(), [&*key, "id", "redis://:s3cret-two@h", "s3cret-two", "s3cret-two"]);
     assert!(!format!("{base:?}").contains("s3cret"), "{base:?}");
 }
 
@@ -129,8 +133,16 @@ fn mistakes_in_locations_are_told_without_secrets() {
     insta::assert_snapshot!(error("[locations.gcs]\nendpoint = 'host:1'"), @"plugins.toml:2:12: an endpoint is a URL such as https://storage.example.org, without a user");
     insta::assert_snapshot!(error("[locations.s3]\nsecret = 's3cret'"), @"plugins.toml:2:1: unknown field `secret`, expected one of `endpoint`, `region`, `access_key_id`, `secret_access_key`, `session_token`, `anonymous`");
     insta::assert_snapshot!(error("[cache]\nredis = 6379"), @r#"plugins.toml:2:9: expected a text, { file = "…" } or { env = "…" }"#);
-    let plugins = load(&folder(&[("plugins.toml", "[cache]\nredis = 'http://:s3cret@h'")]), None).unwrap();
-    insta::assert_snapshot!(plugins.script_cache().unwrap_err(), @"`redis` of [cache] is no URL such as redis://127.0.0.1:6379 or rediss://:password@host:6380/0");
+    insta::assert_snapshot!(error("[locations.s3]\naccess_key_id = 's3cret'"), @"plugins.toml: [locations.s3] has no `secret_access_key`: the two keys are given both or neither");
+    insta::assert_snapshot!(error("[locations.s3]\nsecret_access_key = 's3cret'"), @"plugins.toml: [locations.s3] has no `access_key_id`: the two keys are given both or neither");
+    insta::assert_snapshot!(error("[logs]\nupload = 'gs://b/a/../c'"), @"plugins.toml:2:10: logs are uploaded to a bucket or a folder in one: gs://bucket/folder or s3://bucket/folder");
+    let cache = |url: &str| {
+        let folder = folder(&[("plugins.toml", &format!("[cache]\nredis = '{url}'"))]);
+        let error = load(&folder, None).unwrap().script_cache().unwrap_err().to_string();
+        error.replace(&format!("{}/", folder.path().display()), "")
+    };
+    insta::assert_snapshot!(cache("http://:s3cret@h"), @"plugins.toml: `redis` of [cache] is no URL such as redis://127.0.0.1:6379 or rediss://:password@host:6380/0");
+    insta::assert_snapshot!(cache(" "), @"plugins.toml: `redis` of [cache] is empty");
 }
 
 #[test]

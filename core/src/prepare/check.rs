@@ -29,6 +29,7 @@ const NO_ENGINE: Kind<'static> =
 pub(super) struct Found {
     pub(super) mistakes: Vec<Diagnostic>,
     pub(super) missing: Vec<Diagnostic>,
+    pub(super) elsewhere: Vec<String>,
     pub(super) engines: Vec<Arc<Engine>>,
     pub(super) connections: Connections,
     pub(super) masker: Masker,
@@ -40,6 +41,7 @@ pub(super) struct Found {
 pub(super) struct Findings {
     pub(super) mistakes: Vec<Diagnostic>,
     pub(super) missing: Vec<Diagnostic>,
+    pub(super) elsewhere: Vec<String>,
     pub(super) engines: Vec<Arc<Engine>>,
     pub(super) connections: Connections,
     pub(super) counts: Option<CacheCounts>,
@@ -52,13 +54,14 @@ impl Findings {
     pub(super) fn finish(mut self) -> Found {
         let secrets = self.connections.values().chain(&self.secrets);
         let masker = Masker::new(secrets.map(String::as_str));
-        for diagnostic in self.mistakes.iter_mut().chain(&mut self.missing) {
-            if let Cow::Owned(masked) = masker.mask(&diagnostic.message) {
-                diagnostic.message = masked;
+        let messages = self.mistakes.iter_mut().chain(&mut self.missing).map(|mistake| &mut mistake.message);
+        for message in messages.chain(&mut self.elsewhere) {
+            if let Cow::Owned(masked) = masker.mask(message) {
+                *message = masked;
             }
         }
-        let Self { mistakes, missing, engines, connections, counts, remark, .. } = self;
-        Found { mistakes, missing, engines, connections, masker, counts, remark }
+        let Self { mistakes, missing, elsewhere, engines, connections, counts, remark, .. } = self;
+        Found { mistakes, missing, elsewhere, engines, connections, masker, counts, remark }
     }
 }
 
@@ -79,6 +82,8 @@ pub(super) struct Check<'a> {
     asked: BTreeMap<(String, String), bool>,
     mistakes: Vec<Diagnostic>,
     missing: Vec<Diagnostic>,
+    /// Mistakes of `plugins.toml`, for which nothing was fetched.
+    elsewhere: Vec<String>,
     /// The values of `connections` and what else is secret.
     secrets: Vec<String>,
     counts: Option<CacheCounts>,
@@ -117,6 +122,7 @@ impl<'a> Check<'a> {
             asked: BTreeMap::new(),
             mistakes: Vec::new(),
             missing: Vec::new(),
+            elsewhere: Vec::new(),
             secrets: plugins.secrets(),
             counts: None,
             remark: None,
@@ -159,9 +165,13 @@ impl<'a> Check<'a> {
             cached: dag.script_cache,
             expire: dag.expire_cache.filter(|expire| !expire.is_zero()),
         };
-        let fetched = scripts::fetch(wanted, progress);
-        (self.counts, self.remark) = (fetched.counts, fetched.remark.clone());
-        self.scripts.take(fetched);
+        match scripts::fetch(wanted, progress) {
+            Ok(fetched) => {
+                (self.counts, self.remark) = (fetched.counts, fetched.remark.clone());
+                self.scripts.take(fetched);
+            }
+            Err(wrong) => self.elsewhere.extend(wrong.iter().map(ToString::to_string)),
+        }
     }
 
     /// Loads a task's script and checks it.
@@ -173,6 +183,8 @@ impl<'a> Check<'a> {
         let engine = Arc::clone(&self.engines[engine_place as usize]);
         let script = match self.scripts.load(&task.script, engine.scripts()) {
             Ok(script) => script,
+            // Why is told once, of plugins.toml.
+            Err(ScriptError::NotFetched(_)) if !self.elsewhere.is_empty() => return None,
             Err(error) => {
                 self.no_script(task, &error);
                 return None;
@@ -223,15 +235,12 @@ impl<'a> Check<'a> {
     }
 
     fn no_script(&mut self, task: &Task, error: &ScriptError) {
-        let ScriptError::Remote { place, reason, is_common } = error else {
+        let ScriptError::Remote { place, reason, shared } = error else {
             self.mistakes.push(Diagnostic::new(task.script_span, error.to_string()));
             return;
         };
-        // A reason that is the location's is told once for it.
-        let key = match place.split_once(':') {
-            Some((location, _)) if *is_common => format!("{location}: {reason}"),
-            _ => place.clone(),
-        };
+        // A reason that is shared is told once.
+        let key = shared.as_ref().map_or_else(|| place.clone(), |shared| format!("{shared}: {reason}"));
         match self.refused.get_mut(&key) {
             Some((_, more)) => *more += 1,
             None => {
@@ -251,8 +260,8 @@ impl<'a> Check<'a> {
             diagnostic
         });
         self.mistakes.extend(refused);
-        let Self { mistakes, missing, engines, connections, counts, remark, secrets, .. } = self;
-        Findings { mistakes, missing, engines, connections, counts, remark, secrets }
+        let Self { mistakes, missing, elsewhere, engines, connections, counts, remark, secrets, .. } = self;
+        Findings { mistakes, missing, elsewhere, engines, connections, counts, remark, secrets }
     }
 
     fn check_pool(&mut self, task: &Task) {

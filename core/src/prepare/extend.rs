@@ -42,7 +42,8 @@ impl Prepared {
         check.rules();
         let found = check.found().finish();
         let problems = found.mistakes.iter().chain(&found.missing);
-        let problems: Vec<String> = problems.map(|problem| problem.message.clone()).collect();
+        let problems = problems.map(|problem| problem.message.clone());
+        let problems: Vec<String> = problems.chain(found.elsewhere.iter().cloned()).collect();
         if !problems.is_empty() {
             return Err(self.masker.mask(&problems.join("; ")).into_owned());
         }

@@ -78,6 +78,8 @@ pub(super) fn check(
         let at = |told: Diagnostic| Diagnostic::new(place, format!("in {name}: {}", told.message));
         found.mistakes.extend(findings.mistakes.into_iter().map(at));
         found.missing.extend(findings.missing.into_iter().map(at));
+        let known = found.elsewhere.clone();
+        found.elsewhere.extend(findings.elsewhere.into_iter().filter(|told| !known.contains(told)));
         found.connections.extend(findings.connections);
         found.secrets.extend(findings.secrets);
         subs.insert(address(sub), ready);

@@ -110,8 +110,8 @@ pub enum ScriptError {
         place: String,
         /// Why.
         reason: String,
-        /// The reason is the location's, and the same for other scripts of it.
-        is_common: bool,
+        /// The service, the bucket or the database that keeps its other scripts, too, for this reason.
+        shared: Option<String>,
     },
 }
 

@@ -87,6 +87,7 @@ impl IntoIterator for Mistakes {
 pub struct Diagnostics {
     source: SourceFile,
     list: Vec<Diagnostic>,
+    elsewhere: Box<[String]>,
 }
 
 impl Diagnostics {
@@ -98,7 +99,14 @@ impl Diagnostics {
         }
         list.sort_by(|a, b| place(a).cmp(&place(b)));
         list.dedup();
-        Self { source, list }
+        Self { source, list, elsewhere: Box::default() }
+    }
+
+    /// The same, and what is wrong with other files, which it names.
+    #[must_use]
+    pub fn with_elsewhere(mut self, elsewhere: Vec<String>) -> Self {
+        self.elsewhere = elsewhere.into();
+        self
     }
 
     /// The mistakes, in the file's order.
@@ -118,6 +126,11 @@ impl Diagnostics {
     pub fn render(&self, colour: bool) -> String {
         let style = if colour { &COLOURED } else { &PLAIN };
         let mut out = String::new();
+        for mistake in &self.elsewhere {
+            let Style { error, reset, .. } = style;
+            // Writing into a string does not fail.
+            let _ = writeln!(out, "{error}error:{reset} {mistake}");
+        }
         // Mistakes are in order, so columns are counted on from the mistake before: a file that
         // is one line of 100 MB stays linear.
         let (mut line, mut column, mut at) = (0, 1, 0);
@@ -263,7 +276,7 @@ fn push(line: &mut String, c: char) -> usize {
 }
 
 /// Control characters, and those that change the direction of the text around them.
-fn is_unprintable(c: char) -> bool {
+pub(super) fn is_unprintable(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

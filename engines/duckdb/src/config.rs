@@ -180,7 +180,7 @@ impl Database {
         }
         // DuckDB opens none as a file, and a folder named like one would help nobody. A file's name may hold a colon
         // behind a slash.
-        let scheme = name.split_once(':').map(|(scheme, _)| scheme);
+        let scheme = name.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| !scheme.is_empty());
         if scheme.is_some_and(|scheme| {
             scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '+')
         }) {

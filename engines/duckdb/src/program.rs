@@ -10,6 +10,7 @@
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -34,6 +35,9 @@ exit "$status"
 
 /// How much of standard error is kept for a message.
 const MOST: usize = 16 * 1024;
+
+/// How long the end of a killed process may take.
+const DYING: Duration = Duration::from_secs(10);
 
 /// How the program ended.
 #[derive(Debug)]
@@ -103,15 +107,18 @@ pub(crate) async fn run(
             // Now that the program is gone, its results may end.
             drop(keeps_open);
         };
-        let work = async { tokio::join!(program, lines(results, each_result)) };
-        tokio::select! {
-            _ = work => true,
+        let mut work = std::pin::pin!(async { tokio::join!(program, lines(results, each_result)) });
+        let ended = tokio::select! {
+            _ = &mut work => true,
             () = stop => false,
+        };
+        if !ended {
+            kill(&child);
+            // Its output ends with its last process, which has the database until then.
+            let _ = tokio::time::timeout(DYING, work).await;
         }
+        ended
     };
-    if !ended {
-        kill(&child);
-    }
     let status = child.wait().await.map_err(|error| unusable(folder, &error))?;
     drop(lifeline);
     if ended {

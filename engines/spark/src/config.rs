@@ -141,7 +141,7 @@ fn check_url(url: &str) -> Result<()> {
     if !parsed.username().is_empty() || parsed.password().is_some() {
         return Err(Error::invalid(
             "the URL of Livy holds a user or password: leave them out, and give the task the connections \
-             `**NAME_user` and `**NAME_password`",
+             `**LIVY_user` and `**LIVY_password`",
         ));
     }
     Ok(())
@@ -190,7 +190,7 @@ mod tests {
         insta::assert_snapshot!(message(json!({"staging": "/tmp"})), @"`staging` is `/tmp`: write `gs://bucket/folder`");
         insta::assert_snapshot!(message(json!({"livy": {"url": "livy:8998"}})), @"the URL of Livy is none: write one such as `http://livy:8998`");
         let secret = message(json!({"livy": {"url": "http://me:s3cret@livy"}}));
-        assert!(secret.contains("`**NAME_password`") && !secret.contains("s3cret"), "{secret}");
+        assert!(secret.contains("`**LIVY_password`") && !secret.contains("s3cret"), "{secret}");
     }
 
     #[test]

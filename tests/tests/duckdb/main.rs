@@ -175,6 +175,22 @@ fn what_config_has_for_bigquery_alone_does_not_hinder_the_overlay() {
     assert_eq!(found, json!([{"a": 1}]));
 }
 
+#[test]
+fn a_folder_for_temporary_files_that_is_not_there_is_what_is_told() {
+    let sandbox = sandbox();
+    let dag =
+        json!({"dag_id": "d", "tasks": [{"task_id": "a", "script": {"engine": "bq", "inline": "select 1"}}]});
+    sandbox.write("dag.json", &dag.to_string());
+    let mut command = oxidag(&sandbox, &["run", "dag.json", "--env", "dev"]);
+    let ended: oxidag_tests::Ended = command.env("TMPDIR", "/nowhere").output().unwrap().into();
+    let ended = ended.expect_status(1);
+    let told = ended.stdout + &ended.stderr;
+    assert!(
+        told.contains("in /nowhere, the folder for temporary files") && told.contains("TMPDIR"),
+        "{told}"
+    );
+}
+
 /// The processes that have the database's path among their arguments.
 fn users(database: &Path) -> Vec<String> {
     let name = database.to_str().unwrap();
@@ -200,11 +216,16 @@ fn a_killed_scheduler_leaves_no_duckdb_and_its_run_is_resumed() {
     ]});
     sandbox.write("dag.json", &dag.to_string());
     let arguments = ["run", "dag.json", "--env", "dev", "--run-id", "r", "--format", "json"];
-    let mut scheduler = oxidag(&sandbox, &arguments).stdout(Stdio::piped()).spawn().unwrap();
+    let temporary = sandbox.path().join("temporary");
+    fs::create_dir(&temporary).unwrap();
+    let files = || fs::read_dir(&temporary).unwrap().count();
+    let mut scheduler = oxidag(&sandbox, &arguments);
+    let mut scheduler = scheduler.env("TMPDIR", &temporary).stdout(Stdio::piped()).spawn().unwrap();
     let mut events = BufReader::new(scheduler.stdout.take().unwrap()).lines();
     let inserted = |line: &String| line.contains("statement 2 of 3");
     assert!(events.by_ref().map(Result::unwrap).any(|line| inserted(&line)), "the run ended too soon");
     assert!(!users(&database).is_empty());
+    assert_ne!(files(), 0);
     scheduler.kill().unwrap();
     scheduler.wait().unwrap();
     let until = Instant::now() + PATIENCE;
@@ -212,6 +233,7 @@ fn a_killed_scheduler_leaves_no_duckdb_and_its_run_is_resumed() {
         assert!(Instant::now() < until, "processes {:?} are left", users(&database));
         thread::sleep(Duration::from_millis(10));
     }
+    assert_eq!(files(), 0, "removed before the processes end");
     let _ = run(&sandbox, &["resume", "r"], 0);
     assert_eq!(query(&database, "select count(*) as n from d.tries"), json!([{"n": 2}]));
 }

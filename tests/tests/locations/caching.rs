@@ -136,6 +136,36 @@ fn a_redis_that_is_down_or_silent_is_one_warning() {
 }
 
 #[test]
+fn what_the_cache_has_that_is_no_text_is_fetched_and_written_over() {
+    let (gcs, redis) = (Gcs::shared(), Redis::start());
+    bucket(gcs, "no-text");
+    let sandbox = sandbox(&sections(&gcs.url(), &redis.url()));
+    dag(&sandbox, "dag.json", "no-text", &json!({"script_cache": true}));
+    run(&sandbox, "r1");
+    let keys = redis.cli(&["keys", "oxidag:script:gs://no-text/f/a.sql*"]);
+    redis.cli(&["eval", "return redis.call('set', KEYS[1], string.char(99, 233))", "1", keys.trim()]);
+    for (run_id, found) in [("r2", counts(1, 1)), ("r3", counts(2, 0))] {
+        assert_eq!(run(&sandbox, run_id), "");
+        let run = shown(&sandbox, run_id);
+        assert_eq!(run["script_cache"], found);
+        assert_eq!(results(&run)["a"], selected("a"));
+    }
+}
+
+#[test]
+fn what_a_redis_refuses_is_told_in_a_sentence() {
+    let (gcs, redis) = (Gcs::shared(), Redis::start());
+    bucket(gcs, "refusing");
+    redis.cli(&["config", "set", "maxmemory", "1"]);
+    let sandbox = sandbox(&sections(&gcs.url(), &redis.url()));
+    dag(&sandbox, "dag.json", "refusing", &json!({"script_cache": true}));
+    let said = run(&sandbox, "r");
+    let why =
+        format!("the script cache {} cannot be used: command not allowed when used memory", redis.url());
+    assert!(said.contains(&why) && said.ends_with(" (OOM); scripts are fetched without it\n"), "{said}");
+}
+
+#[test]
 fn clearing_the_cache_leaves_what_is_not_oxidags() {
     let (gcs, redis) = (Gcs::shared(), Redis::start());
     bucket(gcs, "to-clear");
@@ -155,7 +185,13 @@ fn clearing_the_cache_leaves_what_is_not_oxidags() {
 fn without_a_redis_there_is_nothing_to_clear() {
     let sandbox = sandbox("");
     let said = oxidag(&sandbox, &["cache", "clear"], 0).stdout;
-    assert!(said.starts_with("there is nothing to clear: "), "{said}");
+    assert!(
+        said.starts_with("there is nothing to clear: plugins.toml has no `redis` below [cache]"),
+        "{said}"
+    );
+    std::fs::remove_file(sandbox.path().join("plugins.toml")).unwrap();
+    let said = oxidag(&sandbox, &["cache", "clear"], 0).stdout;
+    assert!(said.starts_with("there is nothing to clear: there is no plugins.toml here"), "{said}");
     let said = oxidag(&sandbox, &["cache", "clear", "--json"], 0).json();
     assert_eq!(said, json!({"redis": null, "removed": 0}));
 }

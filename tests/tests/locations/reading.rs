@@ -1,5 +1,11 @@
 //! Scripts are found at their places, and fetched no more often than needed.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use oxidag_tests::servers::gcs::Gcs;
 use oxidag_tests::servers::google::Google;
 use oxidag_tests::servers::postgres::{PASSWORD, Postgres};
@@ -54,6 +60,86 @@ fn every_location_gives_its_script() {
     assert_eq!(run["script_cache"], Value::Null, "no cache was asked");
     for secret in ["s3cret-key", PASSWORD] {
         holds_nowhere(&sandbox.home(), secret);
+    }
+}
+
+#[test]
+fn bytes_are_scripts_and_numbers_are_names_in_postgresql_too() {
+    let postgres = Postgres::shared();
+    postgres.execute(
+        "create table bytes_named_by_numbers (name int, script bytea);
+         insert into bytes_named_by_numbers values (7, 'select ''bytes'' as it'::bytea)",
+    );
+    let sandbox = sandbox(&format!("[connections.A]\nurl = {:?}\n", postgres.url()));
+    let scripts = [("a", json!("database.A.bytes_named_by_numbers.sql.7"))];
+    write_dag(&sandbox, "dag.json", &scripts, &json!({}));
+    assert_eq!(run(&sandbox, "r"), "");
+    assert_eq!(results(&shown(&sandbox, "r")), json!({"a": selected("bytes")}));
+}
+
+#[test]
+fn a_database_that_is_starting_is_asked_again() {
+    let postgres = Postgres::shared();
+    postgres.execute(
+        "create table while_starting (name text, script text);
+         insert into while_starting values ('a', 'select ''a'' as it')",
+    );
+    let starting = Starting::before(&postgres.url());
+    let sandbox = sandbox(&format!("[connections.A]\nurl = {:?}\n", starting.url));
+    write_dag(&sandbox, "dag.json", &[("a", json!("database.A.while_starting.sql.a"))], &json!({}));
+    assert_eq!(run(&sandbox, "r"), "");
+    assert_eq!(results(&shown(&sandbox, "r")), json!({"a": selected("a")}));
+    assert!(starting.connections.load(Ordering::SeqCst) > 2);
+}
+
+/// Stands before a PostgreSQL: one connection is hung up on, one is told that the server is starting.
+struct Starting {
+    url: String,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Starting {
+    fn before(url: &str) -> Self {
+        let (front, rest) = url.rsplit_once('@').unwrap();
+        let (server, database) = rest.split_once('/').unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("{front}@{}/{database}?sslmode=disable", listener.local_addr().unwrap());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (server, count) = (server.to_owned(), Arc::clone(&connections));
+        // Until the test process ends.
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                match count.fetch_add(1, Ordering::SeqCst) {
+                    0 => drop(client),
+                    1 => tell_starting(client).unwrap(),
+                    _ => pass_on(&client, &TcpStream::connect(&server).unwrap()),
+                }
+            }
+        });
+        Self { url, connections }
+    }
+}
+
+/// Reads who asks, and answers as a server does that is not ready.
+fn tell_starting(mut client: TcpStream) -> std::io::Result<()> {
+    let mut length = [0; 4];
+    client.read_exact(&mut length)?;
+    let mut startup = vec![0; u32::from_be_bytes(length) as usize - length.len()];
+    client.read_exact(&mut startup)?;
+    let fields = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0";
+    let length = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
+    client.write_all(&[b"E", length.as_slice(), fields].concat())
+}
+
+/// Both ways, until one end hangs up.
+fn pass_on(client: &TcpStream, server: &TcpStream) {
+    for (from, to) in [(client, server), (server, client)] {
+        let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+        thread::spawn(move || {
+            // Whoever hangs up does not concern the other.
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Write);
+        });
     }
 }
 

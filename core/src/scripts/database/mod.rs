@@ -14,9 +14,9 @@ use sha2::{Digest as _, Sha256};
 use super::remote::Row;
 use crate::plugins::Columns;
 
-/// How long a database may keep a script waiting.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How long making a connection may take, or waiting for who writes.
+/// How long a database may keep scripts waiting, all tries included.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long making a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// Why a row cannot be had.
@@ -102,11 +102,12 @@ fn only(mut texts: Vec<Option<Vec<u8>>>, row: &Row) -> Found {
     }
 }
 
-/// What asks for a row by its name.
-fn query(table: &str, columns: &Columns, parameter: &str, cast: &str) -> String {
+/// What asks for a row by its name. The columns of the script and of the name may be cast.
+fn query(table: &str, columns: &Columns, parameter: &str, [script_cast, name_cast]: [&str; 2]) -> String {
     let table: Vec<String> = table.split('.').map(quoted).collect();
     let (script, name) = (quoted(&columns.script), quoted(&columns.name));
-    format!("SELECT {script}{cast} FROM {} WHERE {name} = {parameter} LIMIT 2", table.join("."))
+    let table = table.join(".");
+    format!("SELECT {script}{script_cast} FROM {table} WHERE {name}{name_cast} = {parameter} LIMIT 2")
 }
 
 /// An identifier, whatever characters it has.
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn identifiers_are_quoted() {
-        let sql = query("etl.scr\"ipts", &columns(), "$1", "::text");
+        let sql = query("etl.scr\"ipts", &columns(), "$1", ["::text", ""]);
         assert_eq!(sql, r#"SELECT "script"::text FROM "etl"."scr""ipts" WHERE "na""me" = $1 LIMIT 2"#);
     }
 

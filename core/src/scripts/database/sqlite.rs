@@ -6,7 +6,8 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, ErrorCode, OpenFlags};
 
 use super::super::remote::Row;
-use super::{CONNECT, Found, RowError, only, query};
+use super::{Found, RowError, only, query};
+use crate::buckets::RETRY_TIME;
 use crate::plugins::Columns;
 
 /// The scripts of these rows.
@@ -20,7 +21,7 @@ pub(super) fn read(path: &Path, columns: &Columns, rows: &[Row]) -> Result<Vec<F
     // Without SQLITE_OPEN_URI: a path is a path, whatever characters it has.
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(|error| failed(&error))?;
-    db.busy_timeout(CONNECT).map_err(|error| failed(&error))?;
+    db.busy_timeout(RETRY_TIME).map_err(|error| failed(&error))?;
     rows.iter()
         .map(|row| match read_row(&db, columns, row) {
             Ok(texts) => Ok(only(texts, row)),
@@ -32,7 +33,7 @@ pub(super) fn read(path: &Path, columns: &Columns, rows: &[Row]) -> Result<Vec<F
 }
 
 fn read_row(db: &Connection, columns: &Columns, row: &Row) -> rusqlite::Result<Vec<Option<Vec<u8>>>> {
-    let mut statement = db.prepare_cached(&query(&row.table, columns, "?1", ""))?;
+    let mut statement = db.prepare_cached(&query(&row.table, columns, "?1", ["", ""]))?;
     let texts = statement.query_map([&row.name], |row| match row.get_ref(0)? {
         ValueRef::Null => Ok(None),
         ValueRef::Text(text) | ValueRef::Blob(text) => Ok(Some(text.to_vec())),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::super::dag::{Location, Script, ScriptSource};
-use super::super::diagnostic::quote;
+use super::super::diagnostic::{is_unprintable, quote};
 use super::super::keys::ScriptKey;
 use super::super::source::Span;
 use super::super::suggest;
@@ -217,6 +217,7 @@ fn segment_problem(segment: &str) -> Option<&'static str> {
         "." | ".." => Some("would leave its place"),
         _ if segment.contains('\\') => Some("holds a backslash"),
         _ if segment.contains('\0') => Some("holds a NUL character"),
+        _ if segment.contains(is_unprintable) => Some("holds a character that cannot be printed"),
         _ => None,
     }
 }

@@ -79,6 +79,7 @@ fn parts_of_a_path_stay_inside_their_location() {
 - {task_id: t6, script: {location: local, engine: sql, bucket: b, name: "a\\b"}}
 - {task_id: t7, script: {location: local, engine: sql, bucket: b, name: "a\0b"}}
 - {task_id: t8, script: {location: local, engine: sql, bucket: "", name: .}}
+- {task_id: t9, script: {location: gcs, engine: sql, bucket: b, folder: "a/\e[2J", name: n}}
 "#,
     );
     insta::assert_snapshot!(said, @r#"
@@ -122,6 +123,10 @@ fn parts_of_a_path_stay_inside_their_location() {
      10 | - {task_id: t8, script: {location: local, engine: sql, bucket: "", name: .}}
         |                                                                          ^
         = help: it is one name inside its location; what is nested goes into `folder`
+    dag.yaml:11:73: error: folder `a/\u{1b}[2J` holds a character that cannot be printed
+     11 | - {task_id: t9, script: {location: gcs, engine: sql, bucket: b, folder: "a/\e[2J", name: n}}
+        |                                                                         ^^^^^^^^^
+        = help: a folder is a path inside the bucket, such as `a/b`
     "#);
 }
 
