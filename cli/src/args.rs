@@ -268,11 +268,14 @@ pub(crate) struct PlanArgs {
 #[derive(Debug, Args)]
 #[command(after_help = GRAPH_EXAMPLES)]
 pub(crate) struct GraphArgs {
-    /// The DAG file, JSON or YAML
+    /// The DAG file, JSON or YAML; or a run: its id, the beginning of one, or `latest`
     pub(crate) dag: PathBuf,
     /// The language of the graph
     #[arg(long, value_enum, default_value_t = GraphFormat::Dot)]
     pub(crate) format: GraphFormat,
+    /// Write a run's growth into this folder, as a series of SVGs
+    #[arg(long, value_name = "DIR", conflicts_with = "format")]
+    pub(crate) frames: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

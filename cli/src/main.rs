@@ -15,6 +15,7 @@ mod failure;
 mod fetching;
 mod format;
 mod graph;
+mod names;
 mod notice;
 mod output;
 mod phases;

@@ -87,6 +87,7 @@ pub(crate) mod tests {
         let finished_at = attempts.last().and_then(|attempt| attempt.finished_at);
         TaskDetails {
             task_id: id.to_owned(),
+            grown_from: None,
             engine: "noop".to_owned(),
             state,
             scheduled_at: attempts.last().and_then(|attempt| attempt.scheduled_at),

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use oxidag_core::event::{Event, EventKind};
-use oxidag_core::graph::Graph;
 use oxidag_core::logs::{RunLogs, RunUploads, Uploader};
 use oxidag_core::runner::Reporter;
 use oxidag_core::state::RunState;
 
 use crate::args::Format;
+use crate::names::Names;
 use crate::{report, settings};
 
 /// How long the end of the process waits for them.
@@ -33,13 +33,13 @@ impl<'a> Uploads<'a> {
         &mut self,
         inner: Box<dyn Reporter>,
         (dag_id, run_id): (&str, &str),
-        graph: &Arc<Graph>,
+        names: Names,
         goes_on: bool,
     ) -> Box<dyn Reporter> {
         let Some(uploader) = self.uploader else { return inner };
         let logs = Arc::new(uploader.of_run(RunLogs::new(&settings::home(), dag_id, run_id)));
         self.runs.push(Arc::clone(&logs));
-        Box::new(Watching { inner, logs, graph: Arc::clone(graph), goes_on })
+        Box::new(Watching { inner, logs, names, goes_on })
     }
 
     /// Each run's, for whoever ends the waiting.
@@ -62,7 +62,7 @@ impl<'a> Uploads<'a> {
 struct Watching {
     inner: Box<dyn Reporter>,
     logs: Arc<RunUploads>,
-    graph: Arc<Graph>,
+    names: Names,
     goes_on: bool,
 }
 
@@ -74,12 +74,14 @@ impl Reporter for Watching {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         match &event.kind {
             EventKind::TaskState { task, attempt, end: Some(_), .. } if *attempt > 0 => {
-                self.logs.attempt(self.graph.name(*task), *attempt);
+                self.logs.attempt(self.names.get(*task), *attempt);
             }
             // What the process that died had not uploaded.
             EventKind::RunState { state: RunState::Running, .. } if std::mem::take(&mut self.goes_on) => {
-                _ = self.logs.all_of(self.graph.tasks().map(|task| self.graph.name(task)));
+                let graph = &self.names.graph;
+                _ = self.logs.all_of(graph.tasks().map(|task| graph.name(task)));
             }
+            EventKind::Grown(growth) => self.names.grow(growth),
             EventKind::RunState { state: RunState::Running, .. } => {}
             EventKind::RunState { .. } => self.logs.run(),
             _ => {}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::growth::Growth;
 use crate::state::{RunState, TaskState};
 
 /// Microseconds since the Unix epoch, UTC.
@@ -97,6 +98,8 @@ pub enum EventKind {
         /// What came of the attempt, where one ended.
         end: Option<Arc<AttemptEnd>>,
     },
+    /// The graph has grown: tasks were added to it.
+    Grown(Arc<Growth>),
     /// An engine stored how to find its remote job again.
     Checkpoint {
         /// Which task.

@@ -53,13 +53,13 @@ impl Graph {
     /// One shortest cycle for each group of tasks that depend on each other.
     pub fn new(dag: &Dag) -> Result<Self, Vec<Cycle>> {
         let ids: HashMap<&str, u32> = dag.tasks.iter().map(|task| task.task_id.as_str()).zip(0..).collect();
-        let count: usize = dag.tasks.iter().map(|task| task.dependencies.len()).sum();
+        let count: usize = dag.tasks.iter().map(|task| task.upstream().count()).sum();
         let mut edges = DiGraph::with_capacity(dag.tasks.len(), count);
         for _ in &dag.tasks {
             edges.add_node(());
         }
         for (task, id) in dag.tasks.iter().zip(0..) {
-            for upstream in task.dependencies.iter().filter_map(|d| ids.get(d.task_id.as_str())) {
+            for upstream in task.upstream().filter_map(|d| ids.get(d.task_id.as_str())) {
                 edges.add_edge(NodeIndex::from(*upstream), NodeIndex::from(id), ());
             }
         }
@@ -94,6 +94,17 @@ impl Graph {
     #[must_use]
     pub fn name(&self, task: TaskIdx) -> &str {
         &self.names[task.get()]
+    }
+
+    /// Adds a task behind tasks that there are; so no cycle can come of it.
+    pub fn append(&mut self, name: &str, upstream: &[TaskIdx]) -> TaskIdx {
+        let task = idx(self.edges.add_node(()));
+        for &upstream in upstream {
+            self.edges.add_edge(node(upstream), node(task), ());
+        }
+        self.names.push(name.into());
+        self.order.push(task);
+        task
     }
 
     #[cfg(test)]
@@ -195,11 +206,7 @@ fn cycle(dag: &Dag, path: &[usize]) -> Cycle {
     let name = |&task: &usize| dag.tasks[task].task_id.clone();
     let closing = path.last().map(name);
     let first = &dag.tasks[path[0]];
-    let span = first
-        .dependencies
-        .iter()
-        .find(|d| Some(&d.task_id) == closing.as_ref())
-        .map_or(first.span, |d| d.span);
+    let span = first.upstream().find(|d| Some(&d.task_id) == closing.as_ref()).map_or(first.span, |d| d.span);
     Cycle { path: path.iter().chain(path.first()).map(name).collect(), span }
 }
 
@@ -218,6 +225,8 @@ pub(crate) mod tests {
         let script = Script { engine: Arc::from("noop"), source: ScriptSource::Inline(Arc::from("")) };
         let task = |(id, dependencies): &(&str, &[&str])| Task {
             task_id: (*id).to_owned(),
+            kind: None,
+            dag: None,
             script: script.clone(),
             params: serde_json::Map::new(),
             dependencies: dependencies
@@ -231,6 +240,11 @@ pub(crate) mod tests {
             timeout: None,
             trigger_rule: TriggerRule::AllSuccess,
             when: None,
+            for_each: None,
+            max_active: None,
+            after_types: Vec::new(),
+            adds: Vec::new(),
+            template: 0,
             teardown: false,
             on_failure_fail_dagrun: false,
             pool: None,
@@ -253,6 +267,9 @@ pub(crate) mod tests {
             script_cache: false,
             expire_cache: None,
             params: serde_json::Map::new(),
+            max_tasks: u32::MAX,
+            subs: BTreeMap::new(),
+            rules: Vec::new(),
             tasks: tasks.iter().map(task).collect(),
         }
     }

@@ -22,6 +22,7 @@ pub mod dry_run;
 pub mod engine;
 pub mod event;
 pub mod graph;
+pub mod growth;
 pub mod loader;
 pub mod logs;
 pub mod params;

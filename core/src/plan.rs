@@ -85,7 +85,10 @@ pub fn order(
 
 /// A scheduler of tasks that always end: a deadline stops one that never does.
 fn scheduler(graph: &Arc<Graph>, infos: Vec<TaskInfo>, processors: Option<u32>) -> Scheduler {
-    let infos = infos.into_iter().map(|info| TaskInfo { timeout: None, ..info }).collect();
+    let infos = infos
+        .into_iter()
+        .map(|info| TaskInfo { timeout: None, mapped: false, follows: None, ..info })
+        .collect();
     Scheduler::new(Arc::clone(graph), infos, Settings { processors, ..Settings::default() })
 }
 
@@ -157,6 +160,10 @@ mod tests {
             conditional: false,
             teardown: false,
             fails_run: true,
+            mapped: false,
+            max_active: None,
+            follows: None,
+            instance_of: None,
         });
         let limits = Limits { workers, engines: vec![None], pools: Vec::new() };
         plan(&graph, infos.collect(), limits, None).unwrap()

@@ -6,11 +6,13 @@
 
 mod check;
 mod conditions;
+mod entry;
+mod extend;
 mod places;
+mod subs;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,22 +21,22 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::cache::CacheCounts;
-use crate::condition::{Condition, Scope, TaskView};
 use crate::engine::{Engine, EngineError};
 use crate::event::TaskIdx;
 use crate::graph::{Cycle, Graph};
-use crate::params::{self, ConnectionKey, Connections};
+use crate::params::Connections;
 use crate::plugins::Plugins;
 use crate::scheduler::{Limits, Settings, TaskInfo};
 use crate::scripts::{LoadedScript, Progress};
 use crate::secrets::Masker;
 use crate::spec::{Dag, Diagnostic, Diagnostics, SourceFile, Task};
-use crate::state::TaskState;
 use crate::store::Durations;
 
 use check::{Check, Found};
 use conditions::Watched;
-use places::{info, pools};
+pub(crate) use entry::{Entry, Look};
+use places::{follow, info, pools};
+use subs::Subs;
 
 /// Engines that DAG files may name whether or not this environment has them: those that the design knows.
 pub const KNOWN_ENGINES: [&str; 8] =
@@ -56,9 +58,15 @@ pub struct Prepared {
     /// The pools that its tasks name; [`TaskInfo::pool`] is an index into this.
     pub pools: Vec<Pool>,
     tasks: Vec<PreparedTask>,
+    /// What rules may add, by [`Task::template`].
+    templates: Vec<PreparedTask>,
+    /// The tasks of DAGs that tasks stand for.
+    subs: Subs<PreparedTask>,
     watched: Watched,
     overrides: Map<String, Value>,
     connections: Connections,
+    /// For what engines add.
+    environment: Plugins,
     working_dir: PathBuf,
     /// How often the script cache had a script, where it was asked.
     pub script_cache: Option<CacheCounts>,
@@ -83,11 +91,13 @@ pub struct Engines(HashMap<Arc<str>, Result<Arc<Engine>, Arc<EngineError>>>);
 
 /// What a task needs besides its entry in the DAG file.
 #[derive(Debug, Clone)]
-struct PreparedTask {
+pub(crate) struct PreparedTask {
     engine: u32,
     blocking: bool,
     script: Arc<LoadedScript>,
     is_formatted: bool,
+    /// The folder in which it runs, where that is not the DAG file's.
+    folder: Option<Arc<Path>>,
 }
 
 /// What was found about a DAG in an environment.
@@ -104,6 +114,8 @@ pub struct Checked {
     engines: Vec<Arc<Engine>>,
     pools: Vec<Pool>,
     tasks: Vec<Option<PreparedTask>>,
+    templates: Vec<Option<PreparedTask>>,
+    subs: Subs<Option<PreparedTask>>,
     watched: Watched,
     connections: Connections,
     masker: Masker,
@@ -129,9 +141,18 @@ pub fn prepare(
         Err(cycles) => return Err(Diagnostics::new(source, cycles)),
     };
     let problems: Vec<Diagnostic> = checked.mistakes.into_iter().chain(checked.missing).collect();
-    let tasks: Option<Vec<PreparedTask>> = checked.tasks.into_iter().collect();
+    let count = checked.tasks.len();
+    let all_ready = checked.subs.values().flatten().all(Option::is_some);
+    let tasks: Option<Vec<PreparedTask>> = checked.tasks.into_iter().chain(checked.templates).collect();
     match tasks {
-        Some(tasks) if problems.is_empty() && checked.elsewhere.is_empty() => Ok(Prepared {
+        Some(mut tasks) if problems.is_empty() && checked.elsewhere.is_empty() && all_ready => Ok(Prepared {
+            environment: plugins.clone(),
+            templates: tasks.split_off(count),
+            subs: checked
+                .subs
+                .into_iter()
+                .map(|(sub, tasks)| (sub, tasks.into_iter().flatten().collect()))
+                .collect(),
             masker: checked.masker,
             script_cache: checked.counts,
             remark: checked.remark,
@@ -173,24 +194,31 @@ fn checked(
     plugins: &Plugins,
     loaded: &mut Engines,
     overrides: &Map<String, Value>,
-    fetching: Option<&mut dyn FnMut(Progress)>,
+    mut fetching: Option<&mut dyn FnMut(Progress)>,
 ) -> Result<Checked, Vec<Diagnostic>> {
     let graph = Graph::new(dag).map_err(|cycles| cycles.iter().map(Cycle::diagnostic).collect::<Vec<_>>())?;
     let base = working_dir(path);
     let mut check = Check::new(dag, &base, plugins, loaded, overrides);
-    let places: Vec<_> = dag.tasks.iter().map(|task| check.place(task)).collect();
-    let tasks = dag.tasks.iter().zip(&places);
-    let tasks = match fetching {
+    let all: Vec<&Task> = dag.tasks.iter().chain(dag.templates().into_iter().map(|task| &**task)).collect();
+    let places: Vec<_> = all.iter().map(|task| check.place(task)).collect();
+    let tasks = all.iter().zip(&places);
+    let mut tasks: Vec<Option<PreparedTask>> = match &mut fetching {
         Some(progress) => {
-            check.fetch(&places, progress);
+            check.fetch(&all, &places, &mut **progress);
             tasks.map(|(task, place)| check.task(task, place)).collect()
         }
         None => tasks.map(|(task, place)| check.look(task, place)).collect(),
     };
+    check.rules();
+    let templates = tasks.split_off(dag.tasks.len());
+    let mut found = check.found();
+    let mut subs = Subs::new();
+    subs::check(dag, (plugins, loaded, overrides), &mut fetching, &mut found, &mut subs);
     let Found { mut mistakes, missing, elsewhere, engines, connections, masker, counts, remark } =
-        check.finish();
+        found.finish();
     let watched = conditions::watched(dag, &graph, &mut mistakes);
-    let (graph, pools) = (Arc::new(graph), pools(dag, plugins));
+    let (graph, mut pools) = (Arc::new(graph), pools(dag, plugins));
+    subs::add_pools(dag, plugins, &mut pools);
     Ok(Checked {
         graph,
         mistakes,
@@ -199,6 +227,8 @@ fn checked(
         engines,
         pools,
         tasks,
+        templates,
+        subs,
         watched,
         connections,
         masker,
@@ -225,6 +255,7 @@ impl Prepared {
             blocking: blocks(task),
             script: Arc::clone(&script),
             is_formatted: true,
+            folder: None,
         };
         let tasks = dag.tasks.iter().map(task).collect();
         Self {
@@ -234,10 +265,13 @@ impl Prepared {
             source,
             engines: Vec::new(),
             masker: Masker::default(),
+            templates: dag.templates().into_iter().map(|t| task(t)).collect(),
+            subs: Subs::new(),
             tasks,
             dag,
             overrides: Map::new(),
             connections: Connections::new(),
+            environment: Plugins::default(),
             working_dir: PathBuf::new(),
             script_cache: None,
             remark: None,
@@ -249,12 +283,10 @@ impl Prepared {
     /// What the scheduler needs to know of every task, in the graph's order.
     #[must_use]
     pub fn infos(&self, history: &Durations) -> Vec<TaskInfo> {
-        self.dag
-            .tasks
-            .iter()
-            .zip(&self.tasks)
-            .map(|(task, prepared)| info(task, prepared.engine, prepared.blocking, &self.pools, history))
-            .collect()
+        let mut infos: Vec<TaskInfo> =
+            self.graph.tasks().map(|task| self.info_of(self.entry(task), history)).collect();
+        follow(&self.dag, &mut infos);
+        infos
     }
 
     /// The limits of an environment that runs nothing else on so many workers.
@@ -276,10 +308,9 @@ impl Prepared {
         Settings { processors: self.dag.processors, timeout: self.dag.timeout, grace, seed }
     }
 
-    /// Whether a task has a condition.
-    #[must_use]
-    pub fn has_conditions(&self) -> bool {
-        self.dag.tasks.iter().any(|task| task.when.is_some())
+    /// The engine of any task of the run.
+    pub(crate) fn engine_of(&self, entry: Entry<'_>) -> &Arc<Engine> {
+        &self.engines[entry.ready.engine as usize]
     }
 
     /// A task's engine.
@@ -300,92 +331,10 @@ impl Prepared {
         self.tasks[task.get()].blocking
     }
 
-    /// A task's condition, where it has one.
-    #[must_use]
-    pub fn condition(&self, task: TaskIdx) -> Option<&Arc<Condition>> {
-        self.task(task).when.as_ref().map(|when| &when.condition)
-    }
-
-    /// Whether a task's condition holds, and why that cannot be told where it cannot; `None` where it has
-    /// none. `states` gives what the condition looks at: the states and results of upstream tasks.
-    pub fn evaluate(
-        &self,
-        task: TaskIdx,
-        states: impl Fn(TaskIdx) -> (TaskState, Option<Value>),
-    ) -> Option<Result<bool, String>> {
-        let condition = self.condition(task)?;
-        let upstream;
-        let watched = match self.watched.get(&task) {
-            Some(named) => named,
-            None => {
-                upstream = conditions::upstream(&self.graph, task);
-                &upstream
-            }
-        };
-        let view = |&task: &TaskIdx| {
-            let (state, result) = states(task);
-            TaskView { task_id: self.graph.name(task), state, result }
-        };
-        // Without connections: a secret could get out by a message, or by what runs and what does not.
-        let params = params::effective(
-            &self.dag.params,
-            &self.task(task).params,
-            &self.overrides,
-            &Connections::new(),
-        );
-        let scope = Scope { tasks: watched.iter().map(view).collect(), params: &params };
-        Some(condition.evaluate(&scope).map_err(|message| self.masker.mask(&message).into_owned()))
-    }
-
     /// The run's parameters of the command line.
     #[must_use]
     pub fn overrides(&self) -> &Map<String, Value> {
         &self.overrides
-    }
-
-    /// What a task's engine is handed for an attempt; holds secrets.
-    ///
-    /// # Errors
-    ///
-    /// A mistake in the script's placeholders. They were checked before the run, so it is a bug.
-    pub(crate) fn call(
-        &self,
-        task: TaskIdx,
-        run_id: &str,
-        attempt: u32,
-        idempotency_key: String,
-    ) -> Result<oxidag_plugin_api::Task, String> {
-        let (entry, script) = (self.task(task), &self.tasks[task.get()].script);
-        let params = params::effective(&self.dag.params, &entry.params, &self.overrides, &self.connections);
-        let text = match self.tasks[task.get()].is_formatted {
-            true => params::format(&script.text, &params)
-                .map_err(|errors| errors.into_iter().map(|e| e.message).collect::<Vec<_>>().join("; "))?,
-            false => Cow::Borrowed(&*script.text),
-        };
-        let unchanged = *text == *script.text;
-        let keys = self.dag.params.keys().chain(entry.params.keys());
-        let mut connections: Vec<String> =
-            keys.filter_map(|key| ConnectionKey::parse(key)).map(|c| c.name.to_owned()).collect();
-        connections.sort_unstable();
-        connections.dedup();
-        Ok(oxidag_plugin_api::Task {
-            dag_id: self.dag.dag_id.clone(),
-            run_id: run_id.to_owned(),
-            task_id: entry.task_id.clone(),
-            attempt,
-            idempotency_key,
-            script: oxidag_plugin_api::Script {
-                text: text.into_owned(),
-                name: script.name.clone(),
-                path: script.path.clone().filter(|_| unchanged),
-                uri: script.uri.clone(),
-            },
-            connections,
-            params,
-            working_dir: self.working_dir.clone(),
-            checkpoint: None,
-            resumed: false,
-        })
     }
 }
 
@@ -396,9 +345,11 @@ impl Checked {
         let spare = u32::try_from(self.engines.len()).unwrap_or(u32::MAX);
         let one = |(task, prepared): (&Task, &Option<PreparedTask>)| {
             let (engine, blocking) = prepared.as_ref().map_or((spare, true), |p| (p.engine, p.blocking));
-            info(task, engine, blocking, &self.pools, history)
+            info((&task.task_id, task), engine, blocking, &self.pools, history)
         };
-        dag.tasks.iter().zip(&self.tasks).map(one).collect()
+        let mut infos: Vec<TaskInfo> = dag.tasks.iter().zip(&self.tasks).map(one).collect();
+        follow(dag, &mut infos);
+        infos
     }
 
     /// As [`Prepared::limits`]; an engine that is missing has none.

@@ -108,7 +108,11 @@ impl TaskState {
             }
             S::Scheduled => matches!(next, S::Waiting | S::Running | S::Cancelled),
             S::Waiting => matches!(next, S::Running | S::Cancelled),
-            S::Running => matches!(next, S::Deferred | S::UpForRetry | S::Success | S::Failed | S::Cancelled),
+            // Skipped: a mapped task whose instances all were.
+            S::Running => matches!(
+                next,
+                S::Deferred | S::UpForRetry | S::Success | S::Failed | S::Skipped | S::Cancelled
+            ),
             S::Deferred => matches!(next, S::UpForRetry | S::Success | S::Failed | S::Cancelled),
             S::UpForRetry => matches!(next, S::Scheduled | S::Cancelled),
             S::Success | S::Failed | S::Skipped | S::UpstreamFailed | S::Cancelled => false,

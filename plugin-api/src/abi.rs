@@ -24,6 +24,8 @@ pub const ABI_MAJOR: u32 = 1;
 pub const ABI_MINOR: u32 = 0;
 /// The name of the [`Handshake`] static in an engine's library.
 pub const HANDSHAKE_SYMBOL: &str = "oxidag_engine_handshake";
+/// What stands before the answer to a `query`; see [`HostVtable::append`].
+pub const ANSWER: &str = "answer: ";
 /// The first bytes of a [`Handshake`].
 pub const MAGIC: [u8; 16] = *b"oxidag engine\0\0\x01";
 
@@ -170,6 +172,10 @@ pub struct HostVtable {
     /// Stores how to find a remote job again (any JSON); returns once it is stored.
     pub checkpoint: extern "C" fn(context: *const (), checkpoint: RStr<'_>) -> RResult<(), RString>,
     /// Adds tasks and rules to the run's graph.
+    ///
+    /// An object with the one key `query` adds nothing. It asks about the graph, and the answer is the text of the error, behind
+    /// [`ANSWER`]. A function of its own it cannot have: abi_stable refuses a library that knows fewer of the host's functions
+    /// than there are.
     pub append: extern "C" fn(context: *const (), addition: RStr<'_>) -> RResult<(), RString>,
     /// Ends the attempt with `{"outcome": Outcome}` or `{"error": Error}`. A second call is ignored.
     #[sabi(last_prefix_field)]

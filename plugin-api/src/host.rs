@@ -3,7 +3,7 @@
 use abi_stable::std_types::{RResult, RStr};
 use serde_json::Value;
 
-use crate::abi::{Callback, End, HostHandle};
+use crate::abi::{ANSWER, Callback, End, HostHandle};
 use crate::task::{Error, Result};
 
 /// What the scheduler offers to a running task. Cheap to clone; may be used from any thread.
@@ -139,6 +139,26 @@ impl Host {
         match (self.handle.vtable.append())(self.handle.context, RStr::from_str(&json)) {
             RResult::ROk(()) => Ok(()),
             RResult::RErr(message) => Err(Error::invalid(message.into_string())),
+        }
+    }
+
+    /// Looks at the graph around the task. The question is an object with any of `tasks` (a list of ids), `type` and
+    /// `instances_of` (the id of a mapped task); without any, it is about the task itself. The answer is a list of
+    /// objects with `task_id`, `state`, `type`, `result` and `upstream`, the ids of what comes before.
+    ///
+    /// # Errors
+    ///
+    /// When the question is not understood, the run has ended, or the host is older than this function.
+    pub fn query(&self, question: &Value) -> Result<Value> {
+        let asked = serde_json::json!({ "query": question }).to_string();
+        match (self.handle.vtable.append())(self.handle.context, RStr::from_str(&asked)) {
+            RResult::ROk(()) => Err(Error::failed("the host does not answer")),
+            RResult::RErr(said) => match said.strip_prefix(ANSWER) {
+                Some(answer) => {
+                    serde_json::from_str(answer).map_err(|error| Error::failed(error.to_string()))
+                }
+                None => Err(Error::invalid(said.into_string())),
+            },
         }
     }
 

@@ -5,6 +5,8 @@
 mod picture;
 mod text;
 
+use std::collections::{HashMap, HashSet};
+
 use oxidag_core::event::Timestamp;
 use oxidag_core::plan::Plan;
 use oxidag_core::state::TaskState;
@@ -89,7 +91,13 @@ impl Chart {
         tasks.sort_by_key(|task| task.started_at.or(task.scheduled_at).map_or(i64::MAX, |at| at.0));
         let state = if head.interrupted { "interrupted" } else { head.state.name() };
         let took = format::between(head.started_at, end);
-        let rows: Vec<Row> = tasks.into_iter().map(|task| row(task, head.started_at, end)).collect();
+        let in_tree = in_tree(&tasks).into_iter();
+        let rows: Vec<Row> = in_tree
+            .map(|(depth, task)| {
+                let row = row(task, head.started_at, end);
+                Row { label: format!("{}{}", "  ".repeat(depth), row.label), ..row }
+            })
+            .collect();
         Self {
             title: format!("{} of {}: {state}, {}", head.run_id, head.dag_id, format::duration(took)),
             end: took.as_secs_f64(),
@@ -117,6 +125,27 @@ impl Chart {
         let rows = plan.tasks.iter().map(row).collect();
         Self { title, end: plan.makespan, head: " START FINISH", rows, legend: Vec::new() }
     }
+}
+
+/// Each task with those that grew from it below, and how deep below.
+fn in_tree<'a>(tasks: &[&'a TaskDetails]) -> Vec<(usize, &'a TaskDetails)> {
+    let names: HashSet<&str> = tasks.iter().map(|task| task.task_id.as_str()).collect();
+    let from = |task: &'a TaskDetails| task.grown_from.as_deref().filter(|from| names.contains(from));
+    let mut below: HashMap<&str, Vec<&'a TaskDetails>> = HashMap::new();
+    for task in tasks.iter().rev() {
+        if let Some(from) = from(task) {
+            below.entry(from).or_default().push(task);
+        }
+    }
+    let top = tasks.iter().rev().filter(|task| from(task).is_none());
+    let mut open: Vec<(usize, &TaskDetails)> = top.map(|task| (0, *task)).collect();
+    let mut ordered = Vec::with_capacity(tasks.len());
+    while let Some((depth, task)) = open.pop() {
+        ordered.push((depth, task));
+        let grown = below.remove(task.task_id.as_str()).unwrap_or_default();
+        open.extend(grown.into_iter().map(|task| (depth + 1, task)));
+    }
+    ordered
 }
 
 /// The last thing that is known of a run.
@@ -200,6 +229,7 @@ mod tests {
 
     fn run() -> RunDetails {
         RunDetails {
+            growth: Vec::new(),
             head: RunHead {
                 run_id: "r1".to_owned(),
                 dag_id: "nightly".to_owned(),

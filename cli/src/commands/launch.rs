@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use crate::args::{Format, NotifyArgs};
 use crate::exit::Exit;
 use crate::fetching::Fetching;
+use crate::names::Names;
 use crate::notice::{Notices, PATIENCE};
 use crate::report::{self, Forecast, InFlight, Watched};
 use crate::signals::{self, Awaited};
@@ -68,10 +69,14 @@ pub(super) fn launch(store: &Store, runs: Vec<Planned>, manner: &Manner<'_>) -> 
     let (mut requests, mut notify, mut notices) = (Vec::new(), None, Vec::new());
     let mut uploads = Uploads::new(manner.uploader);
     for Planned { prepared, run_id, start } in runs {
+        let names = Names::new(Arc::clone(match &start {
+            Start::Resume { from, .. } => from.graph(),
+            Start::New { .. } => &prepared.graph,
+        }));
         let watched = Watched {
             run_id: run_id.clone(),
             dag_id: prepared.dag.dag_id.clone(),
-            graph: Arc::clone(&prepared.graph),
+            names: names.clone(),
             home: settings::home(),
             workers: manner.workers,
             begun: begun(&prepared, &start),
@@ -85,7 +90,7 @@ pub(super) fn launch(store: &Store, runs: Vec<Planned>, manner: &Manner<'_>) -> 
         notices.push((Arc::clone(&told), Arc::clone(&prepared)));
         let reporter = Box::new(report::Noticing::new(reporting.reporter, told, run_id.clone()));
         let goes_on = matches!(start, Start::Resume { .. });
-        let reporter = uploads.watch(reporter, (&prepared.dag.dag_id, &run_id), &prepared.graph, goes_on);
+        let reporter = uploads.watch(reporter, (&prepared.dag.dag_id, &run_id), names, goes_on);
         requests.push(RunRequest { prepared, run_id, reporter, start });
     }
     let notify = notify.context("there is nothing to run")?;

@@ -52,8 +52,9 @@ pub(super) fn start(
             run.head.run_id
         );
         first.extend(unsuccessful(graph, run));
+        first.extend(origins(graph, run));
         results = results_of(graph, run);
-        if first.is_empty() {
+        if first.is_empty() && added_in_vain(graph, run).next().is_none() {
             bail!(
                 "every task of the run {} succeeded or was skipped: there is nothing to repeat",
                 run.head.run_id
@@ -86,6 +87,29 @@ fn unsuccessful(graph: &Graph, run: &RunDetails) -> Vec<TaskIdx> {
     let done: HashSet<&str> =
         run.tasks.iter().filter(|task| done(task.state)).map(|task| task.task_id.as_str()).collect();
     graph.tasks().filter(|&task| !done.contains(graph.name(task))).collect()
+}
+
+/// The tasks that were added to that run and did not do what they had to. Rules add theirs again.
+fn added_in_vain<'r>(graph: &'r Graph, run: &'r RunDetails) -> impl Iterator<Item = &'r TaskDetails> {
+    let done = |state| matches!(state, TaskState::Success | TaskState::Skipped);
+    run.tasks.iter().skip(graph.len()).filter(move |task| !done(task.state))
+}
+
+/// The tasks of the DAG from which those had grown.
+fn origins(graph: &Graph, run: &RunDetails) -> Vec<TaskIdx> {
+    let from: HashMap<&str, &str> = run
+        .tasks
+        .iter()
+        .filter_map(|task| Some((task.task_id.as_str(), task.grown_from.as_deref()?)))
+        .collect();
+    let origin = |task: &TaskDetails| {
+        let mut name = task.task_id.as_str();
+        while let Some(before) = from.get(name) {
+            name = before;
+        }
+        graph.tasks().find(|&task| graph.name(task) == name)
+    };
+    added_in_vain(graph, run).filter_map(origin).collect()
 }
 
 /// The tasks that were skipped for a reason of their own; what depends on them sees that again.
@@ -123,6 +147,11 @@ fn add_setups_and_teardowns(prepared: &Prepared, chosen: &mut HashSet<TaskIdx>) 
                 chosen.insert(*teardown);
                 chosen.extend(graph.upstream(*teardown));
             }
+        }
+        // Instances follow those of the same run.
+        for task in graph.tasks().filter(|task| chosen.contains(task)).collect::<Vec<_>>() {
+            let followed = prepared.task(task).follows().map(|followed| followed.task_id.as_str());
+            chosen.extend(graph.upstream(task).filter(|&upstream| Some(graph.name(upstream)) == followed));
         }
         if chosen.len() == before {
             return;

@@ -66,8 +66,7 @@ fn go_on(mut request: Request<'_>) -> anyhow::Result<Exit> {
     let (dag, source) = dag(&run, request.changed)?;
     let overrides = run.params.as_object().cloned().unwrap_or_default();
     let prepared = launch::prepare(dag, source, &plugins, &mut Engines::default(), overrides)?;
-    let from = Resumed::new(&run, &prepared.graph)
-        .context("the stored DAG is not the run's; the store is damaged")?;
+    let from = Box::new(Resumed::new(&run, &prepared).context("the DAG is not the run's as it is stored")?);
     let start = Start::Resume { from, journal };
     let planned = Planned { prepared: Arc::new(prepared), run_id: head.run_id.clone(), start };
     let uploader = plugins.uploader()?;
@@ -110,14 +109,18 @@ fn dag(run: &RunDetails, changed: bool) -> anyhow::Result<(Dag, SourceFile)> {
             run.head.run_id
         ));
     }
-    Ok(spec::parse(then)?)
+    let (dag, source) = spec::parse(then)?;
+    Ok(spec::with_subs(dag, source)?)
 }
 
 /// The changed DAG with its tasks in the order in which they are stored.
 fn in_order(mut dag: Dag, run: &RunDetails) -> anyhow::Result<Dag> {
-    let place: HashMap<&str, usize> = run.tasks.iter().map(|task| task.task_id.as_str()).zip(0..).collect();
+    // What was added since follows from these.
+    let base = run.growth.first().map_or(run.tasks.len(), |growth| growth.first as usize);
+    let tasks = &run.tasks[..base];
+    let place: HashMap<&str, usize> = tasks.iter().map(|task| task.task_id.as_str()).zip(0..).collect();
     let named: HashMap<&str, ()> = dag.tasks.iter().map(|task| (task.task_id.as_str(), ())).collect();
-    if let Some(gone) = run.tasks.iter().find(|task| !named.contains_key(task.task_id.as_str())) {
+    if let Some(gone) = tasks.iter().find(|task| !named.contains_key(task.task_id.as_str())) {
         bail!(
             "the changed DAG has no task `{}`, which the run {} has; begin a new run",
             gone.task_id,

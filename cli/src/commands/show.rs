@@ -74,10 +74,10 @@ fn cached(CacheCounts { hits, misses }: CacheCounts) -> String {
 }
 
 /// A row for each task, and one for each attempt of those of which more is to be told than fits there.
-fn tasks(run: &RunDetails, now: Timestamp, palette: Palette) -> Table<8> {
+fn tasks(run: &RunDetails, now: Timestamp, palette: Palette) -> Table<9> {
     // Nobody knows how long what a dead process ran went on.
     let now = Some(now).filter(|_| run.head.finished_at.is_none() && !run.head.interrupted);
-    let head = ["TASK", "ENGINE", "STATE", "START", "END", "WAITED", "RAN", "DEFERRED"];
+    let head = ["TASK", "ENGINE", "FROM", "STATE", "START", "END", "WAITED", "RAN", "DEFERRED"];
     let mut table = Table::new(head, 0).without_empty_columns();
     let since = |at: Option<Timestamp>| {
         let since = at.map(|at| duration(between(run.head.started_at, at)));
@@ -88,6 +88,7 @@ fn tasks(run: &RunDetails, now: Timestamp, palette: Palette) -> Table<8> {
         table.row([
             Painted::plain(&task.task_id),
             Painted::plain(&task.engine),
+            Painted::plain(task.grown_from.clone().unwrap_or_default()),
             palette.task(task.state, task.state.to_string()),
             since(task.started_at),
             since(task.finished_at),
@@ -99,6 +100,7 @@ fn tasks(run: &RunDetails, now: Timestamp, palette: Palette) -> Table<8> {
             let [waited, ran, deferred] = Times::of_attempt(attempt, now).cells();
             table.row([
                 Painted::plain(format!("  attempt {}", attempt.attempt)),
+                Painted::plain(""),
                 Painted::plain(""),
                 palette.task(attempt.state, attempt.state.to_string()),
                 since(Some(attempt.started_at)),
@@ -209,6 +211,7 @@ mod tests {
         let mut waiting = task("waits", S::Waiting, vec![]);
         waiting.scheduled_at = Some(at(2600));
         RunDetails {
+            growth: Vec::new(),
             head: RunHead {
                 run_id: "r1".to_owned(),
                 dag_id: "nightly".to_owned(),

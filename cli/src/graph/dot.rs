@@ -6,16 +6,18 @@ use super::Drawing;
 
 impl Drawing<'_> {
     pub(super) fn dot(&self) -> String {
-        let mut dot = format!("digraph {} {{\n", quote(&self.dag.dag_id));
+        let mut dot = format!("digraph {} {{\n", quote(self.title));
         dot += "  rankdir=LR;\n  node [shape=box, style=rounded];\n";
-        for task in &self.dag.tasks {
+        for task in &self.nodes {
             // Writing into a string does not fail. `\n` is DOT's own line break.
-            let label = format!("{}\\n{}", escape(&task.task_id), escape(&task.script.engine));
-            let _ = writeln!(dot, "  {} [label=\"{label}\"];", quote(&task.task_id));
+            let state = task.state.map(|state| format!("\\n{state}")).unwrap_or_default();
+            let label = format!("{}\\n{}{state}", escape(&task.id), escape(&task.engine));
+            let _ = writeln!(dot, "  {} [label=\"{label}\"];", quote(&task.id));
         }
-        for (from, to) in self.edges() {
-            let [from, to] = [from, to].map(|task| quote(&self.dag.tasks[task].task_id));
-            let _ = writeln!(dot, "  {from} -> {to};");
+        for edge in &self.edges {
+            let [from, to] = [edge.from, edge.to].map(|task| quote(&self.nodes[task].id));
+            let style = if edge.grew { " [style=dashed]" } else { "" };
+            let _ = writeln!(dot, "  {from} -> {to}{style};");
         }
         dot + "}\n"
     }

@@ -4,8 +4,6 @@
 //! Structures", IEEE Transactions on Systems, Man, and Cybernetics 11(2), 1981: a task's layer is the longest
 //! path to it, an edge that passes layers has a bend in each of them, and layers are ordered by barycentres.
 
-use oxidag_core::graph::Graph;
-
 /// How often the layers are ordered by their neighbours, to the right and back.
 const SWEEPS: usize = 8;
 
@@ -48,15 +46,16 @@ struct Nodes {
 }
 
 impl Layout {
-    pub(super) fn new(graph: &Graph, edges: &[(usize, usize)]) -> Self {
-        let mut nodes = Nodes::of(graph);
+    /// Of so many tasks, with edges from which no cycle comes.
+    pub(super) fn new(count: usize, edges: &[(usize, usize)]) -> Self {
+        let mut nodes = Nodes::of(count, edges);
         let chains: Vec<Vec<usize>> = nodes.connect(edges);
         let mut layers = nodes.layers();
         nodes.order(&mut layers);
         let y = nodes.positions(&layers);
         let place = |&node: &usize| Place { layer: nodes.layer[node], y: y[node] };
         Self {
-            places: (0..graph.len()).map(|task| place(&task)).collect(),
+            places: (0..count).map(|task| place(&task)).collect(),
             edges: edges
                 .iter()
                 .zip(&chains)
@@ -70,13 +69,23 @@ impl Layout {
 
 impl Nodes {
     /// The tasks, each in the layer of the longest path to it.
-    fn of(graph: &Graph) -> Self {
-        let mut layer = vec![0; graph.len()];
-        for &task in graph.topological_order() {
-            let before = graph.upstream(task).map(|from| layer[from.get()] + 1).max();
-            layer[task.get()] = before.unwrap_or(0);
+    fn of(count: usize, edges: &[(usize, usize)]) -> Self {
+        let (mut layer, mut left, mut after) =
+            (vec![0; count], vec![0_usize; count], vec![Vec::new(); count]);
+        for &(from, to) in edges {
+            left[to] += 1;
+            after[from].push(to);
         }
-        let count = graph.len();
+        let mut open: Vec<usize> = (0..count).filter(|&task| left[task] == 0).collect();
+        while let Some(task) = open.pop() {
+            for &next in &after[task] {
+                layer[next] = layer[next].max(layer[task] + 1);
+                left[next] -= 1;
+                if left[next] == 0 {
+                    open.push(next);
+                }
+            }
+        }
         Self { layer, size: vec![1.0; count], left: vec![Vec::new(); count], right: vec![Vec::new(); count] }
     }
 
@@ -274,13 +283,13 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::Drawing;
     use crate::graph::tests::dag;
 
     fn layout(tasks: &[(&str, &[&str])]) -> Layout {
-        let (dag, graph) = dag(tasks);
-        let edges: Vec<_> = Drawing { dag: &dag, graph: &graph }.edges().collect();
-        Layout::new(&graph, &edges)
+        let (_, graph) = dag(tasks);
+        let edges =
+            graph.tasks().flat_map(|task| graph.upstream(task).map(move |from| (from.get(), task.get())));
+        Layout::new(graph.len(), &edges.collect::<Vec<_>>())
     }
 
     #[test]

@@ -2,19 +2,21 @@
 
 use std::fmt::Write as _;
 
-use super::Drawing;
+use super::{Drawing, Edge};
 
 impl Drawing<'_> {
     pub(super) fn mermaid(&self) -> String {
         let mut mermaid = String::from("flowchart LR\n");
-        for (task, number) in self.dag.tasks.iter().zip(0_usize..) {
+        for (task, number) in self.nodes.iter().zip(0_usize..) {
             // Nodes have names of ours: a task may be called `end`, which Mermaid reserves.
-            let (id, engine) = (escape(&task.task_id), escape(&task.script.engine));
+            let (id, engine) = (escape(&task.id), escape(&task.engine));
+            let state = task.state.map(|state| format!(", {state}")).unwrap_or_default();
             // Writing into a string does not fail.
-            let _ = writeln!(mermaid, "  t{number}[\"{id}<br/><small>{engine}</small>\"]");
+            let _ = writeln!(mermaid, "  t{number}[\"{id}<br/><small>{engine}{state}</small>\"]");
         }
-        for (from, to) in self.edges() {
-            let _ = writeln!(mermaid, "  t{from} --> t{to}");
+        for Edge { from, to, grew } in &self.edges {
+            let arrow = if *grew { "-.->" } else { "-->" };
+            let _ = writeln!(mermaid, "  t{from} {arrow} t{to}");
         }
         mermaid
     }

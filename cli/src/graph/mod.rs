@@ -5,38 +5,63 @@ mod layout;
 mod mermaid;
 mod picture;
 
+mod run;
+
 use oxidag_core::graph::Graph;
 use oxidag_core::spec::Dag;
+use oxidag_core::state::TaskState;
 
 use crate::args::GraphFormat;
 
+pub(crate) use run::Grown;
+
 /// Draws a DAG.
 pub(crate) fn draw(dag: &Dag, graph: &Graph, format: GraphFormat) -> String {
-    let drawing = Drawing { dag, graph };
-    match format {
-        GraphFormat::Dot => drawing.dot(),
-        GraphFormat::Mermaid => drawing.mermaid(),
-        GraphFormat::Svg => drawing.svg(),
-    }
+    let node = |task: &'_ oxidag_core::spec::Task| Node {
+        id: task.task_id.clone(),
+        engine: task.script.engine.to_string(),
+        state: None,
+    };
+    let edges = graph.tasks().flat_map(|task| {
+        let mut upstream: Vec<usize> = graph.upstream(task).map(|from| from.get()).collect();
+        upstream.sort_unstable();
+        upstream.into_iter().map(move |from| Edge { from, to: task.get(), grew: false })
+    });
+    let edges = edges.collect();
+    Drawing { title: &dag.dag_id, nodes: dag.tasks.iter().map(node).collect(), edges }.in_format(format)
 }
 
 /// What is drawn.
 struct Drawing<'a> {
-    dag: &'a Dag,
-    graph: &'a Graph,
+    title: &'a str,
+    nodes: Vec<Node>,
+    /// No cycle comes of them.
+    edges: Vec<Edge>,
+}
+
+/// A task.
+struct Node {
+    id: String,
+    engine: String,
+    /// In a run, the state it is in.
+    state: Option<TaskState>,
+}
+
+/// A line between two tasks, by their numbers.
+struct Edge {
+    from: usize,
+    to: usize,
+    /// The second grew from the first, and does not wait for it.
+    grew: bool,
 }
 
 impl Drawing<'_> {
-    /// Every dependency as upstream and downstream task, in the graph's order.
-    fn edges(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let upstream = |task| {
-            self.graph.upstream(task).map(move |from| (from.get(), oxidag_core::event::TaskIdx::get(task)))
-        };
-        self.graph.tasks().flat_map(move |task| {
-            let mut edges: Vec<(usize, usize)> = upstream(task).collect();
-            edges.sort_unstable();
-            edges
-        })
+    fn in_format(&self, format: GraphFormat) -> String {
+        match format {
+            GraphFormat::Dot => self.dot(),
+            GraphFormat::Mermaid => self.mermaid(),
+            GraphFormat::Svg => self.svg(),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::Drawing;
 use super::layout::{Layout, Place};
 use crate::format::shorten;
-use crate::svg::{FONT, escape, text_width};
+use crate::svg::{FONT, colour, escape, text_width};
 
 const BOX: f64 = 40.0;
 const ROW: f64 = 56.0;
@@ -33,8 +33,8 @@ struct Column {
 
 impl Drawing<'_> {
     pub(super) fn svg(&self) -> String {
-        let edges: Vec<(usize, usize)> = self.edges().collect();
-        let layout = Layout::new(self.graph, &edges);
+        let edges: Vec<(usize, usize)> = self.edges.iter().map(|edge| (edge.from, edge.to)).collect();
+        let layout = Layout::new(self.nodes.len(), &edges);
         let columns = self.columns(&layout);
         let width = columns.last().map_or(0.0, |column| column.left + column.width) + MARGIN;
         let height = layout.height * ROW + 2.0 * MARGIN;
@@ -45,10 +45,11 @@ impl Drawing<'_> {
              <path d=\"M0 0L8 4L0 8z\" fill=\"#656d76\"/></marker></defs>\n\
              <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n\
              <g fill=\"none\" stroke=\"#656d76\" marker-end=\"url(#arrow)\">\n",
-            escape(&self.dag.dag_id),
+            escape(self.title),
         );
-        for (from, to, bends) in &layout.edges {
-            edge(&mut svg, &columns, layout.places[*from], bends, layout.places[*to]);
+        for ((from, to, bends), drawn) in layout.edges.iter().zip(&self.edges) {
+            let ends = (layout.places[*from], layout.places[*to]);
+            edge(&mut svg, &columns, ends, bends, drawn.grew);
         }
         svg += "</g>\n";
         self.boxes(&mut svg, &columns, &layout);
@@ -57,8 +58,8 @@ impl Drawing<'_> {
 
     fn columns(&self, layout: &Layout) -> Vec<Column> {
         let mut widths = vec![0.0_f64; layout.layers];
-        for (task, place) in self.dag.tasks.iter().zip(&layout.places) {
-            let text = text_width(&shorten(&task.task_id, LONGEST_NAME)).max(text_width(&task.script.engine));
+        for (task, place) in self.nodes.iter().zip(&layout.places) {
+            let text = text_width(&shorten(&task.id, LONGEST_NAME)).max(text_width(&task.engine));
             let width = &mut widths[place.layer];
             *width = width.max(text + 24.0);
         }
@@ -73,10 +74,11 @@ impl Drawing<'_> {
 
     fn boxes(&self, svg: &mut String, columns: &[Column], layout: &Layout) {
         let mut engines: HashMap<&str, usize> = HashMap::new();
-        for (task, &place) in self.dag.tasks.iter().zip(&layout.places) {
+        for (task, &place) in self.nodes.iter().zip(&layout.places) {
             let next = engines.len();
-            let engine = *engines.entry(&task.script.engine).or_insert(next);
+            let engine = *engines.entry(&task.engine).or_insert(next);
             let (border, background) = COLOURS[engine % COLOURS.len()];
+            let border = task.state.map_or(border, colour);
             let column = &columns[place.layer];
             let (x, y) = (column.left + column.width / 2.0, middle(place));
             // Writing into a string does not fail.
@@ -85,9 +87,9 @@ impl Drawing<'_> {
                 "<g><title>{id}</title><rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{BOX}\" rx=\"6\" fill=\"{background}\" stroke=\"{border}\"/>\
                  <text x=\"{x:.1}\" y=\"{name_y:.1}\" text-anchor=\"middle\" fill=\"#1f2328\">{name}</text>\
                  <text x=\"{x:.1}\" y=\"{engine_y:.1}\" text-anchor=\"middle\" font-size=\"10\" fill=\"{border}\">{engine}</text></g>",
-                id = escape(&task.task_id),
-                name = escape(&shorten(&task.task_id, LONGEST_NAME)),
-                engine = escape(&task.script.engine),
+                id = escape(&task.id),
+                name = escape(&shorten(&task.id, LONGEST_NAME)),
+                engine = escape(&task.engine),
                 left = column.left,
                 width = column.width,
                 top = y - BOX / 2.0,
@@ -103,7 +105,7 @@ fn middle(place: Place) -> f64 {
 }
 
 /// A curve that leaves and reaches boxes level, and passes the layers between at its bends.
-fn edge(svg: &mut String, columns: &[Column], from: Place, bends: &[Place], to: Place) {
+fn edge(svg: &mut String, columns: &[Column], (from, to): (Place, Place), bends: &[Place], dashed: bool) {
     let first = &columns[from.layer];
     let (mut x, mut y) = (first.left + first.width, middle(from));
     let mut path = format!("M{x:.1} {y:.1}");
@@ -117,7 +119,8 @@ fn edge(svg: &mut String, columns: &[Column], from: Place, bends: &[Place], to: 
         }
         (x, y) = (to_x + width, to_y);
     }
-    let _ = writeln!(svg, "<path d=\"{path}\"/>");
+    let dashes = if dashed { " stroke-dasharray=\"4 3\"" } else { "" };
+    let _ = writeln!(svg, "<path d=\"{path}\"{dashes}/>");
 }
 
 #[cfg(test)]

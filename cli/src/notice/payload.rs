@@ -64,6 +64,7 @@ mod tests {
     fn task(id: &str, state: TaskState, error: Option<Failure>) -> TaskDetails {
         TaskDetails {
             task_id: id.to_owned(),
+            grown_from: None,
             engine: "shell".to_owned(),
             state,
             scheduled_at: None,
@@ -77,6 +78,7 @@ mod tests {
 
     fn run(state: RunState, tasks: Vec<TaskDetails>) -> RunDetails {
         RunDetails {
+            growth: Vec::new(),
             head: RunHead {
                 run_id: "r1".to_owned(),
                 dag_id: "flights".to_owned(),

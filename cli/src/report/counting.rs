@@ -50,7 +50,8 @@ impl Reporter for Counting {
     }
 
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        if let EventKind::TaskState { task, state, .. } = event.kind {
+        // No engine has what no attempt was made of.
+        if let EventKind::TaskState { task, attempt: 1.., state, .. } = event.kind {
             if state.is_in_flight() {
                 self.count.0.fetch_add(usize::from(self.tasks.insert(task)), Ordering::Relaxed);
             } else {

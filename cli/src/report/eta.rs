@@ -76,7 +76,7 @@ pub(super) mod tests {
             expected: expected.into(),
             blocking: vec![true; 4],
             workers,
-            graph: watched().graph,
+            graph: watched().names.graph,
             levels: None,
         }
     }

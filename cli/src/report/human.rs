@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use oxidag_core::event::{Event, TaskIdx, Timestamp};
+use oxidag_core::growth::Growth;
 use oxidag_core::runner::Reporter;
 use oxidag_core::state::TaskState;
 
@@ -41,13 +42,22 @@ impl<W: Write> Human<W> {
 
 /// The line with which a run begins.
 pub(super) fn begins(run: &Watched, palette: Palette) -> String {
-    let (tasks, workers) = (count(run.graph.len(), "task"), count(run.workers as usize, "worker"));
+    let (tasks, workers) = (count(run.names.graph.len(), "task"), count(run.workers as usize, "worker"));
     let ended = run.begun.iter().filter(|state| state.is_terminal()).count();
     let (goes_on, of_them) = match run.begun.iter().any(|&state| state != TaskState::None) {
         true => (" goes on", format!(" ({ended} ended before)")),
         false => ("", String::new()),
     };
     format!("run {} of {}{goes_on}: {tasks}{of_them}, {workers}", palette.strong(&run.run_id), run.dag_id)
+}
+
+/// What was added: from which task, and how much.
+pub(super) fn grown(run: &Watched, growth: &Growth) -> String {
+    let tasks = count(growth.tasks.len(), "task");
+    match growth.cause.task() {
+        Some(from) => format!("{} + {tasks}", run.full_name(from)),
+        None => format!("rule {} + {tasks}", growth.cause.rule().unwrap_or_default()),
+    }
 }
 
 /// What is said of a task's end behind its name.
@@ -85,6 +95,17 @@ impl<W: Write + Send> Reporter for Human<W> {
             }
             Some(News::Ended { task, attempt, state, took, why }) => {
                 self.line(event.ts, state, task, detail(attempt, state, took, why.as_deref()))
+            }
+            Some(News::Grown(growth)) => {
+                self.run.grow(&growth);
+                let at = duration(between(self.record.started_at, event.ts));
+                writeln!(
+                    self.out,
+                    "{:>7}  {:<15}  {}",
+                    self.palette.faint(at),
+                    "grown",
+                    grown(&self.run, &growth)
+                )
             }
             Some(News::RunEnded { state, error }) => {
                 let Self { run, record, out, palette } = self;

@@ -65,6 +65,16 @@ enum Line<'a> {
         fraction: Option<f64>,
         message: &'a str,
     },
+    Grown {
+        #[serde(serialize_with = "time")]
+        ts: Timestamp,
+        run_id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rule: Option<&'a str>,
+        tasks: Vec<&'a str>,
+    },
     LogsNotUploaded {
         #[serde(serialize_with = "time")]
         ts: Timestamp,
@@ -119,6 +129,13 @@ fn line<'a>(run: &'a Watched, event: &'a Event) -> Option<Line<'a>> {
             fraction: *fraction,
             message,
         },
+        EventKind::Grown(growth) => Line::Grown {
+            ts,
+            run_id,
+            from: growth.cause.task().map(task_id),
+            rule: growth.cause.rule(),
+            tasks: growth.tasks.iter().map(|task| &*task.task_id).collect(),
+        },
         EventKind::Checkpoint { .. } => return None,
     })
 }
@@ -144,6 +161,9 @@ impl<W: Write + Send> Reporter for Json<W> {
     }
 
     fn event(&mut self, event: &Event) -> io::Result<()> {
+        if let EventKind::Grown(growth) = &event.kind {
+            self.run.grow(growth);
+        }
         let Self { run, out } = self;
         line(run, event).map_or(Ok(()), |line| write_line(out, &line))
     }

@@ -32,7 +32,8 @@ const MARGIN: usize = 3;
 
 /// Draws a run on standard error, and says on standard output how it went.
 pub(super) struct Live {
-    run: Watched,
+    /// The thread that draws knows it as well.
+    run: Arc<Mutex<Watched>>,
     record: Arc<Mutex<Record>>,
     bar: ProgressBar,
     palette: Palette,
@@ -66,7 +67,8 @@ impl Live {
             bar.set_style(style);
         }
         let record = Arc::new(Mutex::new(Record::new(&run.begun)));
-        let mut frame = Frame { run: run.clone(), forecast, palette };
+        let run = Arc::new(Mutex::new(run));
+        let mut frame = Frame { run: Arc::clone(&run), forecast, palette };
         let ticker = Ticker::start({
             let (bar, record) = (bar.clone(), Arc::clone(&record));
             move || bar.set_message(frame.draw(&lock(&record), now(), size()))
@@ -103,21 +105,25 @@ impl Reporter for Live {
         let news = lock(&self.record).note(event);
         match news {
             None | Some(News::Started { .. }) => Ok(()),
+            Some(News::Grown(growth)) => {
+                lock(&self.run).grow(&growth);
+                Ok(())
+            }
             Some(News::Began) => {
                 let mut out = io::stdout().lock();
-                writeln!(out, "{}", begins(&self.run, Palette::stdout()))?;
+                writeln!(out, "{}", begins(&lock(&self.run), Palette::stdout()))?;
                 out.flush()
             }
             Some(News::Ended { task, attempt, state, took, why }) => {
                 let detail = detail(attempt, state, took, why.as_deref());
-                let line = format!("{}{detail}", self.run.name(task));
+                let line = format!("{}{detail}", lock(&self.run).name(task));
                 self.ended(state, &line);
                 Ok(())
             }
             Some(News::RunEnded { state, error }) => {
                 self.clear();
-                let (record, mut out) = (lock(&self.record), io::stdout().lock());
-                summary::write(&mut out, &self.run, &record, (state, error), event.ts, Palette::stdout())?;
+                let (run, record, mut out) = (lock(&self.run), lock(&self.record), io::stdout().lock());
+                summary::write(&mut out, &run, &record, (state, error), event.ts, Palette::stdout())?;
                 out.flush()
             }
         }
@@ -149,8 +155,8 @@ impl Ticker {
     }
 }
 
-fn lock(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
-    record.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(known: &Mutex<T>) -> MutexGuard<'_, T> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn now() -> Timestamp {
@@ -160,7 +166,7 @@ fn now() -> Timestamp {
 
 /// What is drawn, as text; it reads no clock.
 struct Frame {
-    run: Watched,
+    run: Arc<Mutex<Watched>>,
     forecast: Option<Forecast>,
     palette: Palette,
 }
@@ -170,8 +176,9 @@ impl Frame {
         let (rows, columns) = (usize::from(rows), usize::from(columns));
         let room = rows.saturating_sub(MARGIN + 1).max(1);
         let mut lines = vec![shorten(&self.head(record, now, columns), columns)];
+        let run = lock(&self.run);
         let mut tasks: Vec<(&str, &Attempt)> =
-            record.in_flight.iter().map(|(&task, live)| (self.run.name(task), live)).collect();
+            record.in_flight.iter().map(|(&task, live)| (run.name(task), live)).collect();
         tasks.sort_by_key(|(_, live)| live.since);
         let shown = if tasks.len() > room { room - 1 } else { tasks.len() };
         let name =
@@ -250,7 +257,7 @@ mod tests {
     }
 
     fn frame(forecast: Option<Forecast>) -> Frame {
-        Frame { run: watched(), forecast, palette: Palette::PLAIN }
+        Frame { run: Arc::new(Mutex::new(watched())), forecast, palette: Palette::PLAIN }
     }
 
     #[test]

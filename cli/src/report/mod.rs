@@ -15,10 +15,9 @@ mod summary;
 
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use oxidag_core::event::TaskIdx;
-use oxidag_core::graph::Graph;
+use oxidag_core::growth::Growth;
 use oxidag_core::logs::MissedLogs;
 use oxidag_core::runner::Reporter;
 use oxidag_core::state::TaskState;
@@ -29,6 +28,7 @@ pub(crate) use eta::Forecast;
 pub(crate) use noticing::Noticing;
 
 use crate::args::Format;
+use crate::names::Names;
 use crate::output::{self, WholeLines};
 use crate::signals::Notify;
 use crate::style::Palette;
@@ -38,7 +38,7 @@ use crate::style::Palette;
 pub(crate) struct Watched {
     pub(crate) run_id: String,
     pub(crate) dag_id: String,
-    pub(crate) graph: Arc<Graph>,
+    pub(crate) names: Names,
     /// `OXIDAG_HOME`, where the logs are.
     pub(crate) home: PathBuf,
     pub(crate) workers: u32,
@@ -50,7 +50,12 @@ pub(crate) struct Watched {
 
 impl Watched {
     fn name(&self, task: TaskIdx) -> &str {
-        self.graph.name(task)
+        self.names.get(task)
+    }
+
+    /// Takes note of tasks that were added.
+    fn grow(&mut self, growth: &Growth) {
+        self.names.grow(growth);
     }
 
     /// The task's name, with the DAG's where others run beside it.

@@ -23,6 +23,9 @@ impl<W: Write> Quiet<W> {
 
 impl<W: Write + Send> Reporter for Quiet<W> {
     fn event(&mut self, event: &Event) -> io::Result<()> {
+        if let EventKind::Grown(growth) = &event.kind {
+            self.run.grow(growth);
+        }
         let run_id = &self.run.run_id;
         match &event.kind {
             EventKind::TaskState { task, attempt, state: TaskState::Failed, end } => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oxidag_core::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx, Timestamp};
+use oxidag_core::growth::Growth;
 use oxidag_core::state::{RunState, TaskState};
 
 use crate::format::between;
@@ -59,6 +60,8 @@ pub(super) enum News {
     Started { task: TaskIdx, attempt: u32 },
     /// A task ended, or is tried again; with what its attempt took, if it made one.
     Ended { task: TaskIdx, attempt: u32, state: TaskState, took: Option<Duration>, why: Option<String> },
+    /// Tasks were added to the graph.
+    Grown(Arc<Growth>),
     /// The run ended.
     RunEnded { state: RunState, error: Option<Arc<Failure>> },
 }
@@ -109,6 +112,11 @@ impl Record {
                 }
                 None
             }
+            EventKind::Grown(growth) => {
+                self.states.resize(self.states.len() + growth.tasks.len(), TaskState::None);
+                self.counts[TaskState::None as usize] += growth.tasks.len();
+                Some(News::Grown(Arc::clone(growth)))
+            }
             EventKind::Log { .. } | EventKind::Checkpoint { .. } => None,
         }
     }
@@ -125,6 +133,8 @@ impl Record {
         self.counts[before as usize] -= 1;
         self.counts[state as usize] += 1;
         match state {
+            // A mapped task, whose instances run in its place.
+            TaskState::Running if attempt == 0 => return None,
             TaskState::Running => {
                 let live = Attempt { number: attempt, since: now, is_deferred: false, progress: None };
                 self.in_flight.insert(task, live);
@@ -163,6 +173,7 @@ fn progress(fraction: Option<f64>, message: &str) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::names::Names;
     use crate::report::Watched;
     use oxidag_core::graph::Graph;
     use oxidag_core::spec::{SourceFile, parse};
@@ -178,7 +189,7 @@ pub(super) mod tests {
         let (dag, _) = parse(SourceFile::new("nightly.yaml".into(), text.to_owned())).unwrap();
         Watched {
             run_id: "r1".to_owned(),
-            graph: Arc::new(Graph::new(&dag).unwrap()),
+            names: Names::new(Arc::new(Graph::new(&dag).unwrap())),
             dag_id: dag.dag_id,
             home: "home".into(),
             workers: 2,

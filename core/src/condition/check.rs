@@ -10,8 +10,11 @@ use cel::common::ast::{
 };
 use cel::{Context, ExecutionError, Value};
 
+use super::looks::text_of;
 use super::syntax::place;
-use super::{ConditionError, ENV, PARAMS, References, TASKS, TICK, caught};
+use super::{
+    CLOSED, ConditionError, ENV, GROUPS, Reference, References, TASKS, TICK, TYPES, Vocabulary, caught,
+};
 use crate::spec::{quote, suggest};
 
 /// Evaluation takes stack for each level.
@@ -21,10 +24,12 @@ pub(super) fn check(
     text: &str,
     mut expression: IdedExpr,
     places: &SourceInfo,
+    vocabulary: Vocabulary,
 ) -> Result<(IdedExpr, References), ConditionError> {
     let mut check = Check {
         text,
         places,
+        vocabulary,
         locals: Vec::new(),
         depth: 0,
         found: References::default(),
@@ -39,6 +44,7 @@ pub(super) fn check(
 pub(super) struct Check<'t> {
     pub(super) text: &'t str,
     pub(super) places: &'t SourceInfo,
+    pub(super) vocabulary: Vocabulary,
     /// Variables of the loops around.
     pub(super) locals: Vec<String>,
     depth: u32,
@@ -101,17 +107,29 @@ impl Check<'_> {
             return Ok(());
         }
         match root.unwrap_or(name) {
+            TYPES | GROUPS | TASKS if self.vocabulary.is_rule() => {
+                let name = root.unwrap_or(name);
+                let message = format!("a rule names what it looks at, and `{name}` stands here alone");
+                let help = format!(
+                    "write `{name}[\"name\"]`, so that it is looked at when that changes, and else costs nothing"
+                );
+                return self.mistake(at, message, help);
+            }
             TASKS => self.found.any_task = true,
-            PARAMS => {}
+            other if self.vocabulary.variables().contains(&other) => {}
             // Types have names as well.
             other if !other.starts_with('@') && !is_known(Expr::Ident(other.to_owned())) => {
-                let help = match suggest::nearest(other, [TASKS, PARAMS]) {
+                let variables = self.vocabulary.variables();
+                let help = match suggest::nearest(other, variables.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
+                    None if self.vocabulary.is_rule() => {
+                        format!("a rule knows {}; texts stand in quotes", suggest::list(variables))
+                    }
                     None => "a condition knows `tasks` and `params`; write `tasks[\"id\"]` for an id with a dash or dot, and \
                              texts in quotes"
                         .to_owned(),
                 };
-                return self.mistake(at, format!("the name {} is unknown", quote(other)), help);
+                return self.mistake(at, format!("the name {} is unknown", quote(other)), &help);
             }
             _ => {}
         }
@@ -126,6 +144,9 @@ impl Check<'_> {
             Some(target) => matches!(&target.expr, Expr::Ident(name) if name == "optional"),
             None => false,
         };
+        if self.is_closed(call)? {
+            return Ok(());
+        }
         if is_word && !qualified {
             let target = call.target.is_some().then(|| Box::new(literal(LiteralValue::Null)));
             let probe = CallExpr { func_name: call.func_name.clone(), target, args: Vec::new() };
@@ -143,6 +164,21 @@ impl Check<'_> {
             self.expression(target)?;
         }
         call.args.iter_mut().try_for_each(|argument| self.expression(argument))
+    }
+
+    /// `closed("type")`, which rules have; its argument is written down, so that it is known before.
+    fn is_closed(&mut self, call: &CallExpr) -> Result<bool, ConditionError> {
+        if !self.vocabulary.is_rule() || call.func_name != CLOSED || call.target.is_some() {
+            return Ok(false);
+        }
+        let [argument] = &call.args[..] else { return Ok(false) };
+        let at = place(self.text, self.places, argument);
+        let Some(name) = text_of(argument) else {
+            self.mistake(at, "`closed` takes the name of a type in quotes", "write `closed(\"name\")`")?;
+            return Ok(false);
+        };
+        self.found.closed.push(Reference { name: name.to_owned(), at });
+        Ok(true)
     }
 
     fn comprehension(&mut self, comprehension: &mut ComprehensionExpr) -> Checked {

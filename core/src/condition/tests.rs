@@ -25,7 +25,7 @@ fn evaluate(text: &str, tasks: &Tasks, params: Value) -> Result<bool, String> {
         state: *state,
         result: (!result.is_null()).then(|| result.clone()),
     });
-    compile(text).evaluate(&Scope { tasks: tasks.collect(), params: &params })
+    compile(text).evaluate(&Scope { tasks: tasks.collect(), params: &params, around: Around::default() })
 }
 
 /// On a task `a` that succeeded with this result.
@@ -336,7 +336,7 @@ proptest! {
             Ok(condition) => {
                 let params = Map::from_iter([("a".to_owned(), result.clone())]);
                 let task = TaskView { task_id: "a", state: TaskState::Failed, result: Some(result) };
-                let answer = condition.evaluate(&Scope { tasks: vec![task], params: &params });
+                let answer = condition.evaluate(&Scope { tasks: vec![task], params: &params, around: Around::default() });
                 prop_assert!(!format!("{answer:?}").contains("has a bug"), "{}", text);
             }
             Err(error) => {

@@ -23,7 +23,7 @@ pub(super) struct WrongSetting {
 }
 
 /// Where scripts are.
-#[derive(Debug, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Locations {
     local: Option<Local>,
@@ -32,13 +32,13 @@ pub(super) struct Locations {
     database: Database,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Local {
     root: PathBuf,
 }
 
-#[derive(Debug, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct Gcs {
     endpoint: Option<Endpoint>,
@@ -47,7 +47,7 @@ struct Gcs {
     anonymous: Option<bool>,
 }
 
-#[derive(Debug, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct S3 {
     endpoint: Option<Endpoint>,
@@ -58,7 +58,7 @@ struct S3 {
     anonymous: Option<bool>,
 }
 
-#[derive(Debug, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct Database {
     name_column: Option<String>,
@@ -66,14 +66,14 @@ struct Database {
 }
 
 /// The script cache.
-#[derive(Debug, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Cache {
     redis: Option<Secret>,
 }
 
 /// A server's URL.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 struct Endpoint(String);
 

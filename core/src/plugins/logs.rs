@@ -7,7 +7,7 @@ use crate::buckets::Object;
 use crate::logs::LogTarget;
 
 /// Where logs go besides the disk.
-#[derive(Debug, Deserialize, Default)]
+#[derive(Debug, Clone, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Logs {
     upload: Option<Folder>,
@@ -15,7 +15,7 @@ pub(super) struct Logs {
 }
 
 /// A bucket, or a folder in it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 struct Folder(Object);
 

@@ -29,7 +29,7 @@ use logs::Logs;
 use secret::Secret;
 
 /// An environment: a `plugins.toml` with its overlay.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Plugins {
     /// The engines by name.
     pub engines: BTreeMap<String, EngineConfig>,

@@ -37,6 +37,34 @@ pub(super) struct Found {
     pub(super) remark: Option<String>,
 }
 
+/// The same, before anything is made of it.
+pub(super) struct Findings {
+    pub(super) mistakes: Vec<Diagnostic>,
+    pub(super) missing: Vec<Diagnostic>,
+    pub(super) elsewhere: Vec<String>,
+    pub(super) engines: Vec<Arc<Engine>>,
+    pub(super) connections: Connections,
+    pub(super) counts: Option<CacheCounts>,
+    pub(super) remark: Option<String>,
+    pub(super) secrets: Vec<String>,
+}
+
+impl Findings {
+    /// Hides secrets in what was found.
+    pub(super) fn finish(mut self) -> Found {
+        let secrets = self.connections.values().chain(&self.secrets);
+        let masker = Masker::new(secrets.map(String::as_str));
+        let messages = self.mistakes.iter_mut().chain(&mut self.missing).map(|mistake| &mut mistake.message);
+        for message in messages.chain(&mut self.elsewhere) {
+            if let Cow::Owned(masked) = masker.mask(message) {
+                *message = masked;
+            }
+        }
+        let Self { mistakes, missing, elsewhere, engines, connections, counts, remark, .. } = self;
+        Found { mistakes, missing, elsewhere, engines, connections, masker, counts, remark }
+    }
+}
+
 /// The checks of one DAG on their way.
 pub(super) struct Check<'a> {
     dag: &'a Dag,
@@ -107,14 +135,22 @@ impl<'a> Check<'a> {
         self.check_pool(task);
         conditions::params(self.dag, task, self.overrides, &mut self.mistakes);
         let connected = self.connections_of(task);
+        if task.dag.is_some() {
+            return Place { engine: None, connected };
+        }
         Place { engine: self.engine_of(task), connected }
     }
 
+    /// What the conditions of rules name.
+    pub(super) fn rules(&mut self) {
+        conditions::rule_params(self.dag, self.overrides, &mut self.mistakes);
+    }
+
     /// Fetches the scripts that are neither in the DAG nor in files.
-    pub(super) fn fetch(&mut self, places: &[Place], progress: &mut dyn FnMut(Progress)) {
+    pub(super) fn fetch(&mut self, tasks: &[&Task], places: &[Place], progress: &mut dyn FnMut(Progress)) {
         let (dag, engines) = (self.dag, &self.engines);
         let mut wanted = BTreeSet::new();
-        for (task, place) in dag.tasks.iter().zip(places) {
+        for (task, place) in tasks.iter().zip(places) {
             let engine = place.engine.map(|engine| &engines[engine as usize]);
             wanted.extend(engine.and_then(|engine| Scripts::to_fetch(&task.script, engine.scripts())));
         }
@@ -140,6 +176,9 @@ impl<'a> Check<'a> {
 
     /// Loads a task's script and checks it.
     pub(super) fn task(&mut self, task: &Task, place: &Place) -> Option<PreparedTask> {
+        if task.dag.is_some() {
+            return Some(PreparedTask::nothing());
+        }
         let engine_place = place.engine?;
         let engine = Arc::clone(&self.engines[engine_place as usize]);
         let script = match self.scripts.load(&task.script, engine.scripts()) {
@@ -160,11 +199,20 @@ impl<'a> Check<'a> {
         if is_formatted {
             self.check_text(task, &script, &params);
         }
-        Some(PreparedTask { engine: engine_place, blocking: engine.blocks(&params), script, is_formatted })
+        Some(PreparedTask {
+            engine: engine_place,
+            blocking: engine.blocks(&params),
+            script,
+            is_formatted,
+            folder: None,
+        })
     }
 
     /// As [`Check::task`] where scripts are not fetched: that one is not looked at is not the DAG's mistake.
     pub(super) fn look(&mut self, task: &Task, place: &Place) -> Option<PreparedTask> {
+        if task.dag.is_some() {
+            return Some(PreparedTask::nothing());
+        }
         let engine = place.engine.map(|place| (place, Arc::clone(&self.engines[place as usize])));
         // Which name the script has is the engine's to say; that it is elsewhere is not.
         let kind = engine.as_ref().map_or(NO_ENGINE, |(_, engine)| engine.scripts());
@@ -177,7 +225,13 @@ impl<'a> Check<'a> {
         let (engine_place, engine) = engine.as_ref().filter(|_| place.connected)?;
         let params = params::effective(&self.dag.params, &task.params, self.overrides, &self.connections);
         let blocking = engine.blocks(&params);
-        Some(PreparedTask { engine: *engine_place, blocking, script, is_formatted: kind.is_formatted() })
+        Some(PreparedTask {
+            engine: *engine_place,
+            blocking,
+            script,
+            is_formatted: kind.is_formatted(),
+            folder: None,
+        })
     }
 
     fn no_script(&mut self, task: &Task, error: &ScriptError) {
@@ -197,7 +251,7 @@ impl<'a> Check<'a> {
     }
 
     /// What was found, once all tasks were looked at.
-    pub(super) fn finish(mut self) -> Found {
+    pub(super) fn found(mut self) -> Findings {
         let refused = std::mem::take(&mut self.refused).into_values().map(|(mut diagnostic, more)| {
             if more > 0 {
                 let tasks = if more == 1 { "task" } else { "tasks" };
@@ -206,16 +260,8 @@ impl<'a> Check<'a> {
             diagnostic
         });
         self.mistakes.extend(refused);
-        let secrets = self.connections.values().chain(&self.secrets);
-        let masker = Masker::new(secrets.map(String::as_str));
-        let messages = self.mistakes.iter_mut().chain(&mut self.missing).map(|mistake| &mut mistake.message);
-        for message in messages.chain(&mut self.elsewhere) {
-            if let Cow::Owned(masked) = masker.mask(message) {
-                *message = masked;
-            }
-        }
-        let Self { mistakes, missing, elsewhere, engines, connections, counts, remark, .. } = self;
-        Found { mistakes, missing, elsewhere, engines, connections, masker, counts, remark }
+        let Self { mistakes, missing, elsewhere, engines, connections, counts, remark, secrets, .. } = self;
+        Findings { mistakes, missing, elsewhere, engines, connections, counts, remark, secrets }
     }
 
     fn check_pool(&mut self, task: &Task) {

@@ -18,25 +18,25 @@ pub(super) type Watched = BTreeMap<TaskIdx, Vec<TaskIdx>>;
 
 /// Finds what conditions look at; what is not upstream is a mistake.
 pub(super) fn watched(dag: &Dag, graph: &Graph, mistakes: &mut Vec<Diagnostic>) -> Watched {
-    let conditions =
-        || graph.tasks().zip(&dag.tasks).filter_map(|(at, task)| Some((at, task.when.as_ref()?)));
+    let evaluated = || graph.tasks().zip(&dag.tasks).filter(|(_, task)| task.expressions().next().is_some());
     let mut watched = Watched::new();
-    if conditions().next().is_none() {
+    if evaluated().next().is_none() {
         return watched;
     }
     let ids: HashMap<&str, TaskIdx> = graph.tasks().map(|task| (graph.name(task), task)).collect();
     // By the task that is looked at: many conditions look at the same, and each asks for a way through the graph.
     let mut far: BTreeMap<TaskIdx, Vec<TaskIdx>> = BTreeMap::new();
-    for (task, when) in conditions() {
+    for (task, entry) in evaluated() {
         let upstream: HashSet<TaskIdx> = graph.upstream(task).collect();
-        let names = when.condition.references().tasks.iter().map(|reference| &*reference.name);
+        let references = || entry.expressions().map(|expression| expression.condition.references());
+        let names = references().flat_map(|references| &references.tasks).map(|reference| &*reference.name);
         let mut named: Vec<TaskIdx> = names.filter_map(|name| ids.get(name).copied()).collect();
         named.sort_unstable();
         named.dedup();
         for named in named.iter().filter(|named| !upstream.contains(named)) {
             far.entry(*named).or_default().push(task);
         }
-        if !when.condition.references().any_task {
+        if !references().any(|references| references.any_task) {
             watched.insert(task, named);
         }
     }
@@ -44,8 +44,9 @@ pub(super) fn watched(dag: &Dag, graph: &Graph, mistakes: &mut Vec<Diagnostic>) 
         let reached = reached(named, |task| graph.downstream(task));
         let by = by.into_iter().filter(|task| !reached.contains(task));
         mistakes.extend(by.filter_map(|task| {
-            let task = &dag.tasks[task.get()];
-            Some(not_upstream(task, task.when.as_ref()?, graph.name(named)))
+            let (task, named) = (&dag.tasks[task.get()], graph.name(named));
+            let looks = |when: &&When| when.condition.references().tasks.iter().any(|r| r.name == named);
+            Some(not_upstream(task, task.expressions().find(looks)?, named))
         }));
     }
     watched
@@ -77,11 +78,12 @@ fn not_upstream(task: &Task, when: &When, named: &str) -> Diagnostic {
 
 /// A parameter that is nowhere given, or that is a secret.
 pub(super) fn params(dag: &Dag, task: &Task, overrides: &Map<String, Value>, mistakes: &mut Vec<Diagnostic>) {
-    let Some(when) = &task.when else { return };
     let keys = || dag.params.keys().chain(task.params.keys());
     let visible = || keys().filter(|key| ConnectionKey::parse(key).is_none()).chain(overrides.keys());
     let mut told = HashSet::new();
-    for Reference { name, .. } in &when.condition.references().params {
+    let looked_at =
+        task.expressions().flat_map(|when| when.condition.references().params.iter().map(move |p| (when, p)));
+    for (when, Reference { name, .. }) in looked_at {
         if visible().any(|known| known == name) || !told.insert(name) {
             continue;
         }
@@ -101,5 +103,27 @@ pub(super) fn params(dag: &Dag, task: &Task, overrides: &Map<String, Value>, mis
             mistake(format!("the condition of task {id} looks at the parameter {quoted}, which has no value"))
                 .with_help(help)
         });
+    }
+}
+
+/// Parameters that rules look at and that are nowhere given.
+pub(super) fn rule_params(dag: &Dag, overrides: &Map<String, Value>, mistakes: &mut Vec<Diagnostic>) {
+    let visible =
+        || dag.params.keys().filter(|key| ConnectionKey::parse(key).is_none()).chain(overrides.keys());
+    for rule in dag.rules.iter().flat_map(|rule| rule.with_nested()) {
+        let Some(when) = &rule.when else { continue };
+        for Reference { name, .. } in &when.condition.references().params {
+            if !visible().any(|known| known == name) {
+                let message = format!(
+                    "rule {} looks at the parameter {}, which has no value",
+                    quote(&rule.name),
+                    quote(name)
+                );
+                let help = format!(
+                    "give it a value in the DAG's `params` or by -p NAME=VALUE; `has(params.{name})` asks if it has one"
+                );
+                mistakes.push(Diagnostic::new(when.span, message).with_help(help));
+            }
+        }
     }
 }

@@ -1,16 +1,20 @@
 //! What the scheduler needs to know of a DAG's tasks, and the pools that they name.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Pool;
+use crate::event::TaskIdx;
 use crate::plugins::Plugins;
 use crate::scheduler::{MAX_RETRY_DELAY, TaskInfo};
-use crate::spec::{Dag, Task};
+use crate::spec::{Dag, Task, TriggerRule};
 use crate::store::Durations;
 
 /// The pools that tasks name and that there are; the environment's win over the DAG's.
 pub(super) fn pools(dag: &Dag, plugins: &Plugins) -> Vec<Pool> {
-    let mut names: Vec<&Arc<str>> = dag.tasks.iter().filter_map(|task| task.pool.as_ref()).collect();
+    let templates = dag.templates();
+    let all = dag.tasks.iter().chain(templates.iter().map(|task| &***task));
+    let mut names: Vec<&Arc<str>> = all.filter_map(|task| task.pool.as_ref()).collect();
     names.sort_unstable();
     names.dedup();
     let pool = |name: &Arc<str>| {
@@ -24,7 +28,7 @@ pub(super) fn pools(dag: &Dag, plugins: &Plugins) -> Vec<Pool> {
 /// The expected duration is the median of the task's past successful attempts, else what its author says,
 /// else the median of its engine, else one second.
 pub(super) fn info(
-    task: &Task,
+    (task_id, task): (&str, &Task),
     engine: u32,
     blocking: bool,
     pools: &[Pool],
@@ -32,7 +36,7 @@ pub(super) fn info(
 ) -> TaskInfo {
     let expected = history
         .by_task
-        .get(&task.task_id)
+        .get(task_id)
         .copied()
         .or(task.expected_duration.map(|d| d.as_secs_f64()))
         .or_else(|| history.by_engine.get(&*task.script.engine).copied())
@@ -56,5 +60,32 @@ pub(super) fn info(
         conditional: task.when.is_some(),
         teardown: task.teardown,
         fails_run: !task.teardown || task.on_failure_fail_dagrun,
+        mapped: task.for_each.is_some() || task.dag.is_some(),
+        max_active: task.max_active,
+        follows: None,
+        instance_of: None,
+    }
+}
+
+/// Fills in which tasks follow others instance by instance. Their own rules are their instances'; they themselves wait
+/// for success.
+pub(super) fn follow(dag: &Dag, infos: &mut [TaskInfo]) {
+    for (task, info) in dag.tasks.iter().zip(&mut *infos) {
+        if let Some(sub) =
+            task.dag.as_ref().filter(|_| task.for_each.is_none()).and_then(|sub| dag.subs.get(&**sub))
+        {
+            info.max_active = sub.dag.processors;
+        }
+    }
+    if dag.tasks.iter().all(|task| task.follows().is_none()) {
+        return;
+    }
+    let places: HashMap<&str, u32> = dag.tasks.iter().map(|task| task.task_id.as_str()).zip(0..).collect();
+    for (task, info) in dag.tasks.iter().zip(infos) {
+        let followed = task.follows().and_then(|followed| places.get(followed.task_id.as_str()));
+        if let Some(&followed) = followed {
+            info.follows = Some(TaskIdx(followed));
+            info.rule = TriggerRule::AllSuccess;
+        }
     }
 }

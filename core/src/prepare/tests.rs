@@ -1,11 +1,10 @@
 //! Tests of what a DAG needs of its environment, and of what its conditions see. No engine is loaded.
 
-use std::cell::RefCell;
-
 use serde_json::json;
 
 use super::*;
 use crate::spec::parse;
+use crate::state::TaskState;
 
 const SCRIPT: &str = "{engine: noop, inline: ''}";
 
@@ -38,6 +37,9 @@ fn prepared(text: &str, overrides: Value) -> Prepared {
         graph: checked.graph,
         engines: Vec::new(),
         pools: checked.pools,
+        templates: Vec::new(),
+        subs: Subs::new(),
+        environment: Plugins::default(),
         masker: Masker::new(["s3cret-value"]),
         tasks: Vec::new(),
         watched: checked.watched,
@@ -167,13 +169,13 @@ tasks:
 
 /// What was asked for while a task's condition was evaluated, and the answer.
 fn asked(prepared: &Prepared, task: &str, result: &Value) -> (Vec<String>, Option<Result<bool, String>>) {
-    let asked = RefCell::new(Vec::new());
     let task = prepared.graph.find(task).unwrap();
-    let answer = prepared.evaluate(task, |task| {
-        asked.borrow_mut().push(prepared.graph.name(task).to_owned());
-        (TaskState::Success, Some(result.clone()))
-    });
-    (asked.into_inner(), answer)
+    let Some(when) = &prepared.task(task).when else { return (Vec::new(), None) };
+    let watched = prepared.watched(task);
+    let look = |task: &TaskIdx| (prepared.graph.name(*task), TaskState::Success, Some(result.clone()));
+    let look = Look { tasks: watched.iter().map(look).collect(), ..Look::default() };
+    let asked = look.tasks.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    (asked, Some(prepared.evaluate(&when.condition, &prepared.task(task).params, look)))
 }
 
 const BRANCHES: &str = "params: {'**A_key': '', least: 5}

@@ -9,16 +9,17 @@ use std::sync::{Arc, Mutex};
 use abi_stable::prefix_type::WithMetadata;
 use abi_stable::std_types::{RResult, RStr, RString};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use oxidag_plugin_api::abi::{Callback, End, HostHandle, HostVtable, HostVtableRef};
+use oxidag_plugin_api::abi::{ANSWER, Callback, End, HostHandle, HostVtable, HostVtableRef};
 use oxidag_plugin_api::{Error, ErrorKind, Outcome};
 use serde_json::Value;
 
 use super::clock::Clock;
-use super::message::Message;
+use super::message::{Appended, Message};
 use super::turn::Line;
 use super::{lock, workers};
 use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx};
 use crate::logs::LogFile;
+use crate::prepare::Prepared;
 use crate::secrets::Masker;
 
 /// How the turns are told what happened.
@@ -62,6 +63,7 @@ pub(super) struct Shared {
     /// Whether somebody wants to see the lines of logs.
     pub(super) shows_lines: bool,
     pub(super) masker: Masker,
+    pub(super) prepared: Arc<Prepared>,
     pub(super) clock: Clock,
 }
 
@@ -253,6 +255,45 @@ impl Call {
         answer.recv().unwrap_or_else(|_| Err("the run has ended".to_owned()))
     }
 
+    /// Everything that can be checked without the graph is checked here, on the engine's thread.
+    fn append(&self, text: &str) -> Result<(), String> {
+        let mut addition: Value =
+            serde_json::from_str(text).map_err(|e| format!("the addition is not JSON: {e}"))?;
+        if let Some(question) =
+            addition.as_object_mut().filter(|all| all.len() == 1).and_then(|all| all.remove("query"))
+        {
+            return Err(self.query(question));
+        }
+        self.shared.masker.mask_json(&mut addition);
+        let ready = self.shared.prepared.extend(&addition)?;
+        let (answer, answered) = bounded(1);
+        let asked = Box::new(Appended { addition, ready, answer });
+        let (run, task, attempt) = (self.shared.run, self.task, self.attempt);
+        let message = Message::Append { run, task, attempt, asked };
+        if let Err(message) = workers::take_turn_with(self, message) {
+            self.shared.post.send(message);
+        }
+        answered.recv().unwrap_or_else(|_| Err("the run has ended".to_owned()))
+    }
+
+    /// The answer to a question about the graph, as an engine gets it.
+    fn query(&self, question: Value) -> String {
+        let question = match serde_json::from_value(question) {
+            Ok(question) => question,
+            Err(error) => return format!("the question is not understood: {error}"),
+        };
+        let (answer, answered) = bounded(1);
+        let message = Message::Query { run: self.shared.run, task: self.task, question, answer };
+        if let Err(message) = workers::take_turn_with(self, message) {
+            self.shared.post.send(message);
+        }
+        match answered.recv() {
+            Ok(Ok(answer)) => format!("{ANSWER}{answer}"),
+            Ok(Err(why)) => why,
+            Err(_) => "the run has ended".to_owned(),
+        }
+    }
+
     fn progress(&self, fraction: f64, message: &str) {
         let fraction = (0.0..=1.0).contains(&fraction).then_some(fraction);
         let message = self.shared.masker.mask(message).into();
@@ -340,8 +381,9 @@ extern "C" fn checkpoint(context: *const (), checkpoint: RStr<'_>) -> RResult<()
     unsafe { call(context) }.checkpoint(checkpoint.as_str()).map_err(RString::from).into()
 }
 
-extern "C" fn append(_context: *const (), _addition: RStr<'_>) -> RResult<(), RString> {
-    RResult::RErr("tasks cannot be added to a running DAG by this version of oxidag".into())
+extern "C" fn append(context: *const (), addition: RStr<'_>) -> RResult<(), RString> {
+    // SAFETY: the engine owns a reference while it calls.
+    unsafe { call(context) }.append(addition.as_str()).map_err(RString::from).into()
 }
 
 extern "C" fn complete(context: *const (), end: RStr<'_>) {

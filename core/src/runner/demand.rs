@@ -14,7 +14,8 @@ pub(super) struct Demand {
 }
 
 /// Places in the limits by a DAG's own numbers.
-struct Numbers {
+#[derive(Debug, Clone)]
+pub(super) struct Numbers {
     engines: Vec<u32>,
     pools: Vec<u32>,
 }
@@ -51,15 +52,26 @@ impl Demand {
         Self { limits: Limits { workers, engines, pools: slots }, places }
     }
 
-    /// What the scheduler needs to know of a DAG's tasks, in terms of the limits.
-    pub(super) fn infos(&self, dag: usize, infos: Vec<TaskInfo>) -> Vec<TaskInfo> {
-        let places = &self.places[dag];
-        let place = |info: TaskInfo| TaskInfo {
-            engine: places.engines[info.engine as usize],
-            pool: info.pool.map(|pool| places.pools[pool as usize]),
+    /// What a DAG's own numbers are in the limits.
+    pub(super) fn numbers(&self, dag: usize) -> Numbers {
+        self.places[dag].clone()
+    }
+}
+
+impl Numbers {
+    /// What the scheduler needs to know of a task, in terms of the limits.
+    pub(super) fn placed(&self, info: TaskInfo) -> TaskInfo {
+        TaskInfo {
+            engine: self.engines[info.engine as usize],
+            pool: info.pool.map(|pool| self.pools[pool as usize]),
             ..info
-        };
-        infos.into_iter().map(place).collect()
+        }
+    }
+
+    /// Those of a DAG that has the limits for itself, with one engine.
+    #[cfg(test)]
+    pub(super) fn alone(pools: usize) -> Self {
+        Self { engines: vec![0], pools: (0..pools).map(number).collect() }
     }
 }
 

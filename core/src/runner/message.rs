@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::event::{AttemptEnd, TaskIdx};
+use crate::prepare::PreparedTask;
 
 /// One message. Control messages are few and never wait; log lines have a bounded channel of their own.
 #[derive(Debug)]
@@ -22,6 +24,10 @@ pub(super) enum Message {
         checkpoint: Value,
         stored: Sender<Result<(), String>>,
     },
+    /// An engine adds to the graph, and waits until that is stored.
+    Append { run: u32, task: TaskIdx, attempt: u32, asked: Box<Appended> },
+    /// An engine asks about tasks of the run.
+    Query { run: u32, task: TaskIdx, question: Question, answer: Sender<Result<String, String>> },
     /// A task's call has progress to tell.
     Progress { run: u32, task: TaskIdx },
     /// A task's log cannot be written: the run cannot go on.
@@ -30,6 +36,25 @@ pub(super) enum Message {
     All(Request),
     /// Nothing but that the loop is to take a turn: all runs have ended, or something is due earlier than it knows.
     Wake,
+}
+
+/// The tasks that an engine asks about.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Question {
+    pub(super) tasks: Vec<String>,
+    #[serde(rename = "type")]
+    pub(super) kind: Option<String>,
+    pub(super) instances_of: Option<String>,
+}
+
+/// What an engine adds to the graph.
+#[derive(Debug)]
+pub(super) struct Appended {
+    pub(super) addition: Value,
+    /// What its tasks need to run.
+    pub(super) ready: Vec<PreparedTask>,
+    pub(super) answer: Sender<Result<(), String>>,
 }
 
 /// What a run can be asked for from outside.

@@ -8,12 +8,15 @@
 mod call;
 mod clock;
 mod demand;
+mod growing;
+mod live;
 mod message;
 #[cfg(test)]
 mod model;
 mod report;
 mod request;
 mod resumed;
+mod ruling;
 mod run;
 mod turn;
 mod workers;
@@ -27,20 +30,21 @@ use sha2::{Digest, Sha256};
 use call::{Post, Shared};
 use clock::Clock;
 use demand::Demand;
+use live::Live;
 use message::Message;
 pub use message::{Controller, Mailbox};
 pub use report::Reporter;
 use report::Reports;
 use request::Opening;
 pub use request::{RunEnd, RunError, RunRequest, Session, Start};
-pub use resumed::{OtherTasks, Resumed};
+pub use resumed::{OtherTasks, Resumed, grown};
 use run::Run;
 use turn::{Line, Rest, Runs};
 use workers::{RunInfo, Workers};
 
 use crate::logs::RunLogs;
 use crate::prepare::Prepared;
-use crate::scheduler::{Places, Scheduler};
+use crate::scheduler::{Places, Scheduler, Settings};
 
 /// How long an attempt that is asked to stop has for it; longer than engines give their own processes.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -100,15 +104,32 @@ fn one(
         post: Arc::clone(post),
         shows_lines: reporter.wants_logs(),
         masker: prepared.masker.clone(),
+        prepared: Arc::clone(&prepared),
         clock,
     });
-    let infos = demand.infos(index as usize, prepared.infos(&history));
+    let live = Live::new(Arc::clone(&prepared), history, demand.numbers(index as usize));
     let settings = prepared.settings(GRACE, seed(&run_id));
-    let scheduler = Scheduler::new(Arc::clone(&prepared.graph), infos, settings);
+    let (live, scheduler) = begun(live, &prepared, &start, settings);
     let logs = RunLogs::new(&session.home, &prepared.dag.dag_id, &run_id);
     let (journal, opening) = start.begin(session, &prepared, &run_id, started_at)?;
     let info = Arc::new(RunInfo { index, prepared, run_id, started_at });
-    Ok((Run::new(info, scheduler, journal, Reports::start(reporter), shared, logs), opening))
+    Ok((Run::new(info, live, scheduler, journal, Reports::start(reporter), shared, logs), opening))
+}
+
+/// The tasks with which a run begins or goes on, and their scheduler.
+fn begun(mut live: Live, prepared: &Prepared, start: &Start, settings: Settings) -> (Live, Scheduler) {
+    let mut infos = live.infos();
+    let graph = match start {
+        Start::Resume { from, .. } => {
+            live.add_templates(from.templates.iter().cloned());
+            let added = from.growth.iter().flat_map(|growth| live.commit(growth));
+            infos.extend(added.map(|added| added.info));
+            &from.graph
+        }
+        Start::New { .. } => &prepared.graph,
+    };
+    let scheduler = Scheduler::new(Arc::clone(graph), infos, settings);
+    (live, scheduler)
 }
 
 /// Differs from run to run.

@@ -5,7 +5,9 @@
 //! The turns and the store are the real ones. Workers are not: what they would do is done here, one step at a time, in
 //! a random order. A crash forgets everything but the store and the service, and may leave half a frame in the journal.
 
-use std::collections::HashMap;
+mod dags;
+
+use std::collections::{BTreeMap, HashMap};
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -18,23 +20,27 @@ use oxidag_plugin_api::abi::End;
 use oxidag_plugin_api::{Error, ErrorKind, Outcome};
 use serde_json::{Map, Value, json};
 
+use dags::{Fate, dag};
+
 use super::call::{Call, Post, Shared};
 use super::clock::Clock;
-use super::message::{Message, Request};
+use super::demand::Numbers;
+use super::live::Live;
+use super::message::{Appended, Message, Request};
 use super::report::{Reporter, Reports};
 use super::request::{Session, Start};
 use super::run::Run;
 use super::turn::{Rest, Runs};
 use super::workers::{Job, RunInfo, Workers, idempotency_key};
-use super::{Mailbox, Resumed};
-use crate::event::{Event, EventKind, TaskIdx, Timestamp};
+use super::{Mailbox, Resumed, begun};
+use crate::event::{Event, EventKind, FailureKind, TaskIdx, Timestamp};
 use crate::logs::RunLogs;
 use crate::prepare::Prepared;
-use crate::scheduler::{Limits, Places, Scheduler};
+use crate::scheduler::{Limits, Places};
 use crate::secrets::Masker;
 use crate::spec::{SourceFile, TriggerRule, parse};
 use crate::state::{RunState, TaskState};
-use crate::store::{Durations, Store};
+use crate::store::{Durations, RunDetails, Store, TaskDetails};
 
 /// How many runs are tried.
 const SEEDS: u64 = 10_000;
@@ -88,17 +94,6 @@ impl Dice {
     }
 }
 
-/// What is decided about a task before the run, and what its engine does.
-struct Fate {
-    blocking: bool,
-    /// So many of its attempts fail, in this way.
-    failing: u32,
-    kind: ErrorKind,
-    duration: Duration,
-    /// It does not listen when it is asked to stop.
-    deaf: bool,
-}
-
 /// A job of the service: what attempts have done to the world outside.
 #[derive(Debug, Clone)]
 struct Outside {
@@ -116,6 +111,8 @@ struct World {
     dice: Dice,
     dag: String,
     fates: Vec<Fate>,
+    /// The numbers of mapped tasks.
+    mapped: Vec<usize>,
     limits: Limits,
     crashes: u64,
     cancels: bool,
@@ -131,7 +128,8 @@ struct World {
 }
 
 struct Ended {
-    states: Vec<TaskState>,
+    /// By name: the numbers of tasks that are added depend on what ends first.
+    states: BTreeMap<String, TaskState>,
     disturbed: bool,
 }
 
@@ -163,7 +161,7 @@ struct Process {
 impl World {
     fn new(seed: u64, crashes: bool) -> Self {
         let mut dice = Dice(seed);
-        let (dag, fates) = dag(&mut dice);
+        let (dag, fates, mapped) = dag(&mut dice);
         let limits = Limits {
             workers: 0,
             engines: vec![dice.one_in(2).then(|| 1 + dice.roll(3) as u32)],
@@ -175,12 +173,14 @@ impl World {
         let folder = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
         let folder = folder.unwrap();
         let cancels = dice.one_in(6);
-        let all = (0..fates.len() as u32).map(TaskIdx);
+        let parsed: Value = serde_json::from_str(&dag).unwrap();
+        let all = (0..parsed["tasks"].as_array().unwrap().len() as u32).map(TaskIdx);
         let left_out = if dice.one_in(4) { all.filter(|_| dice.one_in(3)).collect() } else { Vec::new() };
         Self {
             seed,
             dag,
             fates,
+            mapped,
             limits,
             crashes: if crashes { planned } else { 0 },
             cancels: cancels && crashes,
@@ -219,7 +219,7 @@ impl World {
             Start::New { left_out: self.left_out.clone(), skipped: Vec::new(), results: HashMap::new() }
         } else {
             let journal = store.resume_run("r").unwrap();
-            let from = Resumed::new(&store.run("r").unwrap().unwrap(), &prepared.graph).unwrap();
+            let from = Box::new(Resumed::new(&store.run("r").unwrap().unwrap(), &prepared).unwrap());
             Start::Resume { from, journal }
         };
         let clock = Clock::Manual(self.clock);
@@ -230,12 +230,16 @@ impl World {
         let (workers, queues, stops) = Workers::by_hand(Arc::clone(&post));
         let mut runs = Runs::new(Places::new(self.limits.clone()), workers, Arc::clone(&post), lines);
         let masker = Masker::default();
-        let shared = Arc::new(Shared { run: 0, post, shows_lines: false, masker, clock });
-        let scheduler = Scheduler::new(
-            Arc::clone(&prepared.graph),
-            prepared.infos(&Durations::default()),
-            prepared.settings(GRACE, self.seed),
-        );
+        let shared = Arc::new(Shared {
+            run: 0,
+            post,
+            shows_lines: false,
+            masker,
+            prepared: Arc::clone(&prepared),
+            clock,
+        });
+        let live = Live::new(Arc::clone(&prepared), Durations::default(), Numbers::alone(1));
+        let (live, scheduler) = begun(live, &prepared, &start, prepared.settings(GRACE, self.seed));
         let started_at = start.started_at(clock.now());
         let session = Session {
             store: &store,
@@ -249,7 +253,7 @@ impl World {
         let (journal, opening) = start.begin(&session, &prepared, "r", started_at).unwrap();
         let logs = RunLogs::new(&self.home, &prepared.dag.dag_id, "r");
         let info = Arc::new(RunInfo { index: 0, prepared, run_id: "r".to_owned(), started_at });
-        runs.begin(Run::new(info, scheduler, journal, Reports::start(reporter), shared, logs), opening);
+        runs.begin(Run::new(info, live, scheduler, journal, Reports::start(reporter), shared, logs), opening);
         let rest = runs.turn_of_loop(true);
         Process { runs, messages, queues, stops, attempts: Vec::new(), rest }
     }
@@ -308,13 +312,19 @@ impl World {
     /// One effect of one engine.
     fn advance(&mut self, process: &mut Process, which: usize) {
         let attempt = &mut process.attempts[which];
+        let fate = &self.fates[number(attempt.job.entry().task_id)];
         let (task, number) = (attempt.job.task, attempt.job.attempt);
-        let fate = &self.fates[task.get()];
         match attempt.phase {
             Phase::New if attempt.stopped && !fate.deaf && !self.service.contains_key(&attempt.key) => {
                 process.end(which, End::Error(Error::new(ErrorKind::Cancelled, "before it began")));
             }
             Phase::New => {
+                let name = attempt.job.entry().task_id.to_owned();
+                // Instances of one mapped task would all add the same.
+                if let Some(new) = fate.adds.filter(|_| !name.contains('[')) {
+                    add(process, which, new);
+                }
+                let attempt = &mut process.attempts[which];
                 let known =
                     attempt.job.checkpoint.as_ref().map(|job| job["job"].as_str().unwrap_or_default());
                 let is_blocking = fate.blocking;
@@ -322,7 +332,8 @@ impl World {
                     if known.is_some() || is_blocking { Phase::Waiting } else { Phase::Submitted };
                 if known.is_none() {
                     let key = attempt.key.clone();
-                    self.submit(process, &key, task, number, is_blocking);
+                    let duration = fate.duration;
+                    self.submit(process, &key, (task, number), is_blocking, duration);
                 } else {
                     assert_eq!(known, Some(attempt.key.as_str()), "the checkpoint of another attempt");
                 }
@@ -345,10 +356,17 @@ impl World {
     }
 
     /// A job of this key; a local process is begun anew, since its engine ended what was left of the old one.
-    fn submit(&mut self, process: &Process, key: &str, task: TaskIdx, attempt: u32, is_blocking: bool) {
+    fn submit(
+        &mut self,
+        process: &Process,
+        key: &str,
+        (task, attempt): (TaskIdx, u32),
+        is_blocking: bool,
+        duration: Duration,
+    ) {
         self.check_start(process, task, attempt);
         let now = Timestamp(self.clock.load(Ordering::Relaxed));
-        let ends_at = now.after(self.fates[task.get()].duration);
+        let ends_at = now.after(duration);
         let job = Outside { task, attempt, ends_at, cancelled: false, done: false };
         match self.service.get_mut(key) {
             // Its effect is the process's last act, and the scheduler may have died before it heard of it.
@@ -363,7 +381,7 @@ impl World {
     /// The engine looks at its job.
     fn look(&mut self, process: &mut Process, which: usize) {
         let attempt = &process.attempts[which];
-        let fate = &self.fates[attempt.job.task.get()];
+        let fate = &self.fates[number(attempt.job.entry().task_id)];
         let Some(job) = self.service.get_mut(&attempt.key) else { panic!("a job was lost") };
         let has_ended = job.ends_at.0 <= self.clock.load(Ordering::Relaxed);
         if has_ended && !job.cancelled {
@@ -389,7 +407,7 @@ impl World {
         let is_busy = |attempt: &Attempt| {
             let job = self.service.get(&attempt.key);
             let has_ended = job.is_some_and(|job| job.ends_at.0 <= now || job.cancelled);
-            let is_deaf = self.fates[attempt.job.task.get()].deaf;
+            let is_deaf = self.fates[number(attempt.job.entry().task_id)].deaf;
             attempt.phase != Phase::Waiting || has_ended || (attempt.stopped && !is_deaf)
         };
         let is_waited_for = !process.queues.iter().all(Receiver::is_empty) || !process.stops.is_empty();
@@ -435,16 +453,16 @@ impl World {
     /// A task starts when its dependencies let it, once at a time, and never again after its success.
     fn check_start(&self, process: &Process, task: TaskIdx, attempt: u32) {
         let run = &process.runs.runs[0];
-        let prepared = &run.info.prepared;
-        let rule = prepared.task(task).trigger_rule;
+        let entry = run.live.entry(task);
+        let rule = entry.task.trigger_rule;
         assert!(!run.scheduler.is_excluded(task), "task {} is left out", task.0);
-        for upstream in prepared.graph.upstream(task) {
+        for upstream in run.scheduler.graph().upstream(task) {
             let state = run.scheduler.state(upstream);
             if run.scheduler.is_excluded(upstream) {
                 continue;
             }
             assert!(state.is_terminal() || rule == TriggerRule::OneFailed, "task {} started early", task.0);
-            if rule == TriggerRule::AllSuccess && !prepared.task(task).teardown {
+            if rule == TriggerRule::AllSuccess && !entry.task.teardown && !run.scheduler.is_mapped(upstream) {
                 let effects = self.effects(upstream);
                 assert_eq!((state, effects), (TaskState::Success, 1), "task {} started early", task.0);
             }
@@ -452,7 +470,8 @@ impl World {
         for other in self.service.values().filter(|job| job.task == task && job.attempt != attempt) {
             assert!(!other.done, "task {} is repeated after its success", task.0);
             let is_over = other.cancelled || other.ends_at.0 <= self.clock.load(Ordering::Relaxed);
-            assert!(is_over || self.fates[task.get()].deaf, "task {} runs twice at once", task.0);
+            let is_deaf = self.fates[number(entry.task_id)].deaf;
+            assert!(is_over || is_deaf, "task {} runs twice at once", task.0);
         }
     }
 
@@ -466,21 +485,32 @@ impl World {
             let state = process.runs.runs.first().map(|run| run.scheduler.state(attempt.job.task));
             state.is_some_and(TaskState::is_in_flight)
         };
-        let workers = count(&|a| held(a) && self.fates[a.job.task.get()].blocking);
+        let workers = count(&|a| held(a) && a.job.entry().blocks());
         assert!(workers <= self.limits.workers as usize, "too many workers");
         assert!(
             self.limits.engines[0].is_none_or(|limit| count(&held) <= limit as usize),
             "too many in flight"
         );
         let Some(run) = process.runs.runs.first() else { return };
-        let pooled = count(&|a| held(a) && run.info.prepared.task(a.job.task).pool.is_some());
+        let pooled = count(&|a| held(a) && a.job.entry().task.pool.is_some());
         assert!(pooled <= 1, "the pool has one slot");
+        for attempt in process.attempts.iter().filter(|attempt| held(attempt)) {
+            let task = attempt.job.entry().task;
+            let most = task.max_active.map_or(usize::MAX, |most| most as usize);
+            let active = count(&|a| held(a) && a.job.entry().task.task_id == task.task_id);
+            assert!(active <= most, "{active} instances of {} at once", task.task_id);
+        }
+        if let Some(early) = run.scheduler.out_of_order().filter(|_| run.ended.is_some()) {
+            panic!("{early:?} are out of order");
+        }
     }
 
     /// What is stored in the end is what happened and what was told.
     fn finish(self, mut process: Process) -> Ended {
         let (_, ends) = process.runs.finish();
-        assert_eq!(ends[0].remark, None);
+        // What may be remarked is that a rule never came to anything.
+        let remark = ends[0].remark.as_deref().unwrap_or_default();
+        assert!(remark.lines().all(|line| line.contains("never applied")), "{remark}");
         let store = Store::open(&self.home).unwrap();
         let run = store.run("r").unwrap().unwrap();
         assert_eq!(run.head.state, ends[0].state);
@@ -488,9 +518,15 @@ impl World {
         for (task, &state) in (0..).map(TaskIdx).zip(&states) {
             assert!(state.is_terminal(), "task {} is left {state}", task.0);
             let effects = self.effects(task);
+            let name = &run.tasks[task.get()].task_id;
+            if self.mapped.contains(&number(name)) && !name.contains('[') {
+                // Its instances have effects.
+                assert_eq!(effects, 0, "task {} is mapped", task.0);
+                continue;
+            }
             if state == TaskState::Success {
                 assert_eq!(effects, 1, "task {} succeeded", task.0);
-            } else if !self.fates[task.get()].deaf {
+            } else if !self.fates[number(name)].deaf {
                 assert_eq!(effects, 0, "task {} is {state}", task.0);
             }
         }
@@ -501,7 +537,59 @@ impl World {
         let all_good =
             states.iter().zip(&run.tasks).all(|(state, task)| good(state) || task.task_id.starts_with("d"));
         assert_eq!(run.head.state == RunState::Success, all_good, "{states:?}");
+        for (fate, number) in self.fates.iter().zip(0_usize..) {
+            let Some(new) = fate.adds.filter(|_| !self.disturbed) else { continue };
+            let adds = run.tasks.iter().find(|task| number_of(&task.task_id) == Some(number));
+            let ran = adds.is_some_and(|task| !task.attempts.is_empty());
+            let added = run.tasks.iter().filter(|task| number_of(&task.task_id) == Some(new)).count();
+            assert_eq!(added, usize::from(ran), "t{number} adds t{new}");
+        }
+        if !self.disturbed {
+            self.check_rules(&run);
+        }
+        let states = run.tasks.iter().map(|task| (task.task_id.clone(), task.state)).collect();
         Ended { states, disturbed: self.disturbed || self.fates.iter().any(|fate| fate.deaf) }
+    }
+}
+
+impl World {
+    /// Each rule was applied as often as it should have been, and never later than what asks for its end.
+    fn check_rules(&self, run: &RunDetails) {
+        let dag: Value = serde_json::from_str(&self.dag).unwrap();
+        let Some(rules) = dag["rules"].as_array() else { return };
+        let named = |name: &Value| {
+            let name = name.as_str().unwrap().to_owned();
+            run.tasks.iter().filter(move |task| task.task_id == name)
+        };
+        let left_out = |task: &TaskDetails| {
+            task.state == TaskState::Skipped
+                && task.error.as_ref().is_some_and(|e| e.kind == FailureKind::LeftOut)
+        };
+        let done = |task: &TaskDetails| task.state == TaskState::Success || left_out(task);
+        let adds = |rule: usize| &rules[rule]["add"]["tasks"][0];
+        let first = &adds(0)["dependencies"][0];
+        let applied = named(first).filter(|task| done(task)).count();
+        assert_eq!(named(&adds(0)["task_id"]).count(), applied, "the rule for {first}");
+        // The instances of a mapped task are of its type, and stand for it.
+        let of_kind = |task: &&TaskDetails| {
+            let of_rule = |name: &str| number(name) == number(adds(0)["task_id"].as_str().unwrap());
+            let of_file = dag["tasks"].as_array().unwrap().iter();
+            let kinds: Vec<usize> = of_file
+                .filter(|t| t["type"] == "k")
+                .map(|t| number(t["task_id"].as_str().unwrap()))
+                .collect();
+            let is_mapped = self.mapped.contains(&number(&task.task_id)) && !task.task_id.contains('[');
+            (kinds.contains(&number(&task.task_id)) || of_rule(&task.task_id)) && !is_mapped
+        };
+        let matches = run.tasks.iter().filter(of_kind).filter(|task| done(task)).count();
+        let each = adds(1)["task_id"].as_str().unwrap();
+        let prefix = format!("{each}[");
+        assert_eq!(run.tasks.iter().filter(|t| t.task_id.starts_with(&prefix)).count(), matches, "rule each");
+        assert_eq!(named(&adds(2)["task_id"]).count(), 1, "rule closed");
+        let last = run.tasks.iter().position(|task| task.task_id == adds(2)["task_id"].as_str().unwrap());
+        let late =
+            run.tasks.iter().skip(last.unwrap()).filter(|t| of_kind(t) || t.task_id.starts_with(&prefix));
+        assert_eq!(late.count(), 0, "something was added to what was closed");
     }
 }
 
@@ -515,6 +603,22 @@ impl Process {
     fn end(&mut self, which: usize, end: End) {
         self.attempts.swap_remove(which).job.call.end(end);
     }
+}
+
+/// The engine adds a task behind its own, and goes on once that is stored.
+fn add(process: &mut Process, which: usize, new: usize) {
+    let job = &process.attempts[which].job;
+    let script = json!({"engine": "noop", "inline": ""});
+    let addition =
+        json!({"tasks": [{"task_id": format!("t{new}"), "script": script, "dependencies": ["{task}"]}]});
+    let ready = job.run.prepared.extend(&addition).unwrap();
+    let (answer, answered) = bounded(1);
+    let asked = Box::new(Appended { addition, ready, answer });
+    let (task, attempt) = (job.task, job.attempt);
+    process.runs.take(Message::Append { run: 0, task, attempt, asked });
+    process.turn();
+    let said = answered.try_recv().unwrap();
+    assert!(said.is_ok() || said == Err("the run is being stopped".to_owned()), "{said:?}");
 }
 
 /// Remembers what people were told.
@@ -535,58 +639,12 @@ impl Reporter for Teller {
     }
 }
 
-/// The number in `t7` or `d7`.
+/// The number in `t7`, `d7` or `t7[2]`.
 fn number(name: &str) -> usize {
-    name[1..].parse().unwrap()
+    name[1..].split('[').next().unwrap().parse().unwrap()
 }
 
-/// A random DAG as its file; teardowns are called `d…`.
-fn dag(dice: &mut Dice) -> (String, Vec<Fate>) {
-    let count = 2 + dice.roll(8) as usize;
-    let mut names: Vec<String> = Vec::new();
-    let (mut tasks, mut fates) = (Vec::new(), Vec::new());
-    for i in 0..count {
-        let mut upstream: Vec<&String> = names.iter().filter(|_| dice.one_in(3)).collect();
-        upstream.truncate(3);
-        let is_teardown = !upstream.is_empty() && dice.one_in(6);
-        let mut task = json!({
-            "script": {"engine": "noop", "inline": ""},
-            "dependencies": upstream,
-            "retries": dice.roll(3),
-            "retry_delay": dice.roll(3),
-            "priority": dice.roll(3),
-        });
-        if dice.one_in(4) {
-            task["pool"] = json!("p");
-        }
-        if dice.one_in(8) {
-            task["timeout"] = json!(2 + dice.roll(5));
-        }
-        if is_teardown {
-            task["teardown"] = json!(true);
-        } else if !upstream.is_empty() {
-            let rules = ["all_success", "all_success", "all_done", "one_failed", "none_failed"];
-            task["trigger_rule"] = json!(rules[dice.roll(5) as usize]);
-            if dice.one_in(5) {
-                let upstream = upstream[0];
-                task["when"] = json!(format!("tasks[\"{upstream}\"].state == \"success\""));
-            }
-        }
-        let name = format!("{}{i}", if is_teardown { 'd' } else { 't' });
-        task["task_id"] = json!(name);
-        tasks.push(task);
-        names.push(name);
-        fates.push(Fate {
-            blocking: dice.one_in(2),
-            failing: if dice.one_in(3) { 1 + dice.roll(3) as u32 } else { 0 },
-            kind: [ErrorKind::Failed, ErrorKind::Transient, ErrorKind::Invalid][dice.roll(3) as usize],
-            duration: Duration::from_millis(dice.roll(1500)),
-            deaf: dice.one_in(20),
-        });
-    }
-    let mut dag: Value = json!({"dag_id": "d", "tasks": tasks, "pools": {"p": 1}});
-    if dice.one_in(2) {
-        dag["processors"] = json!(1 + dice.roll(4));
-    }
-    (dag.to_string(), fates)
+/// The same, of a task that is no instance.
+fn number_of(name: &str) -> Option<usize> {
+    (!name.contains('[')).then(|| number(name))
 }

@@ -58,7 +58,7 @@ pub enum Start {
     /// Where a scheduler that died left it.
     Resume {
         /// What that one had stored, read by the run's present owner.
-        from: Resumed,
+        from: Box<Resumed>,
         /// The run's journal, which makes this process its owner.
         journal: RunJournal,
     },
@@ -116,7 +116,7 @@ pub(super) enum Opening {
     /// Nothing has run.
     New { left_out: Vec<TaskIdx>, skipped: Vec<TaskIdx>, results: HashMap<TaskIdx, Value> },
     /// Another scheduler has died over it.
-    Resume(Resumed),
+    Resume(Box<Resumed>),
 }
 
 impl Start {

@@ -1,17 +1,21 @@
 //! A run that goes on: from what is stored of it to where its scheduler takes it up.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::event::{FailureKind, TaskIdx, Timestamp};
 use crate::graph::Graph;
+use crate::growth::{Cause, Growing, Growth};
+use crate::prepare::{Prepared, PreparedTask};
 use crate::scheduler::{Begun, StopReason};
+use crate::spec::Dag;
 use crate::state::TaskState;
 use crate::store::{AttemptDetails, RunDetails, TaskDetails};
 
 /// What a scheduler that died had stored of a run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Resumed {
     /// When the run began.
     pub(super) started_at: Timestamp,
@@ -19,6 +23,12 @@ pub struct Resumed {
     pub(super) stopping: Option<StopReason>,
     /// The latest that is stored of it.
     pub(super) latest: Timestamp,
+    /// The graph, with all that was added to it.
+    pub(super) graph: Arc<Graph>,
+    /// What was added to it, in order.
+    pub(super) growth: Vec<Growth>,
+    /// What the tasks need to run that engines had added.
+    pub(super) templates: Vec<PreparedTask>,
     /// Where each task had got to, in the graph's order.
     pub(super) tasks: Vec<Begun>,
     /// What tasks left for conditions.
@@ -28,20 +38,64 @@ pub struct Resumed {
 }
 
 /// The stored run is one of another graph.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the run has other tasks than its DAG")]
-pub struct OtherTasks;
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OtherTasks {
+    /// It does not have the tasks of the DAG.
+    #[error("the run has other tasks than its DAG")]
+    Different,
+    /// What had made it grow does not give the same tasks again.
+    #[error("the run had grown by tasks that its DAG does not add: {0}")]
+    Grown(String),
+}
+
+/// The graph of a stored run, with all that was added to it: the same as when it ran, without anybody being asked.
+///
+/// # Errors
+///
+/// The DAG is not the run's.
+pub fn grown(
+    run: &RunDetails,
+    dag: &Dag,
+    graph: &Arc<Graph>,
+) -> Result<(Arc<Graph>, Vec<Growth>), OtherTasks> {
+    let mut graph = Arc::clone(graph);
+    let mut growing = Growing::new(dag);
+    let mut all = Vec::with_capacity(run.growth.len());
+    for stored in &run.growth {
+        let growth = growing.derive(dag, stored.cause.clone()).map_err(OtherTasks::Grown)?;
+        let same = growth.first.0 == stored.first && growth.tasks.len() == stored.count as usize;
+        if !same {
+            return Err(OtherTasks::Different);
+        }
+        growing.commit(dag, &growth);
+        if !growth.tasks.is_empty() {
+            let grown = Arc::make_mut(&mut graph);
+            for task in &growth.tasks {
+                grown.append(&task.task_id, &task.upstream);
+            }
+        }
+        all.push(growth);
+    }
+    let same = |(task, stored): (TaskIdx, &TaskDetails)| graph.name(task) == stored.task_id;
+    if graph.len() != run.tasks.len() || !graph.tasks().zip(&run.tasks).all(same) {
+        return Err(OtherTasks::Different);
+    }
+    Ok((graph, all))
+}
 
 impl Resumed {
-    /// From a stored run of this graph.
+    /// From a stored run of this DAG.
     ///
     /// # Errors
     ///
-    /// The graph has other tasks, or has them in another order.
-    pub fn new(run: &RunDetails, graph: &Graph) -> Result<Self, OtherTasks> {
-        let same = |(task, stored): (TaskIdx, &TaskDetails)| graph.name(task) == stored.task_id;
-        if graph.len() != run.tasks.len() || !graph.tasks().zip(&run.tasks).all(same) {
-            return Err(OtherTasks);
+    /// The DAG has other tasks, has them in another order, or adds others.
+    pub fn new(run: &RunDetails, prepared: &Prepared) -> Result<Self, OtherTasks> {
+        let (graph, growth) = grown(run, &prepared.dag, &prepared.graph)?;
+        let mut templates = Vec::new();
+        for growth in &growth {
+            if let Cause::Engine { addition, .. } = &growth.cause {
+                templates.extend(prepared.extend(addition).map_err(OtherTasks::Grown)?);
+            }
         }
         let attempts = run.tasks.iter().flat_map(|task| &task.attempts);
         let times = attempts.flat_map(|attempt| [Some(attempt.started_at), attempt.finished_at]);
@@ -51,13 +105,29 @@ impl Resumed {
             FailureKind::TimedOut => Some(StopReason::RunDeadline),
             _ => None,
         });
-        let mut resumed = Self { started_at: run.head.started_at, stopping, latest, ..Self::default() };
+        let mut resumed = Self {
+            started_at: run.head.started_at,
+            stopping,
+            latest,
+            graph: Arc::clone(&graph),
+            growth,
+            templates,
+            tasks: Vec::with_capacity(graph.len()),
+            results: HashMap::new(),
+            checkpoints: HashMap::new(),
+        };
         for (task, stored) in graph.tasks().zip(&run.tasks) {
             resumed.results.extend(stored.result.clone().map(|result| (task, result)));
             resumed.checkpoints.extend(checkpoint(stored).map(|checkpoint| (task, checkpoint)));
             resumed.tasks.push(begun(stored));
         }
         Ok(resumed)
+    }
+
+    /// The graph, with all that was added to it.
+    #[must_use]
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
     }
 
     /// Each task's state, in the graph's order.

@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crossbeam_channel::Sender;
 use serde_json::Value;
 
 use super::call::{Call, Shared};
+use super::live::Live;
 use super::message::{Message, Request};
 use super::report::Reports;
 use super::request::{Opening, RunEnd};
 use super::workers::{Job, RunInfo, Workers};
 use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx, Timestamp};
+use crate::growth::Rules;
 use crate::logs::{LogFile, RunLogs};
 use crate::prepare::Prepared;
 use crate::scheduler::{Action, Input, Places, Scheduler, StopReason};
@@ -20,7 +23,8 @@ use crate::store::RunJournal;
 /// A run on its way.
 pub(super) struct Run {
     pub(super) info: Arc<RunInfo>,
-    prepared: Arc<Prepared>,
+    pub(super) prepared: Arc<Prepared>,
+    pub(super) live: Live,
     pub(super) scheduler: Scheduler,
     journal: RunJournal,
     reports: Reports,
@@ -31,19 +35,25 @@ pub(super) struct Run {
     calls: HashMap<TaskIdx, Arc<Call>>,
     /// What attempts had stored that a scheduler had begun that died.
     checkpoints: HashMap<TaskIdx, Value>,
-    /// Whether any task has a condition.
-    keeps_results: bool,
     /// What tasks left for conditions.
-    results: HashMap<TaskIdx, Value>,
+    pub(super) results: HashMap<TaskIdx, Value>,
     /// How attempts ended whose tasks' states change in this turn.
-    ends: HashMap<TaskIdx, Arc<AttemptEnd>>,
-    actions: Vec<Action>,
+    pub(super) ends: HashMap<TaskIdx, Arc<AttemptEnd>>,
+    pub(super) actions: Vec<Action>,
     /// What happened in this turn.
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
     /// What conditions came to in this turn.
-    conditions: Vec<Input>,
+    pub(super) conditions: Vec<Input>,
+    /// Mapped tasks that want their instances.
+    pub(super) expanding: Vec<TaskIdx>,
+    /// What the rules look at, as long as one may be applied.
+    pub(super) rules: Option<Box<Rules>>,
+    /// Of the rules that never were, why.
+    pub(super) left_rules: Vec<String>,
+    /// Engines that wait until what they added is stored.
+    pub(super) answers: Vec<Sender<Result<(), String>>>,
     /// Why the run itself cannot go on.
-    fatal: Option<Failure>,
+    pub(super) fatal: Option<Failure>,
     /// Why it was stopped, if it took too long.
     late: Option<Failure>,
     /// Why an event could not be stored. None is from then on, or what is stored would have a gap.
@@ -59,6 +69,7 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn new(
         info: Arc<RunInfo>,
+        live: Live,
         scheduler: Scheduler,
         journal: RunJournal,
         reports: Reports,
@@ -66,7 +77,7 @@ impl Run {
         logs: RunLogs,
     ) -> Self {
         Self {
-            keeps_results: info.prepared.has_conditions(),
+            live,
             prepared: Arc::clone(&info.prepared),
             run_log: LogFile::new(logs.run()),
             info,
@@ -82,6 +93,10 @@ impl Run {
             actions: Vec::new(),
             events: Vec::new(),
             conditions: Vec::new(),
+            expanding: Vec::new(),
+            rules: None,
+            left_rules: Vec::new(),
+            answers: Vec::new(),
             fatal: None,
             late: None,
             unstored: None,
@@ -98,7 +113,7 @@ impl Run {
         self.events.push(run_state(now, RunState::Running, None));
         let (run_id, dag) = (&self.info.run_id, &self.prepared.dag.dag_id);
         let how = if matches!(opening, Opening::New { .. }) { "begins" } else { "goes on" };
-        let tasks = self.prepared.graph.len();
+        let tasks = self.scheduler.graph().len();
         self.note_run(&format!("run {run_id} of {dag} {how}: {tasks} tasks"), now);
         if self.fatal.is_some() {
             return;
@@ -106,6 +121,7 @@ impl Run {
         let started = match opening {
             Opening::New { left_out, skipped, results } => {
                 self.results = results;
+                self.begin_rules(&[], |_| TaskState::None);
                 for &task in &left_out {
                     let error = Failure {
                         kind: FailureKind::LeftOut,
@@ -119,6 +135,9 @@ impl Run {
             }
             Opening::Resume(resumed) => {
                 self.results = resumed.results;
+                let state = |task: TaskIdx| resumed.tasks[task.get()].state;
+                let ended = |task| Some(state(task)).filter(|s| s.is_terminal()).unwrap_or_default();
+                self.begin_rules(&resumed.growth, ended);
                 self.checkpoints = resumed.checkpoints;
                 self.scheduler.resume(&resumed.tasks, resumed.stopping, now, &mut self.actions)
             }
@@ -149,6 +168,11 @@ impl Run {
                 // The engine may have gone meanwhile.
                 let _ = stored.send(result);
             }
+            Message::Query { task, question, answer, .. } => {
+                // The engine may have gone meanwhile.
+                let _ = answer.send(self.query(task, &question));
+            }
+            Message::Append { task, attempt, asked, .. } => self.append((task, attempt), *asked, now),
             Message::Progress { task, .. } => {
                 let kind = self.calls.get(&task).and_then(|call| call.take_progress());
                 // A reporter that is behind is told the next progress instead.
@@ -181,7 +205,7 @@ impl Run {
         if asked.run {
             self.input(Input::Cancel, now, places);
         }
-        let graph = Arc::clone(&self.prepared.graph);
+        let graph = Arc::clone(self.scheduler.graph());
         for task in graph.tasks().filter(|&task| asked.tasks.contains(graph.name(task))) {
             self.input(Input::CancelTask(task), now, places);
         }
@@ -222,7 +246,6 @@ impl Run {
         let failure = end.error.as_ref().map(|error| error.kind);
         if failure.is_none()
             && let Some(result) = &end.result
-            && self.keeps_results
         {
             self.results.insert(task, result.clone());
         }
@@ -231,11 +254,11 @@ impl Run {
     }
 
     fn timed_out(&self, task: TaskIdx, message: &str) -> String {
-        let timeout = self.prepared.task(task).timeout.unwrap_or_default();
+        let timeout = self.live.entry(task).task.timeout.unwrap_or_default();
         format!("stopped after its timeout of {}: {message}", humantime::format_duration(timeout))
     }
 
-    fn input(&mut self, input: Input, now: Timestamp, places: &mut Places) {
+    pub(super) fn input(&mut self, input: Input, now: Timestamp, places: &mut Places) {
         let handled = self.scheduler.handle(input, now, places, &mut self.actions);
         self.or_fatal(handled);
     }
@@ -255,6 +278,10 @@ impl Run {
         let events = std::mem::take(&mut self.events);
         let stored = self.record(&events);
         self.events = events;
+        for answer in std::mem::take(&mut self.answers) {
+            // The engine may have gone meanwhile.
+            let _ = answer.send(stored.clone());
+        }
         if let Err(error) = stored {
             self.fail(error);
             // What is not stored is not told.
@@ -268,10 +295,16 @@ impl Run {
         for met in std::mem::take(&mut self.conditions) {
             self.input(met, now, places);
         }
+        for task in std::mem::take(&mut self.expanding) {
+            self.expand(task, now, places);
+        }
+        let was_held = self.rules.is_some();
+        self.rule(now);
         if self.fatal.is_some() && self.ended.is_none() {
             self.input(Input::Cancel, now, places);
         }
-        !self.actions.is_empty()
+        // A run that was held may end now.
+        !self.actions.is_empty() || (was_held && self.rules.is_none())
     }
 
     fn record(&mut self, events: &[Event]) -> Result<(), String> {
@@ -292,6 +325,12 @@ impl Run {
     fn note(&mut self, action: Action, now: Timestamp) {
         match action {
             Action::State { task, attempt, state } => {
+                if let Some(rules) = &mut self.rules {
+                    rules.changed(
+                        task,
+                        if self.scheduler.is_excluded(task) { TaskState::Success } else { state },
+                    );
+                }
                 let end = self
                     .ends
                     .get(&task)
@@ -314,11 +353,12 @@ impl Run {
             }
             Action::Stopping(reason) => self.note_stopping(reason, now),
             Action::RunEnded(state) => {
+                self.check_order();
                 let end = self.end(state);
                 self.note_run(&format!("the run ends: {}", end.state), now);
                 self.events.push(run_state(now, end.state, end.error));
             }
-            Action::Start { .. } | Action::Evaluate { .. } | Action::Stop { .. } => {}
+            Action::Start { .. } | Action::Evaluate { .. } | Action::Expand { .. } | Action::Stop { .. } => {}
         }
     }
 
@@ -346,13 +386,12 @@ impl Run {
         failure: &Failure,
         now: Timestamp,
     ) {
-        let text =
-            format!("{} attempt {attempt} {state}: {}", self.prepared.graph.name(task), failure.message);
+        let text = format!("{} attempt {attempt} {state}: {}", self.live.name(task), failure.message);
         self.note_run(&text, now);
     }
 
     /// A line in the run's own log.
-    fn note_run(&mut self, text: &str, now: Timestamp) {
+    pub(super) fn note_run(&mut self, text: &str, now: Timestamp) {
         if let Err(error) = self.run_log.write(now, "info", text, &self.shared.masker) {
             self.fail(error.to_string());
         }
@@ -364,19 +403,23 @@ impl Run {
             Action::Start { task, attempt, again } => {
                 #[cfg(test)]
                 assert!(self.stored.contains(&(task, attempt)), "an engine sees what is not stored");
-                let log = LogFile::new(self.logs.attempt(self.prepared.graph.name(task), attempt));
+                let log = LogFile::new(self.logs.attempt(self.live.name(task), attempt));
                 let call = Call::new(Arc::clone(&self.shared), task, attempt, log);
                 self.calls.insert(task, Arc::clone(&call));
                 if self.fatal.is_none() {
                     let checkpoint = self.checkpoints.remove(&task).filter(|_| again);
-                    workers.queue(Job {
+                    let queued = workers.queue(Job {
                         run: Arc::clone(&self.info),
+                        added: self.live.get(task).cloned(),
                         task,
                         attempt,
                         again,
                         checkpoint,
                         call,
                     });
+                    if let Err(error) = queued {
+                        self.fail(format!("cannot start a thread: {error}"));
+                    }
                 } else {
                     call.refuse("not started, since the run cannot go on".to_owned());
                 }
@@ -389,7 +432,7 @@ impl Run {
             }
             Action::Abandon { task, .. } => {
                 let Some(call) = self.calls.remove(&task) else { return };
-                if let Err(error) = workers.abandon(&self.info, task, &call) {
+                if let Err(error) = workers.abandon(self.live.entry(task).blocks(), &call) {
                     self.fail(format!("cannot start a thread: {error}"));
                 }
             }
@@ -399,40 +442,19 @@ impl Run {
                 }
             }
             Action::Evaluate { task } => self.evaluate(task),
+            Action::Expand { task } => self.expanding.push(task),
             Action::Stopping(_) => {}
             Action::RunEnded(state) => self.ended = Some(state),
         }
     }
 
-    fn evaluate(&mut self, task: TaskIdx) {
-        let state = |task: TaskIdx| {
-            // What is left out counts as done.
-            let state = match self.scheduler.is_excluded(task) {
-                true => TaskState::Success,
-                false => self.scheduler.state(task),
-            };
-            (state, self.results.get(&task).cloned())
-        };
-        let met = match self.prepared.evaluate(task, state) {
-            None => Some(true),
-            Some(Ok(met)) => Some(met),
-            Some(Err(message)) => {
-                let message = self.shared.masker.mask(&message).into_owned();
-                let error = Some(Failure { kind: FailureKind::Invalid, message });
-                self.ends.insert(task, Arc::new(AttemptEnd { error, ..AttemptEnd::default() }));
-                None
-            }
-        };
-        self.conditions.push(Input::Condition { task, met });
-    }
-
     /// The run itself cannot go on: everything is cancelled, and the first reason kept.
-    fn fail(&mut self, message: String) {
+    pub(super) fn fail(&mut self, message: String) {
         let message = self.shared.masker.mask(&message).into_owned();
         self.fatal.get_or_insert(Failure { kind: FailureKind::Failed, message });
     }
 
-    fn or_fatal<E: std::fmt::Display>(&mut self, result: Result<(), E>) {
+    pub(super) fn or_fatal<E: std::fmt::Display>(&mut self, result: Result<(), E>) {
         if let Err(error) = result {
             self.fail(format!("a bug in the scheduler: {error}"));
             self.ended = Some(RunState::Failed);
@@ -450,7 +472,7 @@ impl Run {
     pub(super) fn finish(mut self, workers: &mut Workers) -> RunEnd {
         // Only after a bug is there still a call; its thread is not waited for.
         for (task, call) in std::mem::take(&mut self.calls) {
-            let _ = workers.abandon(&self.info, task, &call);
+            let _ = workers.abandon(self.live.entry(task).blocks(), &call);
         }
         let mut end = self.end(self.ended.unwrap_or(RunState::Failed));
         if !self.told_end {
@@ -458,6 +480,9 @@ impl Run {
             // Where the store has failed the run has not ended there: it can be resumed.
             let _ = self.record(std::slice::from_ref(&last));
             self.events.push(last);
+        }
+        if end.remark.is_none() && !self.left_rules.is_empty() {
+            end.remark = Some(self.left_rules.join("\n"));
         }
         if self.unstored.is_some() {
             let run_id = &self.info.run_id;

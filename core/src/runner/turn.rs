@@ -105,6 +105,8 @@ impl Runs {
             Message::Ended { run, .. }
             | Message::Deferred { run, .. }
             | Message::Checkpoint { run, .. }
+            | Message::Append { run, .. }
+            | Message::Query { run, .. }
             | Message::Progress { run, .. }
             | Message::LogFailed { run, .. } => run,
             Message::All(request) => {

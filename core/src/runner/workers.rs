@@ -11,16 +11,19 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::call::{Call, Post};
+use super::live::LiveTask;
 use super::lock;
 use super::message::Message;
 use super::turn::Runs;
 use crate::event::{TaskIdx, Timestamp};
-use crate::prepare::Prepared;
+use crate::prepare::{Entry, Prepared};
 
 /// An attempt for a worker or the launcher.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) run: Arc<RunInfo>,
+    /// The task, unless it is one of the DAG file.
+    pub(super) added: Option<Arc<LiveTask>>,
     pub(super) task: TaskIdx,
     pub(super) attempt: u32,
     /// A scheduler that died had begun it,
@@ -51,6 +54,8 @@ pub(super) struct Workers {
     started: VecDeque<Job>,
     /// Asks engines to stop, on a thread of its own: their callbacks may wait for a turn.
     stops: Option<Sender<Arc<Call>>>,
+    /// How many threads there are for tasks that block.
+    count: u32,
     /// Whether an abandoned attempt keeps a thread; it is not waited for.
     lost: bool,
     /// A test takes the jobs itself.
@@ -90,6 +95,7 @@ impl Workers {
             launches: Lane::new(),
             started: VecDeque::new(),
             stops: None,
+            count: 0,
             lost: false,
             #[cfg(test)]
             by_hand: false,
@@ -110,6 +116,7 @@ impl Workers {
         let any = |blocks: bool| {
             prepared.iter().any(|dag| dag.graph.tasks().any(|task| dag.blocks(task) == blocks))
         };
+        self.count = workers;
         if any(true) {
             (0..workers).try_for_each(|_| self.add_thread(true))?;
         }
@@ -120,12 +127,27 @@ impl Workers {
     }
 
     /// Hands an attempt to its engine, at the end of this turn.
-    pub(super) fn queue(&mut self, job: Job) {
-        if job.run.prepared.blocks(job.task) {
+    pub(super) fn queue(&mut self, job: Job) -> io::Result<()> {
+        let blocking = job.entry().blocks();
+        self.have_threads(blocking)?;
+        if blocking {
             self.started.push_back(job);
         } else {
             self.launches.send(job);
         }
+        Ok(())
+    }
+
+    /// A graph that grows may come to tasks of a kind that it did not begin with.
+    fn have_threads(&mut self, blocking: bool) -> io::Result<()> {
+        let (lane, wanted) = match blocking {
+            true => (&self.blocking, self.count),
+            false => (&self.launches, 1),
+        };
+        if !lane.threads.is_empty() {
+            return Ok(());
+        }
+        (0..wanted).try_for_each(|_| self.add_thread(blocking))
     }
 
     /// The most urgent of the attempts that wait for a worker.
@@ -150,12 +172,12 @@ impl Workers {
     }
 
     /// The attempt is not waited for any longer; a thread that it keeps is replaced.
-    pub(super) fn abandon(&mut self, run: &RunInfo, task: TaskIdx, call: &Call) -> io::Result<()> {
+    pub(super) fn abandon(&mut self, blocking: bool, call: &Call) -> io::Result<()> {
         if !call.abandon() {
             return Ok(());
         }
         self.lost = true;
-        self.add_thread(run.prepared.blocks(task))
+        self.add_thread(blocking)
     }
 
     /// Lets the threads end; gives those that can be waited for.
@@ -267,6 +289,11 @@ impl Context {
 }
 
 impl Job {
+    /// What its engine is to run.
+    pub(super) fn entry(&self) -> Entry<'_> {
+        self.added.as_ref().map_or_else(|| self.run.prepared.entry(self.task), |added| added.entry())
+    }
+
     /// The engine has returned, and the attempt goes on.
     fn deferred(&self) -> Message {
         self.call.defer();
@@ -276,12 +303,12 @@ impl Job {
 
 fn hand_over(job: &mut Job) {
     let (checkpoint, prepared) = (job.checkpoint.take(), &job.run.prepared);
-    let task = match prepared.call(job.task, &job.run.run_id, job.attempt, idempotency_key(job)) {
+    let task = match prepared.call(job.entry(), &job.run.run_id, job.attempt, idempotency_key(job)) {
         Ok(task) => oxidag_plugin_api::Task { checkpoint, resumed: job.again, ..task },
         Err(message) => return job.call.refuse(message),
     };
     match serde_json::to_string(&task) {
-        Ok(json) => prepared.engine(job.task).run(&json, job.call.handle()),
+        Ok(json) => prepared.engine_of(job.entry()).run(&json, job.call.handle()),
         Err(error) => job.call.refuse(format!("the task cannot be written as JSON: {error}")),
     }
 }
@@ -290,7 +317,7 @@ fn hand_over(job: &mut Job) {
 /// since run ids may be chosen by the user. Letters, digits and `-`, as remote services want job ids.
 pub(super) fn idempotency_key(job: &Job) -> String {
     let run = &job.run;
-    let task = &run.prepared.task(job.task).task_id;
+    let task = job.entry().task_id;
     let identity =
         format!("{}\0{}\0{}\0{task}\0{}", run.prepared.dag.dag_id, run.run_id, run.started_at.0, job.attempt);
     let digest = Sha256::digest(identity.as_bytes());

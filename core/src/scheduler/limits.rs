@@ -1,5 +1,9 @@
 //! How many tasks may be in flight, and how many are.
 
+use std::collections::HashMap;
+
+use crate::event::TaskIdx;
+
 /// The limits that all runs of a process share.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Limits {
@@ -17,6 +21,8 @@ pub(super) struct Place {
     pub(super) engine: u32,
     pub(super) blocking: bool,
     pub(super) pool: Option<u32>,
+    /// The mapped task that may have a limit of its own.
+    pub(super) cap: Option<TaskIdx>,
 }
 
 /// The limits, and what is taken of them.
@@ -66,5 +72,32 @@ impl Places {
 
     pub(super) fn release_worker(&mut self) {
         self.workers -= 1;
+    }
+}
+
+/// The limits that mapped tasks have for their own instances, and how many of them are in flight.
+#[derive(Debug, Default)]
+pub(super) struct Caps(HashMap<TaskIdx, (u32, u32)>);
+
+impl Caps {
+    pub(super) fn limit(&mut self, mapped: TaskIdx, most: u32) {
+        self.0.insert(mapped, (most, 0));
+    }
+
+    /// Whether one more instance may start.
+    pub(super) fn has(&self, place: Place) -> bool {
+        place.cap.is_none_or(|mapped| self.0.get(&mapped).is_none_or(|(most, used)| used < most))
+    }
+
+    pub(super) fn take(&mut self, place: Place) {
+        if let Some((_, used)) = place.cap.and_then(|mapped| self.0.get_mut(&mapped)) {
+            *used += 1;
+        }
+    }
+
+    pub(super) fn release(&mut self, place: Place) {
+        if let Some((_, used)) = place.cap.and_then(|mapped| self.0.get_mut(&mapped)) {
+            *used -= 1;
+        }
     }
 }

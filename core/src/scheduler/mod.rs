@@ -4,7 +4,9 @@
 //! what starts, what is stopped and when the run has ended; [`crate::runner`] carries it out.
 
 mod fleet;
+mod grow;
 mod limits;
+mod order;
 mod ready;
 mod resume;
 mod retry;
@@ -19,7 +21,8 @@ mod types;
 use std::sync::Arc;
 
 pub use fleet::next_to_start;
-use limits::Place;
+use grow::Mapped;
+use limits::{Caps, Place};
 pub use limits::{Limits, Places};
 use ready::{Rank, ReadyQueue};
 pub use resume::Begun;
@@ -28,7 +31,7 @@ use rule::{Counts, Decision};
 use teardown::Teardowns;
 pub use teardown::scopes;
 use timers::{Alarm, Timers};
-pub use types::{Action, Input, Settings, StopReason, TaskInfo};
+pub use types::{Action, Added, Input, Settings, StopReason, TaskInfo};
 
 use crate::event::{FailureKind, TaskIdx, Timestamp};
 use crate::graph::Graph;
@@ -55,6 +58,9 @@ struct Progress {
     excluded: bool,
     /// What those that depend on an excluded task have been told of it: nothing before its own dependencies have ended.
     passed: Option<TaskState>,
+    /// When it first began and when it ended, counted in changes of state; 0 where that did not happen here.
+    began: u32,
+    ended: u32,
 }
 
 /// One run's scheduler.
@@ -66,6 +72,8 @@ pub struct Scheduler {
     levels: Vec<f64>,
     tasks: Vec<Progress>,
     teardowns: Teardowns,
+    mapped: Mapped,
+    caps: Caps,
     ready: ReadyQueue,
     in_flight: u32,
     workers_held: u32,
@@ -75,6 +83,14 @@ pub struct Scheduler {
     /// Tasks that became ready since the last dispatch.
     fresh: Vec<TaskIdx>,
     unended: usize,
+    /// How often a task has changed its state.
+    changes: u32,
+    /// How many tasks are neither at their beginning nor at their end.
+    active: u32,
+    /// More may be added: the run does not end before that is known,
+    held: bool,
+    /// and no teardown begins.
+    teardowns_held: bool,
     failed: bool,
     late: bool,
     cancelling: bool,
@@ -94,7 +110,16 @@ impl Scheduler {
                 tasks[downstream.get()].upstream.expect_one();
             }
         }
+        let mut caps = Caps::default();
+        for (task, info) in graph.tasks().zip(&infos) {
+            if let Some(most) = info.max_active {
+                caps.limit(task, most);
+            }
+        }
         Self {
+            mapped: Mapped::new(&infos),
+            caps,
+            changes: 0,
             levels: graph.b_levels(&expected),
             teardowns: Teardowns::new(&graph, &infos),
             unended: graph.len(),
@@ -104,6 +129,9 @@ impl Scheduler {
             timers: Timers::default(),
             deadline: None,
             fresh: Vec::new(),
+            active: 0,
+            held: false,
+            teardowns_held: false,
             failed: false,
             late: false,
             cancelling: false,
@@ -167,6 +195,7 @@ impl Scheduler {
             }
             Input::Ended { .. } | Input::Deferred { .. } => Ok(()),
             Input::Condition { task, met } => self.condition(task, met, out),
+            Input::Expanded { task, done } => self.expanded(task, done, out),
             Input::Cancel => self.cancel(StopReason::Cancelled, now, out),
             Input::Kill => self.kill(now, places, out),
             Input::CancelTask(task) => self.cancel_task(task, now, out),
@@ -189,7 +218,8 @@ impl Scheduler {
     /// Whether a ready task has a place.
     #[must_use]
     pub fn can_start(&self, places: &Places) -> bool {
-        self.settings.processors.is_none_or(|limit| self.in_flight < limit) && self.ready.has_place(places)
+        self.settings.processors.is_none_or(|limit| self.in_flight < limit)
+            && self.ready.has_place(places, &self.caps)
     }
 
     /// Starts the most urgent of the tasks that have a place.
@@ -198,7 +228,7 @@ impl Scheduler {
     ///
     /// See [`start`](Self::start).
     pub fn start_next(&mut self, now: Timestamp, places: &mut Places, out: &mut Vec<Action>) -> Result {
-        match self.ready.pop(places) {
+        match self.ready.pop(places, &self.caps) {
             // What was cancelled while it waited is still in the queue.
             Some(task) if self.tasks[task.get()].state.is_terminal() => Ok(()),
             Some(task) => self.begin(task, now, places, out),
@@ -217,7 +247,7 @@ impl Scheduler {
                 self.set(task, TaskState::Waiting, out)?;
             }
         }
-        if self.unended == 0 && !self.ended {
+        if self.unended == 0 && !self.ended && !self.held {
             self.ended = true;
             out.push(Action::RunEnded(self.run_state()));
         }
@@ -266,7 +296,8 @@ impl Scheduler {
         }
     }
 
-    fn is_current(&self, task: TaskIdx, attempt: u32) -> bool {
+    /// Whether this attempt is under way.
+    pub(crate) fn is_current(&self, task: TaskIdx, attempt: u32) -> bool {
         let progress = &self.tasks[task.get()];
         progress.attempt == attempt && progress.state.is_in_flight()
     }
@@ -274,7 +305,19 @@ impl Scheduler {
     /// The only place that changes a state.
     fn set(&mut self, task: TaskIdx, state: TaskState, out: &mut Vec<Action>) -> Result {
         let progress = &mut self.tasks[task.get()];
-        progress.state = progress.state.transition(state)?;
+        let before = progress.state;
+        progress.state = before.transition(state)?;
+        match (before == TaskState::None, state.is_terminal()) {
+            (true, false) => self.active += 1,
+            (false, true) => self.active -= 1,
+            _ => {}
+        }
+        self.changes = self.changes.saturating_add(1);
+        if state == TaskState::Running && progress.began == 0 {
+            progress.began = self.changes;
+        } else if state.is_terminal() {
+            progress.ended = self.changes;
+        }
         out.push(Action::State { task, attempt: progress.attempt, state });
         Ok(())
     }
@@ -297,6 +340,7 @@ impl Scheduler {
                 self.reconsider(task, out)?;
             }
         }
+        self.close_mapped(out)?;
         self.tear_down(out)
     }
 
@@ -332,6 +376,9 @@ impl Scheduler {
     /// The task waits for nothing but a free place.
     fn schedule(&mut self, task: TaskIdx, out: &mut Vec<Action>) -> Result {
         self.set(task, TaskState::Scheduled, out)?;
+        if self.infos[task.get()].mapped {
+            return self.expand(task, out);
+        }
         let info = &self.infos[task.get()];
         let successors = self.graph.downstream(task).count();
         let again = self.tasks[task.get()].again;
@@ -345,6 +392,7 @@ impl Scheduler {
     fn begin(&mut self, task: TaskIdx, now: Timestamp, places: &mut Places, out: &mut Vec<Action>) -> Result {
         let info = &self.infos[task.get()];
         places.take(info.place());
+        self.caps.take(info.place());
         self.in_flight += 1;
         self.workers_held += u32::from(info.blocking);
         let progress = &mut self.tasks[task.get()];
@@ -386,6 +434,7 @@ impl Scheduler {
         let progress = &mut self.tasks[task.get()];
         let holds_worker = std::mem::take(&mut progress.holds_worker);
         places.release(Place { blocking: holds_worker, ..info.place() });
+        self.caps.release(info.place());
         self.in_flight -= 1;
         self.workers_held -= u32::from(holds_worker);
         let may_retry = !self.cancelling || info.teardown;
@@ -411,6 +460,7 @@ impl Scheduler {
     /// The task has ended; what follows from it is decided at once.
     fn end(&mut self, task: TaskIdx, state: TaskState, out: &mut Vec<Action>) -> Result {
         self.end_with_dependents(task, state, out)?;
+        self.close_mapped(out)?;
         self.tear_down(out)
     }
 
@@ -468,8 +518,15 @@ impl Scheduler {
     fn count_downstream(&mut self, task: TaskIdx) {
         let progress = &self.tasks[task.get()];
         let state = progress.passed.unwrap_or(progress.state);
+        let instances = self.infos[task.get()].mapped.then(|| self.mapped.ends(task)).flatten();
         for downstream in self.graph.downstream(task) {
-            self.tasks[downstream.get()].upstream.count(state);
+            let counts = &mut self.tasks[downstream.get()].upstream;
+            match instances {
+                None => counts.count(state),
+                Some(_) if self.infos[downstream.get()].follows == Some(task) => {}
+                Some(ends) if ends.is_empty() => counts.count(state),
+                Some(ends) => counts.count_all(ends),
+            }
         }
     }
 
@@ -486,17 +543,24 @@ impl Scheduler {
         let bad = matches!(state, TaskState::Failed | TaskState::UpstreamFailed | TaskState::Cancelled);
         self.failed |= bad && self.infos[task.get()].fails_run;
         self.teardowns.note_closed(task);
+        if let Some(mapped) = self.infos[task.get()].instance_of {
+            self.mapped.note_closed(mapped, state);
+        }
     }
 
     /// Starts the teardowns for which nothing has to be waited any longer.
     fn tear_down(&mut self, out: &mut Vec<Action>) -> Result {
+        if self.teardowns_held && !self.cancelling {
+            return Ok(());
+        }
         while let Some(task) = self.teardowns.next_due() {
             if self.tasks[task.get()].state != TaskState::None {
                 continue;
             }
             let ran = |setup: TaskIdx| {
-                let setup = &self.tasks[setup.get()];
-                setup.attempt > 0 && !setup.excluded
+                let progress = &self.tasks[setup.get()];
+                let has_run = |task: TaskIdx| self.tasks[task.get()].attempt > 0;
+                (progress.attempt > 0 || self.mapped.instances(setup).any(has_run)) && !progress.excluded
             };
             // One whose setups are all left out was asked for alone.
             let is_alone = self.graph.upstream(task).all(|setup| self.tasks[setup.get()].excluded);
@@ -504,6 +568,7 @@ impl Scheduler {
                 self.schedule(task, out)?;
             } else {
                 self.end_with_dependents(task, TaskState::Skipped, out)?;
+                self.close_mapped(out)?;
             }
         }
         Ok(())

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::limits::{Place, Places};
+use super::limits::{Caps, Place, Places};
 use crate::event::TaskIdx;
 
 /// Which of two ready tasks starts first: one that was begun before, then by priority, b-level, number of successors, and the file's order.
@@ -54,13 +54,15 @@ impl ReadyQueue {
     }
 
     /// Whether there is a task for which there is a place.
-    pub(super) fn has_place(&self, places: &Places) -> bool {
-        self.classes.iter().any(|class| !class.heap.is_empty() && places.has(class.place))
+    pub(super) fn has_place(&self, places: &Places, caps: &Caps) -> bool {
+        let able = |class: &Class| places.has(class.place) && caps.has(class.place);
+        self.classes.iter().any(|class| !class.heap.is_empty() && able(class))
     }
 
     /// The most urgent task for which there is a place.
-    pub(super) fn pop(&mut self, places: &Places) -> Option<TaskIdx> {
-        let able = self.classes.iter_mut().filter(|class| places.has(class.place));
+    pub(super) fn pop(&mut self, places: &Places, caps: &Caps) -> Option<TaskIdx> {
+        let able = |class: &&mut Class| places.has(class.place) && caps.has(class.place);
+        let able = self.classes.iter_mut().filter(able);
         let first = able.max_by_key(|class| class.heap.peek().copied())?;
         first.heap.pop().map(|rank| rank.task.0)
     }

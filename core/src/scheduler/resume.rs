@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::timers::Alarm;
-use super::{Action, Result, Scheduler, StopReason, retry};
+use super::{Action, Progress, Result, Scheduler, StopReason, retry};
 use crate::event::{FailureKind, TaskIdx, Timestamp};
 use crate::state::TaskState;
 
@@ -45,8 +45,14 @@ impl Scheduler {
             self.take_up(task, begun, now);
         }
         let ended: Vec<TaskIdx> = graph.tasks().filter(|&task| self.state(task).is_terminal()).collect();
-        for task in ended {
+        for &task in &ended {
             self.note_closed(task);
+        }
+        let under_way =
+            |progress: &&Progress| progress.state != TaskState::None && !progress.state.is_terminal();
+        self.active = u32::try_from(self.tasks.iter().filter(under_way).count()).unwrap_or(u32::MAX);
+        self.take_up_mapped(out);
+        for task in ended {
             if !self.is_excluded(task) {
                 self.count_downstream(task);
             }
@@ -70,6 +76,7 @@ impl Scheduler {
             wait = retry::delay(info, progress, kind, task, seed);
         }
         match begun.state {
+            TaskState::Running if info.mapped => progress.state = TaskState::Running,
             TaskState::Running | TaskState::Deferred => {
                 progress.again = true;
                 // To begin it counts it once more.

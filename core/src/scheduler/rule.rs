@@ -31,6 +31,24 @@ impl Counts {
         }
     }
 
+    /// All of these, in place of one of the dependencies: those of a mapped task are its instances.
+    pub(super) fn count_all(&mut self, ends: Counts) {
+        self.left -= 1;
+        self.succeeded += ends.succeeded;
+        self.failed += ends.failed;
+        self.skipped += ends.skipped;
+    }
+
+    /// Whether any of them failed, and whether all of them, one at least, were skipped.
+    pub(super) fn any_failed_all_skipped(self) -> (bool, bool) {
+        (self.failed > 0, self.skipped > 0 && self.succeeded + self.failed == 0)
+    }
+
+    /// How many are left.
+    pub(super) fn left(self) -> u32 {
+        self.left
+    }
+
     /// Whether the task has no dependency at all, ended ones included.
     pub(super) fn is_empty(self) -> bool {
         self == Self::default()

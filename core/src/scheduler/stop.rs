@@ -15,10 +15,18 @@ impl Scheduler {
         for task in self.graph.tasks().filter(|task| !self.infos[task.get()].teardown).collect::<Vec<_>>() {
             self.stop_or_close(task, reason, now, out)?;
         }
+        self.close_mapped(out)?;
         self.tear_down(out)
     }
 
     pub(super) fn cancel_task(&mut self, task: TaskIdx, now: Timestamp, out: &mut Vec<Action>) -> Result {
+        if self.is_expanding(task) {
+            self.stop_mapped(task, out)?;
+            for instance in self.mapped.instances(task).collect::<Vec<_>>() {
+                self.cancel_task(instance, now, out)?;
+            }
+            return Ok(());
+        }
         match self.tasks[task.get()].state {
             state if state.is_in_flight() => self.stop(task, StopReason::Cancelled, now, out),
             state if state.is_terminal() => {}
@@ -34,9 +42,10 @@ impl Scheduler {
             self.tasks[task.get()].again = false;
             self.stop_or_close(task, StopReason::Cancelled, now, out)?;
         }
+        self.close_mapped(out)?;
         for task in self.graph.tasks() {
             let progress = &self.tasks[task.get()];
-            if progress.state.is_in_flight() {
+            if self.is_in_flight(task) {
                 out.push(Action::Abandon { task, attempt: progress.attempt });
                 self.attempt_ended(task, Some(FailureKind::Abandoned), now, places, out)?;
             }
@@ -52,6 +61,7 @@ impl Scheduler {
         out: &mut Vec<Action>,
     ) -> Result {
         match self.tasks[task.get()].state {
+            TaskState::Running if self.infos[task.get()].mapped => self.stop_mapped(task, out),
             state if state.is_in_flight() => {
                 self.stop(task, reason, now, out);
                 Ok(())

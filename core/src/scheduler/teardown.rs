@@ -18,6 +18,8 @@ pub(super) struct Teardowns {
     left: HashMap<TaskIdx, usize>,
     /// Those that wait for nothing more.
     due: Vec<TaskIdx>,
+    /// What comes after a teardown: nothing that it waits for does.
+    after: HashMap<TaskIdx, HashSet<TaskIdx>>,
 }
 
 impl Teardowns {
@@ -28,11 +30,43 @@ impl Teardowns {
             if scope.is_empty() {
                 this.due.push(teardown);
             }
+            this.after.insert(teardown, after(graph, &HashMap::new(), [teardown]));
             for before in scope {
                 this.waiting.entry(before).or_default().push(teardown);
             }
         }
         this
+    }
+
+    /// A task is added behind others: a teardown that has not begun waits for it as well, if it waits for any of those.
+    pub(super) fn add(
+        &mut self,
+        task: TaskIdx,
+        upstream: &[TaskIdx],
+        instance_of: Option<TaskIdx>,
+        has_ended: impl Fn(TaskIdx) -> bool,
+    ) {
+        for (&teardown, after) in &mut self.after {
+            if upstream.iter().any(|before| *before == teardown || after.contains(before)) {
+                after.insert(task);
+            }
+        }
+        let mut teardowns: Vec<TaskIdx> = upstream
+            .iter()
+            .chain(&instance_of)
+            .filter_map(|before| self.waiting.get(before))
+            .flatten()
+            .copied()
+            .collect();
+        teardowns.sort_unstable();
+        teardowns.dedup();
+        for teardown in teardowns {
+            if has_ended(teardown) || self.after.get(&teardown).is_some_and(|after| after.contains(&task)) {
+                continue;
+            }
+            *self.left.entry(teardown).or_default() += 1;
+            self.waiting.entry(task).or_default().push(teardown);
+        }
     }
 
     pub(super) fn note_closed(&mut self, task: TaskIdx) {

@@ -26,6 +26,10 @@ fn info() -> TaskInfo {
         conditional: false,
         teardown: false,
         fails_run: true,
+        mapped: false,
+        max_active: None,
+        follows: None,
+        instance_of: None,
     }
 }
 
@@ -80,7 +84,7 @@ impl Env {
     }
 
     fn show(&self, action: Action) -> Option<String> {
-        let name = |task| self.graph.name(task);
+        let name = |task| self.scheduler.graph().name(task);
         Some(match action {
             Action::State {
                 state: TaskState::Scheduled | TaskState::Waiting | TaskState::Running, ..
@@ -90,6 +94,7 @@ impl Env {
                 format!("start {}{attempt}{}", name(task), if again { " again" } else { "" })
             }
             Action::Evaluate { task } => format!("evaluate {}", name(task)),
+            Action::Expand { task } => format!("expand {}", name(task)),
             Action::Stopping(reason) => format!("stopping: {reason:?}"),
             Action::Stop { task, attempt, reason } => format!("stop {}{attempt} {reason:?}", name(task)),
             Action::Abandon { task, attempt } => format!("abandon {}{attempt}", name(task)),
@@ -633,3 +638,5 @@ fn runs_that_share_workers_get_equal_shares_and_leave_none_idle() {
     runs[1].handle(ended, now, &mut places, &mut out).unwrap();
     assert_eq!(next_to_start(&runs, &places), Some(2), "the one with fewer workers gets the free one");
 }
+
+mod growing;

@@ -1,5 +1,6 @@
 //! What goes into the scheduler and what comes out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::limits::Place;
@@ -38,11 +39,30 @@ pub struct TaskInfo {
     pub teardown: bool,
     /// Whether the run fails with it: true of all but teardowns.
     pub fails_run: bool,
+    /// Whether it stands for instances, which are added when it starts.
+    pub mapped: bool,
+    /// At most this many of its instances in flight.
+    pub max_active: Option<u32>,
+    /// The mapped task whose instances its own follow one by one: it waits until that one has them.
+    pub follows: Option<TaskIdx>,
+    /// The mapped task of which it is an instance.
+    pub instance_of: Option<TaskIdx>,
+}
+
+/// A task that is added while the run goes on.
+#[derive(Debug, Clone)]
+pub struct Added {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What the scheduler knows of it.
+    pub info: TaskInfo,
+    /// What comes before it: tasks that there are, or that are added before it.
+    pub upstream: Box<[TaskIdx]>,
 }
 
 impl TaskInfo {
     pub(super) fn place(&self) -> Place {
-        Place { engine: self.engine, blocking: self.blocking, pool: self.pool }
+        Place { engine: self.engine, blocking: self.blocking, pool: self.pool, cap: self.instance_of }
     }
 }
 
@@ -85,6 +105,13 @@ pub enum Input {
         /// What came of it.
         met: Option<bool>,
     },
+    /// The instances of a mapped task were added; or it cannot be told what they are.
+    Expanded {
+        /// Which task.
+        task: TaskIdx,
+        /// Whether they were added.
+        done: bool,
+    },
     /// The run is to stop; teardowns whose setups ran still run.
     Cancel,
     /// The run is to stop at once, and nothing is waited for.
@@ -118,6 +145,11 @@ pub enum Action {
     },
     /// Evaluate the task's condition and answer with [`Input::Condition`].
     Evaluate {
+        /// Which task.
+        task: TaskIdx,
+    },
+    /// Add the mapped task's instances by [`super::Scheduler::append`], and answer with [`Input::Expanded`].
+    Expand {
         /// Which task.
         task: TaskIdx,
     },

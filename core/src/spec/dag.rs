@@ -1,6 +1,7 @@
 //! What a DAG file says, as types: names rather than ids, and not yet known to be a valid graph.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::source::Span;
 use crate::condition::Condition;
+use crate::growth::MAX_TASKS;
 
 /// A DAG file, read and checked by itself. [`crate::graph`] checks what holds between tasks.
 #[derive(Debug, Clone)]
@@ -38,6 +40,12 @@ pub struct Dag {
     pub expire_cache: Option<Duration>,
     /// Values for placeholders of every task; a task's own `params` come first.
     pub params: Map<String, Value>,
+    /// No more tasks than this, however its graph grows.
+    pub max_tasks: u32,
+    /// The DAG files that tasks stand for, by the paths as tasks name them; read with the file.
+    pub subs: BTreeMap<String, Arc<SubDag>>,
+    /// What is added to the graph once something is so.
+    pub rules: Vec<Arc<Rule>>,
     /// The tasks, in the file's order.
     pub tasks: Vec<Task>,
 }
@@ -59,6 +67,9 @@ impl Dag {
             script_cache: false,
             expire_cache: None,
             params: Map::new(),
+            max_tasks: MAX_TASKS,
+            subs: BTreeMap::new(),
+            rules: Vec::new(),
             tasks: Vec::new(),
         }
     }
@@ -69,6 +80,10 @@ impl Dag {
 pub struct Task {
     /// Letters, digits, `_`, `-`, `.`; at most 250 of them.
     pub task_id: String,
+    /// What kind of work it is, for rules that look at all tasks of a kind.
+    pub kind: Option<Arc<str>>,
+    /// The DAG file that it stands for, by its path; its script is nothing then.
+    pub dag: Option<Arc<str>>,
     /// What to run.
     pub script: Script,
     /// As written, keys of connections (`**SECTION_key`) and variables (`*name`) included.
@@ -89,6 +104,16 @@ pub struct Task {
     pub trigger_rule: TriggerRule,
     /// Evaluated once the trigger rule lets the task start; a false one skips it.
     pub when: Option<When>,
+    /// What it is run for, once for each; a task with it stands for its instances.
+    pub for_each: Option<ForEach>,
+    /// At most this many of its instances run at once.
+    pub max_active: Option<u32>,
+    /// In what a rule adds: kinds of tasks all of which, as far as there are any, have to end before.
+    pub after_types: Vec<Dependency>,
+    /// The kinds of tasks that its engine may add to the graph while it runs.
+    pub adds: Vec<Dependency>,
+    /// In what a rule adds: its place among all tasks that rules add.
+    pub template: u32,
     /// Whether it takes down what its dependencies, its setups, have set up: it runs whatever happened.
     pub teardown: bool,
     /// Whether the run fails if this teardown does.
@@ -103,6 +128,155 @@ pub struct Task {
     pub span: Span,
     /// Where the task's script reference stands in the file.
     pub script_span: Span,
+}
+
+impl Task {
+    /// All that is evaluated before it starts: its condition, and what it is run for.
+    pub fn expressions(&self) -> impl Iterator<Item = &When> {
+        let lists = self.for_each.iter().flat_map(|for_each| for_each.over.lists());
+        self.when.iter().chain(lists.filter_map(|list| match list {
+            List::Literal(_) => None,
+            List::Expression(expression) => Some(expression),
+        }))
+    }
+
+    /// The task whose instances its own follow one by one.
+    #[must_use]
+    pub fn follows(&self) -> Option<&Dependency> {
+        match self.for_each.as_ref().map(|for_each| &for_each.over) {
+            Some(Over::InstancesOf(followed)) => Some(followed),
+            _ => None,
+        }
+    }
+
+    /// All tasks that have to come before it.
+    pub fn upstream(&self) -> impl Iterator<Item = &Dependency> {
+        self.dependencies.iter().chain(self.follows())
+    }
+}
+
+/// A DAG file that a task of another one stands for.
+#[derive(Debug, Clone)]
+pub struct SubDag {
+    /// What it says.
+    pub dag: Dag,
+    /// Its tasks, each after those that it depends on.
+    pub tasks: Vec<Arc<Task>>,
+    /// The folder of the file.
+    pub folder: PathBuf,
+}
+
+impl SubDag {
+    /// The types of all its tasks, and of those of DAGs in it.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<Dependency> {
+        let own = self.tasks.iter().filter_map(|task| {
+            task.kind.as_ref().map(|kind| Dependency { task_id: kind.to_string(), span: task.span })
+        });
+        own.chain(self.dag.subs.values().flat_map(|sub| sub.kinds())).collect()
+    }
+}
+
+/// What an engine adds to the graph.
+#[derive(Debug, Clone, Default)]
+pub struct Addition {
+    /// The tasks, each after those of them that it depends on.
+    pub tasks: Vec<Arc<Task>>,
+    /// The rules.
+    pub rules: Vec<Arc<Rule>>,
+}
+
+/// What is added to the graph, and when.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// What messages call it.
+    pub name: Arc<str>,
+    /// It is applied once for each of these tasks; without, once.
+    pub each: Option<Each>,
+    /// It is applied when this is true; without, as soon as there is a task to apply it to.
+    pub when: Option<When>,
+    /// The tasks that are added, each after those of them that it depends on.
+    pub tasks: Vec<Arc<Task>>,
+    /// The rules that are added.
+    pub rules: Vec<Arc<Rule>>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// The tasks to which a rule is applied one by one.
+#[derive(Debug, Clone)]
+pub enum Each {
+    /// Those of a kind.
+    Type(Dependency),
+    /// The instances of a mapped task.
+    InstancesOf(Dependency),
+}
+
+impl Rule {
+    /// It and all the rules that it adds, one way or another.
+    pub fn with_nested(&self) -> Vec<&Rule> {
+        let mut all = vec![self];
+        let mut next = 0;
+        while let Some(&rule) = all.get(next) {
+            all.extend(rule.rules.iter().map(|rule| &**rule));
+            next += 1;
+        }
+        all
+    }
+}
+
+impl Dag {
+    /// All tasks that rules may add, by [`Task::template`].
+    #[must_use]
+    pub fn templates(&self) -> Vec<&Arc<Task>> {
+        let rules = self.rules.iter().flat_map(|rule| rule.with_nested());
+        let mut templates: Vec<&Arc<Task>> = rules.flat_map(|rule| &rule.tasks).collect();
+        templates.sort_by_key(|task| task.template);
+        templates
+    }
+}
+
+/// What a mapped task is run for, and the place in the file.
+#[derive(Debug, Clone)]
+pub struct ForEach {
+    /// What the items are.
+    pub over: Over,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// Where the items of a mapped task come from.
+#[derive(Debug, Clone)]
+pub enum Over {
+    /// One list or object.
+    List(List),
+    /// Several lists of one length by name: the first items together, then the second ones, and so on.
+    Zip(Vec<(String, List)>),
+    /// Several lists by name: every combination of their items, the last list the fastest.
+    Cross(Vec<(String, List)>),
+    /// The items of another mapped task; each instance waits for that one's of the same key alone.
+    InstancesOf(Dependency),
+}
+
+impl Over {
+    /// The lists that it is made of.
+    pub fn lists(&self) -> impl Iterator<Item = &List> {
+        let (one, named) = match self {
+            Self::List(list) => (Some(list), &[][..]),
+            Self::Zip(lists) | Self::Cross(lists) => (None, &lists[..]),
+            Self::InstancesOf(_) => (None, &[][..]),
+        };
+        one.into_iter().chain(named.iter().map(|(_, list)| list))
+    }
+}
+
+/// A list as written, or an expression in CEL that gives one.
+#[derive(Debug, Clone)]
+pub enum List {
+    /// A list or an object.
+    Literal(Arc<Value>),
+    /// What is evaluated when the task starts.
+    Expression(When),
 }
 
 /// A task's condition and its place in the file.

@@ -26,7 +26,14 @@ pub(super) enum Kind {
     Command,
     Url,
     Condition,
+    /// A condition, or what it would come to.
+    Predicate,
+    ForEach,
     Tasks,
+    Rules,
+    Each,
+    Addition,
+    AddedTasks,
     Script,
     Dependencies,
     Location,
@@ -96,7 +103,7 @@ macro_rules! keys {
 
 keys! {
     /// Keys of a DAG.
-    DagKey, "a DAG", not yet: ["rules"];
+    DagKey, "a DAG", not yet: [];
     DagId = "dag_id", Kind::Id, false,
         "The DAG's name; without it, the file's name without its suffix.";
     Description = "description", Kind::Text, false, "Free text for people.";
@@ -121,14 +128,20 @@ keys! {
     ExpireCache = "expire_cache", Kind::Duration, false, "How long a cached script stays valid.";
     Params = "params", Kind::Params, false,
         "Values for placeholders of every task; a task's own `params` come first.";
+    MaxTasks = "max_tasks", Kind::Count(1), false,
+        "A run whose graph would grow beyond so many tasks fails; 1,000,000 unless said.";
+    Rules = "rules", Kind::Rules, false,
+        "What is added to the graph while the run goes on, and when.";
     Tasks = "tasks", Kind::Tasks, true, "The tasks; at least one.";
 }
 
 keys! {
     /// Keys of a task.
-    TaskKey, "a task", not yet: ["for_each"];
+    TaskKey, "a task", not yet: [];
     TaskId = "task_id", Kind::Id, true, "The task's name, unique in the DAG.";
-    Script = "script", Kind::Script, true, "What to run, and the engine that runs it.";
+    Type = "type", Kind::Id, false, "What kind of work it is, for rules that look at all tasks of a kind.";
+    Script = "script", Kind::Script, false, "What to run, and the engine that runs it; or `dag`.";
+    Dag = "dag", Kind::Text, false, "Another DAG file, whose tasks this one stands for: its path from this file's folder.";
     Params = "params", Kind::Params, false, "Values for placeholders in the script.";
     Dependencies = "dependencies", Kind::Dependencies, false,
         "The ids of the tasks that have to end before this one starts.";
@@ -144,6 +157,13 @@ keys! {
         "Which states of its dependencies let the task start; `all_success` unless said.";
     When = "when", Kind::Condition, false,
         "A condition in CEL over the states and results of upstream tasks and the parameters; a false one skips the task.";
+    ForEach = "for_each", Kind::ForEach, false,
+        "A list or an object, or a CEL expression that gives one: the task is run once for each of its items. Or several lists, \
+         `{zip: {name: list}}` or `{cross: {name: list}}`, or `{instances_of: task}`.";
+    MaxActive = "max_active_tis_per_dagrun", Kind::Count(1), false,
+        "At most this many instances of the mapped task run at once; no limit unless said.";
+    Adds = "adds", Kind::Texts, false,
+        "The types of the tasks that its engine may add to the graph while the task runs.";
     Teardown = "teardown", Kind::Flag, false,
         "Whether the task takes down what its dependencies have set up: it runs if one of them ran, whatever happened.";
     OnFailureFailDagrun = "on_failure_fail_dagrun", Kind::Flag, false,
@@ -152,6 +172,31 @@ keys! {
     Priority = "priority", Kind::Priority, false, "Of tasks that could start, the greater one does; 0 unless said.";
     ExpectedDuration = "expected_duration", Kind::Duration, false,
         "How long the task is expected to take, for ordering until its past runs tell.";
+}
+
+keys! {
+    /// Keys of a rule.
+    RuleKey, "a rule", not yet: [];
+    RuleId = "rule_id", Kind::Id, false, "What messages call the rule; else it is numbered.";
+    Each = "each", Kind::Each, false,
+        "The rule is applied once for each of these tasks: `{type: name}` or `{instances_of: task}`. Without it, once.";
+    When = "when", Kind::Predicate, false,
+        "A condition in CEL over the graph: the rule is applied when it is true.";
+    Add = "add", Kind::Addition, true, "What is added.";
+}
+
+keys! {
+    /// Keys of what a rule adds.
+    AdditionKey, "an addition", not yet: [];
+    Tasks = "tasks", Kind::AddedTasks, false, "Tasks.";
+    Rules = "rules", Kind::Rules, false, "Further rules.";
+}
+
+keys! {
+    /// Keys of what a rule is applied to one by one.
+    EachKey, "`each`", not yet: [];
+    Type = "type", Kind::Id, false, "All tasks of this type.";
+    InstancesOf = "instances_of", Kind::Id, false, "The instances of this mapped task.";
 }
 
 keys! {
@@ -184,4 +229,5 @@ pub(super) fn owner_of(name: &str) -> Option<&'static str> {
         .or_else(|| has::<TaskKey>(name))
         .or_else(|| has::<ScriptKey>(name))
         .or_else(|| has::<NotifyKey>(name))
+        .or_else(|| has::<RuleKey>(name))
 }

@@ -1,22 +1,23 @@
-//! What holds between the tasks of a file by their names: ids are unique, dependencies exist, and so do the
-//! tasks that conditions look at.
+//! What holds between the tasks and rules of a file by their names: ids are unique, dependencies exist, and so does all
+//! that conditions look at.
 //!
 //! Cycles are [`crate::graph`]'s; that a condition looks upstream is [`crate::prepare`]'s.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::dag::{Task, When};
+use super::dag::{Dag, Dependency, Each, Rule, Task, When};
 use super::diagnostic::{Diagnostic, Mistakes, quote};
-use super::source::SourceFile;
+use super::source::{SourceFile, Span};
 use super::suggest;
 use crate::condition::Reference;
 
 /// A task by its id.
-struct Known {
+struct Known<'a> {
     /// Its place among the tasks.
     index: u32,
     /// The place of the task that named it last, plus one.
     named_by: u32,
+    task: &'a Task,
 }
 
 /// How many ids may be compared for suggestions, so that a file full of mistakes is still refused quickly.
@@ -24,25 +25,34 @@ const COMPARISONS: usize = 2_000_000;
 
 const REMOVE: &str = "remove it from the dependencies";
 
-pub(super) fn check(tasks: &[Task], source: &SourceFile, mistakes: &mut Mistakes) {
-    let known = ids(tasks, source, mistakes);
-    let mut links = Links { tasks, source, known, comparisons: COMPARISONS, mistakes };
-    for (index, task) in (0..).zip(tasks) {
-        links.dependencies(index, task);
-        if let Some(when) = &task.when {
-            links.condition(task, when);
-        }
+/// What a dependency of a task that a rule adds may be called: the task to which the rule was applied.
+pub(crate) const MATCHED: &str = "{task}";
+
+pub(super) fn check(dag: &Dag, source: &SourceFile, mistakes: &mut Mistakes) {
+    let rules: Vec<&Rule> = dag.rules.iter().flat_map(|rule| rule.with_nested()).collect();
+    let added = || rules.iter().flat_map(|rule| &rule.tasks).map(|task| &**task);
+    let all: Vec<&Task> = dag.tasks.iter().chain(added()).collect();
+    let known = ids(&all, source, mistakes);
+    let adds = all.iter().flat_map(|task| &task.adds).map(|kind| kind.task_id.as_str());
+    let types = all.iter().filter_map(|task| task.kind.as_deref()).chain(adds).collect();
+    let mut links =
+        Links { all: &all, file: dag.tasks.len(), source, known, types, comparisons: COMPARISONS, mistakes };
+    for (index, task) in (0..).zip(&dag.tasks) {
+        links.task(index, task, false);
+    }
+    for rule in &dag.rules {
+        links.rule(rule, false);
     }
 }
 
 /// Every id with its first task; others of the same id are mistakes.
-fn ids<'a>(tasks: &'a [Task], source: &SourceFile, mistakes: &mut Mistakes) -> HashMap<&'a str, Known> {
-    let mut known: HashMap<&str, Known> = HashMap::with_capacity(tasks.len());
+fn ids<'a>(all: &[&'a Task], source: &SourceFile, mistakes: &mut Mistakes) -> HashMap<&'a str, Known<'a>> {
+    let mut known: HashMap<&str, Known<'_>> = HashMap::with_capacity(all.len());
     // An id is empty where it is missing or wrong, which is reported already.
-    for (index, task) in (0..).zip(tasks).filter(|(_, task)| !task.task_id.is_empty()) {
-        let first = known.entry(&task.task_id).or_insert(Known { index, named_by: 0 });
+    for (index, &task) in (0..).zip(all).filter(|(_, task)| !task.task_id.is_empty()) {
+        let first = known.entry(&task.task_id).or_insert(Known { index, named_by: 0, task });
         if first.index != index {
-            let line = source.line(tasks[first.index as usize].span.start);
+            let line = source.line(all[first.index as usize].span.start);
             let message = format!("duplicate task_id {}: the first is on line {line}", quote(&task.task_id));
             mistakes.push(Diagnostic::new(task.span, message).with_help("give each task an id of its own"));
         }
@@ -51,28 +61,78 @@ fn ids<'a>(tasks: &'a [Task], source: &SourceFile, mistakes: &mut Mistakes) -> H
 }
 
 struct Links<'a> {
-    tasks: &'a [Task],
+    /// The tasks of the file, then those that rules add.
+    all: &'a [&'a Task],
+    /// How many of them are the file's.
+    file: usize,
     source: &'a SourceFile,
-    known: HashMap<&'a str, Known>,
+    known: HashMap<&'a str, Known<'a>>,
+    types: HashSet<&'a str>,
     /// How many ids may still be compared.
     comparisons: usize,
     mistakes: &'a mut Mistakes,
 }
 
 impl<'a> Links<'a> {
-    fn dependencies(&mut self, index: u32, task: &Task) {
-        for dependency in &task.dependencies {
+    fn task(&mut self, index: u32, task: &Task, bound: bool) {
+        self.dependencies(index, task, bound);
+        for of_type in &task.after_types {
+            self.of_type(&of_type.task_id, of_type.span);
+        }
+        for expression in task.expressions() {
+            self.condition(Some(task), expression);
+        }
+    }
+
+    fn rule(&mut self, rule: &Rule, bound: bool) {
+        let bound = bound || rule.each.is_some();
+        match &rule.each {
+            Some(Each::Type(of_type)) => self.of_type(&of_type.task_id, of_type.span),
+            Some(Each::InstancesOf(mapped)) => self.mapped(mapped, "each"),
+            None => {}
+        }
+        if let Some(when) = &rule.when {
+            self.condition(None, when);
+            let references = when.condition.references();
+            for Reference { name, at } in references.types.iter().chain(&references.closed) {
+                let span = self.source.within(when.span, &when.text, at.clone());
+                self.of_type(name, span);
+            }
+            for Reference { name, at } in &references.groups {
+                let span = self.source.within(when.span, &when.text, at.clone());
+                self.mapped(&Dependency { task_id: name.clone(), span }, "groups");
+            }
+        }
+        for task in &rule.tasks {
+            // Behind all tasks of the file: no place is taken twice.
+            let index = self.file + task.template as usize;
+            self.task(u32::try_from(index).unwrap_or(u32::MAX), task, bound);
+        }
+        for nested in &rule.rules {
+            self.rule(nested, bound);
+        }
+    }
+
+    fn dependencies(&mut self, index: u32, task: &Task, bound: bool) {
+        if let Some(followed) = task.follows() {
+            self.followed(task, followed);
+        }
+        for dependency in task.upstream() {
             let id = &dependency.task_id;
             let mistake = |message| Diagnostic::new(dependency.span, message);
+            if bound && id == MATCHED {
+                continue;
+            }
             if !id.is_empty() && *id == task.task_id {
                 let message = format!("task {} depends on itself", quote(id));
                 self.mistakes.push(mistake(message).with_help(REMOVE));
-            } else if let Some(upstream) = self.known.get_mut(&**id) {
+            } else if let Some(upstream) = self.of_this(index, id) {
                 if upstream.named_by == index + 1 {
                     let message = format!("dependency {} is repeated", quote(id));
                     self.mistakes.push(mistake(message).with_help(REMOVE));
+                } else {
+                    upstream.named_by = index + 1;
                 }
-                upstream.named_by = index + 1;
             } else {
                 let missing = mistake(format!("there is no task {}", quote(id)));
                 self.missing(missing, id);
@@ -80,10 +140,52 @@ impl<'a> Links<'a> {
         }
     }
 
-    fn condition(&mut self, task: &Task, when: &When) {
+    /// A task that may come before another one: one of the file cannot wait for what a rule adds.
+    fn of_this(&mut self, index: u32, id: &str) -> Option<&mut Known<'a>> {
+        let is_of_file = (index as usize) < self.file;
+        let file = self.file;
+        self.known.get_mut(id).filter(|known| !is_of_file || (known.index as usize) < file)
+    }
+
+    /// Only a mapped task has instances that can be followed.
+    fn followed(&mut self, task: &Task, followed: &Dependency) {
+        if followed.task_id != task.task_id && self.known.contains_key(&*followed.task_id) {
+            self.mapped(followed, "instances_of");
+        }
+    }
+
+    fn mapped(&mut self, named: &Dependency, by: &str) {
+        let id = &named.task_id;
+        match self.known.get(&**id) {
+            None => {
+                let missing = Diagnostic::new(named.span, format!("there is no task {}", quote(id)));
+                self.missing(missing, id);
+            }
+            Some(known) if known.task.for_each.is_none() => {
+                let message = format!("`{by}` names {}, which is not mapped", quote(id));
+                let help = "name a task with `for_each`";
+                self.mistakes.push(Diagnostic::new(named.span, message).with_help(help));
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn of_type(&mut self, name: &str, span: Span) {
+        if self.types.contains(name) {
+            return;
+        }
+        let mistake = Diagnostic::new(span, format!("no task is of the type {}", quote(name)));
+        let near = suggest::nearest(name, self.types.iter().copied());
+        self.mistakes.push(match near {
+            Some(near) => mistake.with_help(format!("did you mean {}?", quote(near))),
+            None => mistake.with_help("give `type` to a task, of the DAG or of what a rule adds"),
+        });
+    }
+
+    fn condition(&mut self, task: Option<&Task>, when: &When) {
         for Reference { name, at } in &when.condition.references().tasks {
             let span = self.source.within(when.span, &when.text, at.clone());
-            if *name == task.task_id {
+            if task.is_some_and(|task| *name == task.task_id) {
                 let message = format!("the condition of task {} looks at the task itself", quote(name));
                 let help = "it is evaluated before the task runs, and can look at what is upstream";
                 self.mistakes.push(Diagnostic::new(span, message).with_help(help));
@@ -103,7 +205,7 @@ impl<'a> Links<'a> {
     }
 
     fn near(&mut self, id: &str) -> Option<&'a str> {
-        self.comparisons = self.comparisons.checked_sub(self.tasks.len())?;
-        suggest::nearest(id, self.tasks.iter().map(|task| &*task.task_id))
+        self.comparisons = self.comparisons.checked_sub(self.all.len())?;
+        suggest::nearest(id, self.all.iter().map(|task| &*task.task_id))
     }
 }

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::dag::Dag;
+use super::dag::{Addition, Dag};
 use super::diagnostic::{Diagnostic, Diagnostics, Mistakes};
 use super::source::{SourceFile, Span};
 use super::tree::{Parsed, Refused, Value};
-use super::{json, lower, yaml};
+use super::{json, lower, subs, yaml};
 
 /// The largest DAG file that is read, in bytes.
 const LARGEST: u64 = 1 << 30;
@@ -61,6 +61,12 @@ pub enum SpecError {
 ///
 /// [`SpecError::Invalid`] holds every mistake of the file; the other errors say why it could not be read.
 pub fn load(path: &Path) -> Result<(Dag, SourceFile), SpecError> {
+    let (dag, source) = load_alone(path)?;
+    subs::attach(dag, source)
+}
+
+/// The file without those that its tasks stand for.
+pub(super) fn load_alone(path: &Path) -> Result<(Dag, SourceFile), SpecError> {
     let bytes = read(path)?;
     let text = String::from_utf8(bytes).map_err(|error| not_utf8(path, &error))?;
     Ok(parse(SourceFile::new(path.to_owned(), text))?)
@@ -77,6 +83,19 @@ pub fn parse(source: SourceFile) -> Result<(Dag, SourceFile), Diagnostics> {
         Ok(dag) => Ok((dag, source)),
         Err(mistakes) => Err(Diagnostics::new(source, mistakes.into_list())),
     }
+}
+
+/// Checks the text of what an engine adds to the graph, as strictly as a DAG file; whether the tasks that it names are
+/// there is for the graph to say. Its tasks are numbered from `first`.
+///
+/// # Errors
+///
+/// Every mistake of the text.
+pub fn parse_addition(text: String, first: u32) -> Result<Addition, Diagnostics> {
+    let source = SourceFile::new("the addition".into(), text);
+    let addition = tree(&source).map_err(|refused| refused.mistakes);
+    let addition = addition.and_then(|parsed| lower::addition(&source, parsed, first));
+    addition.map_err(|mistakes| Diagnostics::new(source, mistakes.into_list()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, SpecError> {

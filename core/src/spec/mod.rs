@@ -19,6 +19,7 @@ mod lower;
 mod scalar;
 mod schema;
 pub mod source;
+mod subs;
 pub mod suggest;
 #[cfg(test)]
 mod tests;
@@ -26,11 +27,13 @@ mod tree;
 mod yaml;
 
 pub use dag::{
-    Backoff, Dag, Dependency, Location, Notify, NotifyOn, NotifyTarget, Script, ScriptSource, Task,
-    TriggerRule, When,
+    Addition, Backoff, Dag, Dependency, Each, ForEach, List, Location, Notify, NotifyOn, NotifyTarget, Over,
+    Rule, Script, ScriptSource, SubDag, Task, TriggerRule, When,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, quote};
-pub use load::{SpecError, load, parse};
+pub(crate) use links::MATCHED;
+pub use load::{SpecError, load, parse, parse_addition};
 pub use lower::{PRESETS as SCHEDULE_PRESETS, is_id};
 pub use schema::schema;
 pub use source::{SourceFile, Span};
+pub use subs::attach as with_subs;

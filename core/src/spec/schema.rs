@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::dag::{Backoff, Location, NotifyOn, TriggerRule};
-use super::keys::{DagKey, Keys, Kind, NotifyKey, ScriptKey, TaskKey};
+use super::keys::{AdditionKey, DagKey, EachKey, Keys, Kind, NotifyKey, RuleKey, ScriptKey, TaskKey};
 use super::lower::{LONGEST_DURATION, LONGEST_ID, PRESETS};
 
 /// The JSON Schema (draft 2020-12) of a DAG file.
@@ -27,7 +27,9 @@ pub fn schema() -> Value {
         ],
         "$defs": {
             "dag": mapping::<DagKey>(),
-            "task": mapping::<TaskKey>(),
+            "task": task(),
+            "added_task": added_task(),
+            "rule": rule(),
             "script": script(),
             "notice": notice(),
             "params": params(),
@@ -84,6 +86,16 @@ fn kind(kind: Kind) -> Value {
         Kind::Command => command(),
         Kind::Url => json!({ "type": "string", "pattern": r#"^https?://[!"$-.0->@-~][!-~]*$"# }),
         Kind::Condition => json!({ "type": "string", "pattern": r"\S" }),
+        Kind::Predicate => {
+            json!({ "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": r"\S" }] })
+        }
+        Kind::ForEach => {
+            json!({ "anyOf": [{ "type": "string", "pattern": r"\S" }, { "type": ["array", "object"] }] })
+        }
+        Kind::Rules => json!({ "type": "array", "items": { "$ref": "#/$defs/rule" } }),
+        Kind::Each => each(),
+        Kind::Addition => mapping::<AdditionKey>(),
+        Kind::AddedTasks => json!({ "type": "array", "items": { "$ref": "#/$defs/added_task" } }),
         Kind::Tasks => {
             json!({ "type": "array", "items": { "$ref": "#/$defs/task" }, "minItems": 1 })
         }
@@ -104,6 +116,39 @@ fn id() -> Value {
         "maxLength": LONGEST_ID,
         "not": { "enum": [".", ".."] },
     })
+}
+
+fn rule() -> Value {
+    let mut rule = mapping::<RuleKey>();
+    rule["anyOf"] = json!([{ "required": ["when"] }, { "required": ["each"] }]);
+    rule
+}
+
+fn each() -> Value {
+    let mut each = mapping::<EachKey>();
+    each["minProperties"] = 1.into();
+    each["maxProperties"] = 1.into();
+    each
+}
+
+/// A task has a script or stands for a DAG.
+fn task() -> Value {
+    let mut task = mapping::<TaskKey>();
+    task["oneOf"] = json!([{ "required": ["script"] }, { "required": ["dag"] }]);
+    task
+}
+
+/// A task that a rule adds may wait for all tasks of a kind.
+fn added_task() -> Value {
+    let mut task = task();
+    let of_type = json!({
+        "type": "object",
+        "properties": { "type": id() },
+        "required": ["type"],
+        "additionalProperties": false,
+    });
+    task["properties"]["dependencies"]["items"] = json!({ "anyOf": [{ "type": "string" }, of_type] });
+    task
 }
 
 fn notice() -> Value {

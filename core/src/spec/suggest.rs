@@ -28,7 +28,7 @@ pub(crate) fn or_list(word: &str, what: &str, all: &[&str]) -> String {
 }
 
 /// Names for a message: each in backticks, with commas.
-pub(super) fn list(names: &[&str]) -> String {
+pub(crate) fn list(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     names.join(", ")
 }

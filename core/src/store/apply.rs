@@ -9,10 +9,10 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use super::codec::{self, Change, RunChange, TaskChange};
+use super::codec::{self, Change, GrownChange, RunChange, TaskChange};
 use super::error::StoreError;
 use super::journal::{self, Next};
-use super::tables::Tables;
+use super::tables::{self, Tables};
 use crate::state::RunState;
 
 /// How much of the journal one transaction takes: some ten thousand events.
@@ -79,31 +79,42 @@ impl Applier {
     }
 
     fn write(&self, db: &mut Connection, frames: &[u8], applied: u64) -> Result<(), StoreError> {
-        let Some((mut tasks, run)) = changes(frames) else {
+        let Some(mut changes) = changes(frames) else {
             return Err(StoreError::Damaged {
                 path: self.journal_path.clone(),
                 reason: format!("it is not understood after byte {}", self.applied),
             });
         };
-        write_changes(db, self.run_key, &mut tasks, run, applied)
+        write_changes(db, self.run_key, &mut changes, applied)
             .map_err(|error| StoreError::sqlite(&self.database_path, &error))
     }
 }
 
-/// The changes of tasks in whole frames, in order, and the run's last one; `None` where something is not understood.
-fn changes(frames: &[u8]) -> Option<(Vec<TaskChange<'_>>, Option<RunChange<'_>>)> {
-    let (mut tasks, mut run) = (Vec::new(), None);
+/// What whole frames change.
+#[derive(Default)]
+struct Changes<'a> {
+    grown: Vec<GrownChange<'a>>,
+    /// In order.
+    tasks: Vec<TaskChange<'a>>,
+    /// The run's last one.
+    run: Option<RunChange<'a>>,
+}
+
+/// The changes in whole frames; `None` where something is not understood.
+fn changes(frames: &[u8]) -> Option<Changes<'_>> {
+    let mut changes = Changes::default();
     let mut rest = frames;
     while let Next::Frame(payload, next) = journal::next_frame(rest) {
         rest = next;
         for change in codec::decode(payload) {
             match change? {
-                Change::Task(change) => tasks.push(change),
-                Change::Run(change) => run = Some(change),
+                Change::Grown(change) => changes.grown.push(change),
+                Change::Task(change) => changes.tasks.push(change),
+                Change::Run(change) => changes.run = Some(change),
             }
         }
     }
-    Some((tasks, run))
+    Some(changes)
 }
 
 /// The length of the whole frames at the beginning, and what follows them.
@@ -120,13 +131,16 @@ fn whole_frames(bytes: &[u8]) -> (usize, Next<'_>) {
 fn write_changes(
     db: &mut Connection,
     run_key: i64,
-    tasks: &mut [TaskChange<'_>],
-    run: Option<RunChange<'_>>,
+    changes: &mut Changes<'_>,
     applied: u64,
 ) -> rusqlite::Result<()> {
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    Tables::new(&tx, run_key)?.write_tasks(tasks)?;
-    if let Some(change) = run {
+    // What happened to new tasks happened after they had been added.
+    for grown in &changes.grown {
+        tables::add_tasks(&tx, run_key, grown)?;
+    }
+    Tables::new(&tx, run_key)?.write_tasks(&mut changes.tasks)?;
+    if let Some(change) = changes.run {
         let finished_at = (change.state != RunState::Running).then_some(change.ts);
         tx.prepare_cached("UPDATE runs SET state = ?2, finished_at = ?3, error = ?4 WHERE run_key = ?1")?
             .execute(params![run_key, change.state as u8, finished_at, change.error])?;

@@ -147,6 +147,8 @@ fn insert(tx: &Transaction<'_>, run: NewRun<'_>) -> rusqlite::Result<Row> {
         ],
     )?;
     let run_key = tx.last_insert_rowid();
+    // The key may be that of a run that was removed. And what cannot be read is told now rather than once it is needed.
+    tx.execute("DELETE FROM growth WHERE run_key = ?1", [run_key])?;
     let mut statement = tx.prepare_cached(
         "INSERT INTO tasks (run_key, task, task_id, engine, state) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;

@@ -8,11 +8,15 @@ use std::io;
 use serde::Serialize;
 
 use crate::event::{AttemptEnd, Event, EventKind, TaskIdx};
+use crate::growth::Growth;
 use crate::state::{RunState, TaskState};
 
 const RUN_STATE: u8 = 1;
 const TASK_STATE: u8 = 2;
 const CHECKPOINT: u8 = 3;
+const GROWN: u8 = 4;
+/// In place of a task's number where there is none.
+const NO_TASK: u32 = u32::MAX;
 
 /// What an event changes in the tables; text is JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +25,35 @@ pub(super) enum Change<'a> {
     Run(RunChange<'a>),
     /// A task's row, or an attempt's, or both.
     Task(TaskChange<'a>),
+    /// New rows of tasks.
+    Grown(GrownChange<'a>),
+}
+
+/// Tasks that were added to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct GrownChange<'a> {
+    pub(super) ts: i64,
+    /// The number of the first of them.
+    pub(super) first: u32,
+    pub(super) count: u32,
+    pub(super) cause: &'a str,
+    tasks: &'a [u8],
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct GrownTask<'a> {
+    pub(super) from: Option<u32>,
+    pub(super) engine: &'a str,
+    pub(super) task_id: &'a str,
+}
+
+impl<'a> GrownChange<'a> {
+    /// The tasks, in order. That they can be read was seen when the change was.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = GrownTask<'a>> + use<'a> {
+        let mut reader = Reader(self.tasks);
+        std::iter::from_fn(move || reader.grown_task())
+    }
 }
 
 /// A run's new state.
@@ -61,7 +94,10 @@ pub(super) struct End<'a> {
 pub(super) fn task_of(event: &Event) -> Option<TaskIdx> {
     match event.kind {
         EventKind::TaskState { task, .. } | EventKind::Checkpoint { task, .. } => Some(task),
-        EventKind::RunState { .. } | EventKind::Log { .. } | EventKind::Progress { .. } => None,
+        EventKind::RunState { .. }
+        | EventKind::Grown(_)
+        | EventKind::Log { .. }
+        | EventKind::Progress { .. } => None,
     }
 }
 
@@ -87,8 +123,37 @@ pub(super) fn encode(event: &Event, out: &mut Vec<u8>) -> io::Result<()> {
             out.extend_from_slice(&attempt.to_le_bytes());
             json(Some(checkpoint.as_ref()), out)
         }
+        EventKind::Grown(growth) => {
+            head(out, GROWN, ts);
+            encode_growth(growth, out)
+        }
         EventKind::Log { .. } | EventKind::Progress { .. } => Ok(()),
     }
+}
+
+/// The cause brings the tasks back; their names stand beside it for whoever reads the tables without the DAG.
+fn encode_growth(growth: &Growth, out: &mut Vec<u8>) -> io::Result<()> {
+    out.extend_from_slice(&growth.first.0.to_le_bytes());
+    let count = u32::try_from(growth.tasks.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    out.extend_from_slice(&count.to_le_bytes());
+    json(Some(&growth.cause), out)?;
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    for task in &growth.tasks {
+        out.extend_from_slice(&task.from.map_or(NO_TASK, |from| from.0).to_le_bytes());
+        text(&task.template.script.engine, out)?;
+        text(&task.task_id, out)?;
+    }
+    let length = u32::try_from(out.len() - start - 4).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}
+
+fn text(text: &str, out: &mut Vec<u8>) -> io::Result<()> {
+    let length = u32::try_from(text.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
+    Ok(())
 }
 
 fn head(out: &mut Vec<u8>, tag: u8, ts: i64) {
@@ -163,6 +228,27 @@ impl<'a> Reader<'a> {
         Some(Some(text).filter(|text| !text.is_empty()))
     }
 
+    fn text(&mut self) -> Option<&'a str> {
+        let length = self.u32()? as usize;
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        std::str::from_utf8(text).ok()
+    }
+
+    fn grown_task(&mut self) -> Option<GrownTask<'a>> {
+        let from = Some(self.u32()?).filter(|&from| from != NO_TASK);
+        Some(GrownTask { from, engine: self.text()?, task_id: self.text()? })
+    }
+
+    fn grown(&mut self, ts: i64) -> Option<GrownChange<'a>> {
+        let (first, count, cause) = (self.u32()?, self.u32()?, self.json()??);
+        let length = self.u32()? as usize;
+        let (tasks, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        let change = GrownChange { ts, first, count, cause, tasks };
+        (change.tasks().count() == count as usize).then_some(change)
+    }
+
     fn change(&mut self) -> Option<Change<'a>> {
         let [tag] = self.array()?;
         let ts = self.array().map(i64::from_le_bytes)?;
@@ -170,6 +256,9 @@ impl<'a> Reader<'a> {
             let state = *RunState::ALL.get(self.byte()?)?;
             let error = self.json()?;
             return Some(Change::Run(RunChange { ts, state, error }));
+        }
+        if tag == GROWN {
+            return self.grown(ts).map(Change::Grown);
         }
         let task = self.u32()?;
         let attempt = self.u32()?;

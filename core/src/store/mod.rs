@@ -38,7 +38,9 @@ pub use error::StoreError;
 pub use prune::{PruneRule, Pruned, PrunedRun};
 pub use requests::ToCancel;
 pub use run_journal::RunJournal;
-pub use types::{AttemptDetails, Durations, NewRun, RunDetails, RunFilter, RunHead, TaskDetails};
+pub use types::{
+    AttemptDetails, Durations, NewRun, RunDetails, RunFilter, RunHead, StoredGrowth, TaskDetails,
+};
 
 use crate::state::RunState;
 use begin::{LATEST, check_run_id};

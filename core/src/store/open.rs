@@ -15,11 +15,12 @@ use super::home::Home;
 /// Marks the file as ours: "oxdg".
 const APPLICATION_ID: i64 = 0x6f78_6467;
 /// What takes the schema from each version to the next; only ever appended to.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 /// How many pages are copied at once.
 const PAGES: i32 = 4096;

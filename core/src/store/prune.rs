@@ -251,7 +251,7 @@ fn drop_rows(db: &mut Connection, run_ids: &[String]) -> rusqlite::Result<()> {
         let Some(run_key) = tx.query_row(key, [run_id], |row| row.get::<_, i64>(0)).optional()? else {
             continue;
         };
-        for table in ["attempts", "tasks", "runs"] {
+        for table in ["attempts", "growth", "tasks", "runs"] {
             tx.prepare_cached(&format!("DELETE FROM {table} WHERE run_key = ?1"))?
                 .execute(params![run_key])?;
         }

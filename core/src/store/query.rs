@@ -7,9 +7,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 
 use super::prune::PruneRule;
-use super::types::{AttemptDetails, Durations, RunDetails, RunFilter, RunHead, TaskDetails};
+use super::types::{AttemptDetails, Durations, RunDetails, RunFilter, RunHead, StoredGrowth, TaskDetails};
 use crate::cache::CacheCounts;
 use crate::event::Timestamp;
+use crate::growth::Cause;
 use crate::state::{RunState, TaskState};
 
 /// How far back durations are looked up: runs, and attempts in all of them.
@@ -109,10 +110,18 @@ pub(super) fn details(db: &mut Connection, run_id: &str) -> rusqlite::Result<Opt
             plugins: row.get(5)?,
             script_cache: cache_counts(row)?,
             tasks: Vec::new(),
+            growth: Vec::new(),
         };
         Ok((row.get(0)?, run))
     })?;
     run.tasks = tasks(&snapshot, run_key)?;
+    run.growth = growth(&snapshot, run_key)?;
+    for StoredGrowth { first, count, cause, .. } in &run.growth {
+        let Cause::Rule { name, task: None, .. } = cause else { continue };
+        for task in run.tasks.iter_mut().skip(*first as usize).take(*count as usize) {
+            task.grown_from = Some(format!("rule {name}"));
+        }
+    }
     Ok(Some(run))
 }
 
@@ -125,14 +134,28 @@ fn cache_counts(row: &Row<'_>) -> rusqlite::Result<Option<CacheCounts>> {
     Ok(hits.zip(misses).map(counts))
 }
 
+fn growth(db: &Connection, run_key: i64) -> rusqlite::Result<Vec<StoredGrowth>> {
+    let mut statement =
+        db.prepare_cached("SELECT ts, first, count, cause FROM growth WHERE run_key = ?1 ORDER BY number")?;
+    let growth = statement.query_map([run_key], |row| {
+        let cause = json(row, 3)?.ok_or_else(|| rusqlite::Error::InvalidColumnName("cause".to_owned()))?;
+        Ok(StoredGrowth { ts: Timestamp(row.get(0)?), first: row.get(1)?, count: row.get(2)?, cause })
+    })?;
+    growth.collect()
+}
+
 fn tasks(db: &Connection, run_key: i64) -> rusqlite::Result<Vec<TaskDetails>> {
     let mut statement = db.prepare_cached(
-        "SELECT task_id, engine, state, started_at, finished_at, error, result, scheduled_at FROM tasks
+        "SELECT task_id, engine, state, started_at, finished_at, error, result, scheduled_at, grown_from
+         FROM tasks
          WHERE run_key = ?1 ORDER BY task",
     )?;
+    let mut from: Vec<Option<u32>> = Vec::new();
     let tasks = statement.query_map([run_key], |row| {
+        from.push(row.get(8)?);
         Ok(TaskDetails {
             task_id: row.get(0)?,
+            grown_from: None,
             engine: row.get(1)?,
             state: code(row, 2, &TaskState::ALL)?,
             scheduled_at: time(row, 7)?,
@@ -144,6 +167,10 @@ fn tasks(db: &Connection, run_key: i64) -> rusqlite::Result<Vec<TaskDetails>> {
         })
     })?;
     let mut tasks = tasks.collect::<rusqlite::Result<Vec<_>>>()?;
+    for (task, from) in from.into_iter().enumerate() {
+        tasks[task].grown_from =
+            from.and_then(|from| tasks.get(from as usize)).map(|from| from.task_id.clone());
+    }
     let mut statement = db.prepare_cached(
         "SELECT task, attempt, state, started_at, finished_at, error, metrics, checkpoint, scheduled_at,
              deferred_at

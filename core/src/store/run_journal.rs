@@ -16,7 +16,7 @@ use super::apply::Applier;
 use super::error::StoreError;
 use super::home::{self, Home};
 use super::{codec, journal};
-use crate::event::Event;
+use crate::event::{Event, EventKind};
 
 /// How long events gather for one transaction, and so by how much other processes lag behind.
 const GATHER: Duration = Duration::from_millis(20);
@@ -111,7 +111,7 @@ impl RunJournal {
     /// The journal cannot be written, an event names a task that the run does not have, or the database failed since the
     /// last call (the journal then has these events all the same, and the next [`super::Store::open`] picks them up).
     pub fn record(&mut self, events: &[Event]) -> Result<(), StoreError> {
-        self.check_tasks(events)?;
+        let tasks = self.check_tasks(events)?;
         journal::begin_frame(&mut self.frame);
         let io = |error| StoreError::io(&self.path, &error);
         for event in events {
@@ -122,6 +122,7 @@ impl RunJournal {
             self.journal.write_all_at(&self.frame, self.end).map_err(io)?;
             self.end += self.frame.len() as u64;
         }
+        self.tasks = tasks;
         let mut progress = self.shared.lock();
         if progress.idle && progress.written < self.end {
             progress.idle = false;
@@ -151,14 +152,21 @@ impl RunJournal {
         })
     }
 
-    fn check_tasks(&self, events: &[Event]) -> Result<(), StoreError> {
-        let tasks = events.iter().filter_map(codec::task_of);
-        match tasks.map(|task| task.0).find(|task| *task >= self.tasks) {
-            Some(task) => {
-                Err(StoreError::UnknownTask { run_id: self.run_id.clone(), task, count: self.tasks })
+    /// How many tasks the run has after these events, each of which names one that it has by then.
+    fn check_tasks(&self, events: &[Event]) -> Result<u32, StoreError> {
+        let mut tasks = self.tasks;
+        for event in events {
+            if let EventKind::Grown(growth) = &event.kind {
+                tasks = tasks.saturating_add(u32::try_from(growth.tasks.len()).unwrap_or(u32::MAX));
+            } else if let Some(task) = codec::task_of(event).filter(|task| task.0 >= tasks) {
+                return Err(StoreError::UnknownTask {
+                    run_id: self.run_id.clone(),
+                    task: task.0,
+                    count: tasks,
+                });
             }
-            None => Ok(()),
         }
+        Ok(tasks)
     }
 
     /// Ends the thread; `None` if it was ended already or panicked.

@@ -4,7 +4,7 @@
 
 use rusqlite::{CachedStatement, Transaction, params};
 
-use super::codec::{End, TaskChange, What};
+use super::codec::{End, GrownChange, TaskChange, What};
 use crate::state::TaskState;
 
 /// The rows of a run's tasks and attempts, for writing.
@@ -138,6 +138,23 @@ impl<'tx> Tables<'tx> {
         }
         Ok(())
     }
+}
+
+/// Adds the rows of tasks by which a run has grown, and notes why it has.
+pub(super) fn add_tasks(tx: &Transaction<'_>, run_key: i64, grown: &GrownChange<'_>) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO growth (run_key, number, ts, first, count, cause)
+         VALUES (?1, (SELECT count(*) FROM growth WHERE run_key = ?1), ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![run_key, grown.ts, grown.first, grown.count, grown.cause])?;
+    let mut insert = tx.prepare_cached(
+        "INSERT INTO tasks (run_key, task, task_id, engine, state, grown_from) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for (task, number) in grown.tasks().zip(grown.first..) {
+        let state = TaskState::None as u8;
+        insert.execute(params![run_key, number, task.task_id, task.engine, state, task.from])?;
+    }
+    Ok(())
 }
 
 /// What is left of a task.

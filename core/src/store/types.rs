@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::cache::CacheCounts;
 use crate::event::{Failure, Timestamp};
+use crate::growth::Cause;
 use crate::state::{RunState, TaskState};
 
 /// A run that begins.
@@ -98,8 +99,24 @@ pub struct RunDetails {
     pub params: Value,
     /// How often it found its scripts in the script cache, where it asked.
     pub script_cache: Option<CacheCounts>,
-    /// The tasks, in the graph's order.
+    /// The tasks, in the graph's order: those of the DAG file, then those that were added.
     pub tasks: Vec<TaskDetails>,
+    /// How the graph has grown, in order; not part of the JSON, which says of each task from which it grew.
+    #[serde(skip)]
+    pub growth: Vec<StoredGrowth>,
+}
+
+/// What was added to a run at once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredGrowth {
+    /// When.
+    pub ts: Timestamp,
+    /// The number of the first new task.
+    pub first: u32,
+    /// How many there are.
+    pub count: u32,
+    /// Why.
+    pub cause: Cause,
 }
 
 impl RunDetails {
@@ -119,6 +136,9 @@ impl RunDetails {
 pub struct TaskDetails {
     /// The task.
     pub task_id: String,
+    /// The task from which it grew, where it was added while the run went on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grown_from: Option<String>,
     /// The engine that runs it.
     pub engine: String,
     /// Its state.

@@ -1,7 +1,8 @@
 //! The `noop` engine: does nothing, as slowly, badly or asynchronously as it is told. For tests and benchmarks.
 //!
 //! Parameters, all optional: `delay_ms`; `fail` (`true`: every attempt; a number: the first so many);
-//! `panic` (true); `result` (any JSON); `async` (true: waits on the engine's runtime and holds no worker).
+//! `panic` (true); `append` (tasks and rules, added to the graph before anything else); `query` (what the graph is asked
+//! for; the answer is the result); `result` (any JSON); `async` (true: waits on the engine's runtime and holds no worker).
 //! Other parameters are ignored.
 
 use std::sync::mpsc;
@@ -26,7 +27,8 @@ impl AsyncEngine for Noop {
     }
 
     async fn run(&self, task: Task, host: Host) -> Result<Outcome> {
-        let request = Request::read(&task)?;
+        let mut request = Request::read(&task)?;
+        request.grow(&host)?;
         if !request.delay.is_zero() {
             tokio::select! {
                 () = tokio::time::sleep(request.delay) => {}
@@ -37,7 +39,8 @@ impl AsyncEngine for Noop {
     }
 
     fn run_blocking(&self, task: Task, host: &Host) -> Result<Outcome> {
-        let request = Request::read(&task)?;
+        let mut request = Request::read(&task)?;
+        request.grow(host)?;
         if !request.delay.is_zero() {
             wait(request.delay, host)?;
         }
@@ -68,6 +71,8 @@ struct Request {
     /// How many attempts fail, from the first.
     failures: u64,
     panic: bool,
+    append: Option<Value>,
+    query: Option<Value>,
     result: Option<Value>,
 }
 
@@ -97,8 +102,21 @@ impl Request {
         {
             return Err(wrong("async", "true or false", value));
         }
+        request.append = task.params.get("append").cloned();
+        request.query = task.params.get("query").cloned();
         request.result = task.params.get("result").cloned();
         Ok(request)
+    }
+
+    /// What the task does to the graph, and asks of it.
+    fn grow(&mut self, host: &Host) -> Result<()> {
+        if let Some(append) = &self.append {
+            host.append(append)?;
+        }
+        if let Some(query) = &self.query {
+            self.result = Some(host.query(query)?);
+        }
+        Ok(())
     }
 
     fn end(self, attempt: u32) -> Result<Outcome> {

@@ -23,7 +23,7 @@ pub(in super::super) fn dag(source: &SourceFile, parsed: Parsed<'_>) -> Result<D
         lower.dag(&mut dag, entries, span);
     }
     let mut mistakes = lower.into_mistakes();
-    links::check(&dag.tasks, source, &mut mistakes);
+    links::check(&dag, source, &mut mistakes);
     if mistakes.is_empty() { Ok(dag) } else { Err(mistakes) }
 }
 
@@ -72,7 +72,7 @@ impl Lower<'_> {
 
     fn dag(&mut self, dag: &mut Dag, entries: Box<[Entry<'_>]>, span: Span) {
         let mut defaults = Defaults::default();
-        let mut tasks = None;
+        let (mut tasks, mut rules) = (None, None);
         let mut found = Found::none();
         for entry in entries {
             let Some(key) = self.key::<DagKey>(&entry) else {
@@ -82,6 +82,8 @@ impl Lower<'_> {
             if key == DagKey::Tasks {
                 // Read last: the defaults of tasks may stand behind them.
                 tasks = Some(entry.value);
+            } else if key == DagKey::Rules {
+                rules = Some(entry.value);
             } else {
                 self.dag_value(dag, &mut defaults, key, &entry.key, entry.value);
             }
@@ -89,6 +91,9 @@ impl Lower<'_> {
         self.require(&found, span);
         if let Some(tasks) = tasks {
             self.tasks(dag, &defaults, tasks);
+        }
+        if let Some(rules) = rules {
+            dag.rules = self.rules(&defaults, rules, "", false);
         }
     }
 
@@ -121,7 +126,12 @@ impl Lower<'_> {
             DagKey::ScriptCache => dag.script_cache = self.flag(name, &node).unwrap_or_default(),
             DagKey::ExpireCache => dag.expire_cache = self.duration(name, &node),
             DagKey::Params => dag.params = self.params(name, node),
-            DagKey::Tasks => {}
+            DagKey::MaxTasks => {
+                if let Some(most) = self.count(name, &node, 1) {
+                    dag.max_tasks = most;
+                }
+            }
+            DagKey::Tasks | DagKey::Rules => {}
         }
     }
 

@@ -3,8 +3,10 @@
 //! Where a value is wrong, a default takes its place; no [`Dag`](super::Dag) with such a place ever leaves [`super::parse`].
 
 mod dag;
+mod mapping;
 mod notify;
 mod params;
+mod rules;
 mod script;
 mod task;
 mod time;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use dag::dag;
+pub(super) use rules::addition;
 pub use time::PRESETS;
 
 use super::diagnostic::{Diagnostic, Mistakes, quote};
@@ -24,7 +27,7 @@ use super::keys::{self, Keys};
 use super::source::{SourceFile, Span};
 use super::suggest;
 use super::tree::{Entry, Node, Value};
-use crate::condition::{Condition, ConditionError};
+use crate::condition::{Condition, ConditionError, Vocabulary};
 
 /// Ids of DAGs and tasks are at most this long, as in Airflow.
 pub(super) const LONGEST_ID: usize = 250;
@@ -59,12 +62,23 @@ pub(super) struct Lower<'s> {
     /// One allocation for each engine's name, however many tasks it has.
     engines: HashSet<Arc<str>>,
     /// Each condition is compiled once, however many tasks have it.
-    conditions: HashMap<Arc<str>, Result<Arc<Condition>, ConditionError>>,
+    conditions: HashMap<(Arc<str>, Vocabulary), Result<Arc<Condition>, ConditionError>>,
+    /// What expressions may name where it reads.
+    vocabulary: Vocabulary,
+    /// How many tasks rules add.
+    templates: u32,
 }
 
 impl<'s> Lower<'s> {
     pub(super) fn new(source: &'s SourceFile, mistakes: Mistakes) -> Self {
-        Self { source, mistakes, engines: HashSet::new(), conditions: HashMap::new() }
+        Self {
+            source,
+            mistakes,
+            engines: HashSet::new(),
+            conditions: HashMap::new(),
+            vocabulary: Vocabulary::Task,
+            templates: 0,
+        }
     }
 
     pub(super) fn into_mistakes(self) -> Mistakes {

@@ -14,7 +14,7 @@ use super::{Found, Lower};
 use crate::condition::Condition;
 
 /// Where a task has its keys, by [`TaskKey`].
-type Places = [Span; TaskKey::TABLE.len()];
+pub(super) type Places = [Span; TaskKey::TABLE.len()];
 
 /// What the DAG says for tasks that do not.
 pub(super) struct Defaults {
@@ -40,6 +40,8 @@ impl Defaults {
     fn task(&self, span: Span) -> Task {
         Task {
             task_id: String::new(),
+            kind: None,
+            dag: None,
             script: Script { engine: "".into(), source: ScriptSource::Inline("".into()) },
             params: Map::new(),
             dependencies: Vec::new(),
@@ -50,6 +52,11 @@ impl Defaults {
             timeout: None,
             trigger_rule: TriggerRule::default(),
             when: None,
+            for_each: None,
+            max_active: None,
+            after_types: Vec::new(),
+            adds: Vec::new(),
+            template: 0,
             teardown: false,
             on_failure_fail_dagrun: false,
             pool: None,
@@ -82,7 +89,42 @@ impl Lower<'_> {
         }
         self.require(&found, span);
         self.check_teardown(&task, &found, &places);
+        self.check_mapping(&task, &found, &places);
+        self.check_sub(&found, span, &places);
         Some(task)
+    }
+
+    /// A task has a script or stands for a DAG, whose tasks have their own of what else a task may have.
+    fn check_sub(&mut self, found: &Found<TaskKey>, span: Span, places: &Places) {
+        if !found.has(TaskKey::Dag) {
+            if !found.has(TaskKey::Script) {
+                let start = Span { end: span.end.min(span.start.saturating_add(1)), ..span };
+                self.mistake(start, "`script` is missing in a task");
+            }
+            return;
+        }
+        use TaskKey as K;
+        let others = [
+            K::Script,
+            K::Retries,
+            K::RetryDelay,
+            K::RetryBackoff,
+            K::MaxRetryDelay,
+            K::Timeout,
+            K::Adds,
+            K::Teardown,
+            K::Pool,
+            K::Priority,
+            K::ExpectedDuration,
+        ];
+        for key in others.into_iter().filter(|key| found.has(*key)) {
+            let message = format!("`{}` stands beside `dag`", K::TABLE[key.index()].name);
+            self.mistake_with_help(
+                places[key.index()],
+                message,
+                "it belongs to the tasks of that DAG; take it out",
+            );
+        }
     }
 
     /// What a teardown must have and must not have, and what only a teardown has.
@@ -123,8 +165,14 @@ impl Lower<'_> {
                     task.script = script;
                 }
             }
+            TaskKey::Type => task.kind = self.id(name, node).map(Into::into),
+            TaskKey::Dag => {
+                task.script_span = node.span;
+                task.dag = self.text_or_none(name, node).map(Into::into);
+                task.script.engine = "dag".into();
+            }
             TaskKey::Params => task.params = self.params(name, node),
-            TaskKey::Dependencies => task.dependencies = self.dependencies(name, node),
+            TaskKey::Dependencies => self.dependencies(task, name, node),
             TaskKey::Retries => {
                 task.retries = self.count(name, &node, 0).unwrap_or_default();
             }
@@ -140,6 +188,9 @@ impl Lower<'_> {
                 task.trigger_rule = self.choice(name, node, &TriggerRule::NAMES).unwrap_or_default();
             }
             TaskKey::When => task.when = self.when(name, node),
+            TaskKey::ForEach => task.for_each = self.for_each(name, node),
+            TaskKey::MaxActive => task.max_active = self.count(name, &node, 1),
+            TaskKey::Adds => task.adds = self.types(name, node),
             TaskKey::Teardown => task.teardown = self.flag(name, &node).unwrap_or_default(),
             TaskKey::OnFailureFailDagrun => {
                 task.on_failure_fail_dagrun = self.flag(name, &node).unwrap_or_default();
@@ -150,23 +201,29 @@ impl Lower<'_> {
         }
     }
 
-    fn when(&mut self, name: &str, node: Node<'_>) -> Option<When> {
+    pub(super) fn when(&mut self, name: &str, node: Node<'_>) -> Option<When> {
         let span = node.span;
         let text = self.text(name, node)?;
         if text.trim().is_empty() {
             self.mistake_with_help(span, format!("`{name}` is empty"), "for no condition, leave the key out");
             return None;
         }
-        let known = self.conditions.get(&*text).cloned();
+        self.expression(&text, span)
+    }
+
+    /// A condition, or what gives a list.
+    pub(super) fn expression(&mut self, text: &str, span: Span) -> Option<When> {
+        let place = (Arc::from(text), self.vocabulary);
+        let known = self.conditions.get(&place).cloned();
         let compiled = known.unwrap_or_else(|| {
-            let compiled = Condition::compile(&text).map(Arc::new);
-            self.conditions.insert(text.as_ref().into(), compiled.clone());
+            let compiled = Condition::compile_with(text, place.1).map(Arc::new);
+            self.conditions.insert(place, compiled.clone());
             compiled
         });
         match compiled {
             Ok(condition) => Some(When { text: Arc::clone(condition.text()), condition, span }),
             Err(error) => {
-                let mut mistake = Diagnostic::new(self.within(span, &text, error.at), error.message);
+                let mut mistake = Diagnostic::new(self.within(span, text, error.at), error.message);
                 mistake.help = error.help;
                 self.mistakes.push(mistake);
                 None
@@ -174,14 +231,27 @@ impl Lower<'_> {
         }
     }
 
-    fn dependencies(&mut self, name: &str, node: Node<'_>) -> Vec<Dependency> {
+    fn types(&mut self, name: &str, node: Node<'_>) -> Vec<Dependency> {
+        let list = self.list(name, "a list of types", node);
+        let types = list.filter_map(|node| {
+            let span = node.span;
+            self.id(name, node).map(|task_id| Dependency { task_id, span })
+        });
+        types.collect()
+    }
+
+    fn dependencies(&mut self, task: &mut Task, name: &str, node: Node<'_>) {
         let ids = self.list(name, "a list of task ids", node);
-        let mut dependencies = Vec::with_capacity(ids.len());
+        task.dependencies.reserve_exact(ids.len());
         for node in ids {
             let span = node.span;
+            if self.is_addition() && matches!(node.value, Value::Map(_)) {
+                let after = self.task_type(node);
+                task.after_types.extend(after);
+                continue;
+            }
             let id = self.text(name, node);
-            dependencies.extend(id.map(|id| Dependency { task_id: id.into_owned(), span }));
+            task.dependencies.extend(id.map(|id| Dependency { task_id: id.into_owned(), span }));
         }
-        dependencies
     }
 }

@@ -64,7 +64,7 @@ tasks:
     dag.yaml:5:3: error: unknown key `Depends` in a task
      5 |   Depends: []
        |   ^^^^^^^
-       = help: the keys of a task are: `task_id`, `script`, `params`, `dependencies`, `retries`, `retry_delay`, `retry_backoff`, `max_retry_delay`, `timeout`, `trigger_rule`, `when`, `teardown`, `on_failure_fail_dagrun`, `pool`, `priority`, `expected_duration`
+       = help: the keys of a task are: `task_id`, `type`, `script`, `dag`, `params`, `dependencies`, `retries`, `retry_delay`, `retry_backoff`, `max_retry_delay`, `timeout`, `trigger_rule`, `when`, `for_each`, `max_active_tis_per_dagrun`, `adds`, `teardown`, `on_failure_fail_dagrun`, `pool`, `priority`, `expected_duration`
     dag.yaml:6:3: error: unknown key `depndencies` in a task
      6 |   depndencies: []
        |   ^^^^^^^^^^^
@@ -86,7 +86,7 @@ fn an_unknown_key_that_is_near_none_lists_them_all() {
     dag.yaml:4:3: error: unknown key `colour` in a task
      4 |   colour: red
        |   ^^^^^^
-       = help: the keys of a task are: `task_id`, `script`, `params`, `dependencies`, `retries`, `retry_delay`, `retry_backoff`, `max_retry_delay`, `timeout`, `trigger_rule`, `when`, `teardown`, `on_failure_fail_dagrun`, `pool`, `priority`, `expected_duration`
+       = help: the keys of a task are: `task_id`, `type`, `script`, `dag`, `params`, `dependencies`, `retries`, `retry_delay`, `retry_backoff`, `max_retry_delay`, `timeout`, `trigger_rule`, `when`, `for_each`, `max_active_tis_per_dagrun`, `adds`, `teardown`, `on_failure_fail_dagrun`, `pool`, `priority`, `expected_duration`
     ");
 }
 
@@ -116,27 +116,6 @@ tasks:
        |   ^^^^^^^
        = help: `webhook` is a key of a notice
     ");
-}
-
-#[test]
-fn keys_that_this_version_lacks_are_refused_as_such() {
-    let said = refused(
-        "dag.yaml",
-        r#"rules: []
-tasks:
-- task_id: a
-  script: local.b.f.sql.n
-  for_each: []
-"#,
-    );
-    insta::assert_snapshot!(said, @r#"
-    dag.yaml:1:1: error: `rules` is not supported by this version of oxidag
-     1 | rules: []
-       | ^^^^^
-    dag.yaml:5:3: error: `for_each` is not supported by this version of oxidag
-     5 |   for_each: []
-       |   ^^^^^^^^
-    "#);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod accepted;
 mod conditions;
 mod documented;
+mod growing;
 mod ids;
 mod limits;
 mod messages;

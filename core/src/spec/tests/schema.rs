@@ -3,7 +3,7 @@
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-use super::super::keys::{DagKey, Keys, NotifyKey, ScriptKey, TaskKey};
+use super::super::keys::{DagKey, Keys, NotifyKey, RuleKey, ScriptKey, TaskKey};
 use super::super::{Location, NotifyOn, TriggerRule, schema};
 use super::read;
 
@@ -74,6 +74,28 @@ fn right() -> Vec<Value> {
     ] {
         files.push(with_dag(json!({"notify": [target]})));
     }
+    for for_each in [
+        json!([1, {"a": 2}]),
+        json!({"a": 1}),
+        json!("[1]"),
+        json!({"zip": {"a": [1], "b": "[2]"}}),
+        json!({"cross": {"a": []}}),
+    ] {
+        files.push(with_task(json!({"for_each": for_each, "max_active_tis_per_dagrun": 3})));
+    }
+    files.push(with_task(json!({"type": "x.y", "adds": ["z"]})));
+    files.push(json!({"tasks": [{"task_id": "a", "dag": "b.yaml", "params": {"x": 1}}], "max_tasks": 9}));
+    let script = json!({"engine": "sql", "inline": ""});
+    let added = json!({"task_id": "new", "type": "x", "script": script, "dependencies": [{"type": "x"}]});
+    for rule in [
+        json!({"when": true}),
+        json!({"when": "closed('x')", "rule_id": "r"}),
+        json!({"each": {"type": "x"}}),
+    ] {
+        let mut rule = rule;
+        rule["add"] = json!({"tasks": [added], "rules": [{"when": "true", "add": {"tasks": [{"task_id": "n2", "script": script}]}}]});
+        files.push(with_dag(json!({"rules": [rule]})));
+    }
     files.push(with_dag(json!({"pools": {"a.b-c_9": 1, "x": 4_294_967_295_u32}})));
     files.extend(scripts(Location::ALL.map(|location| json!(format!("{}.b-1.f.bq.n", location.name())))));
     files.extend(scripts([
@@ -118,7 +140,7 @@ fn wrong_tasks() -> Vec<Value> {
         json!({"pool": "a b"}),
         json!({"pool": ""}),
         json!({"pool": 1}),
-        json!({"for_each": []}),
+        json!({"for_each": 3}),
         json!({"teardown": 1}),
         json!({"on_failure_fail_dagrun": "yes"}),
         json!({"max_retry_delay": 0}),
@@ -165,7 +187,7 @@ fn wrong() -> Vec<Value> {
         json!({"pools": {"..": 1}}),
         json!({"pools": {"a": 0}}),
         json!({"pools": {"a": "1"}}),
-        json!({"rules": []}),
+        json!({"rules": [{"add": {"tasks": []}}]}),
         json!({"timeout": 0}),
         json!({"max_retry_delay": 0}),
         json!({"when": "true"}),
@@ -265,4 +287,6 @@ fn every_key_is_described_in_the_schema() {
     check::<TaskKey>(&schema["$defs"]["task"]);
     check::<ScriptKey>(&schema["$defs"]["script"]["anyOf"][1]);
     check::<NotifyKey>(&schema["$defs"]["notice"]);
+    check::<RuleKey>(&schema["$defs"]["rule"]);
+    check::<TaskKey>(&schema["$defs"]["added_task"]);
 }

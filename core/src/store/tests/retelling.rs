@@ -13,6 +13,7 @@ impl Retelling {
     pub(super) fn new(tasks: u32) -> Self {
         let task = |task| TaskDetails {
             task_id: format!("t{task}"),
+            grown_from: None,
             engine: "noop".into(),
             state: TaskState::None,
             scheduled_at: None,
@@ -53,7 +54,7 @@ impl Retelling {
                     found.checkpoint = Some((**checkpoint).clone());
                 }
             }
-            EventKind::Log { .. } | EventKind::Progress { .. } => {}
+            EventKind::Grown(_) | EventKind::Log { .. } | EventKind::Progress { .. } => {}
         }
     }
 }
