@@ -19,6 +19,16 @@ fn schedule(sandbox: &Sandbox) -> Running {
     Running::start(sandbox.command(&["schedule", "d.json", "--format", "json"]))
 }
 
+/// Started by a program that leaves signals to it in a certain way.
+fn schedule_by(sandbox: &Sandbox, starter: &[&str]) -> Running {
+    let inner = sandbox.command(&["schedule", "d.json", "--format", "json"]);
+    let mut command = Command::new(starter[0]);
+    command.args(&starter[1..]).arg(inner.get_program()).args(inner.get_args());
+    command.current_dir(inner.get_current_dir().unwrap());
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Running::start(command)
+}
+
 fn states(sandbox: &Sandbox) -> Vec<Value> {
     let listed = sandbox.oxidag(&["runs", "list", "--json"]).expect_status(0).json();
     listed.as_array().unwrap().iter().map(|run| run["state"].clone()).collect()
@@ -69,12 +79,7 @@ fn a_terminal_that_is_closed_does_not_concern_a_schedule_below_nohup() {
     let script = "until [ -e go ] || [ ! -e d.json ]; do sleep 0.05; done
                   test ! -e second || sleep 600; touch second";
     dag(&sandbox, &json!({"schedule_interval": "@continuous"}), script);
-    let inner = sandbox.command(&["schedule", "d.json", "--format", "json"]);
-    let mut command = Command::new("nohup");
-    command.arg(inner.get_program()).args(inner.get_args());
-    command.current_dir(inner.get_current_dir().unwrap());
-    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut schedule = Running::start(command);
+    let mut schedule = schedule_by(&sandbox, &["nohup"]);
     schedule.until_task("t", "running");
     schedule.signal("HUP");
     sandbox.write("go", "");
@@ -95,7 +100,8 @@ fn a_closed_terminal_that_tells_it_twice_lets_teardowns_run() {
     let down = json!({"task_id": "down", "script": script, "dependencies": ["t"], "teardown": true});
     dag["tasks"].as_array_mut().unwrap().push(down);
     sandbox.write("d.json", &dag.to_string());
-    let mut schedule = schedule(&sandbox);
+    // Whatever these tests themselves are below.
+    let mut schedule = schedule_by(&sandbox, &["env", "--default-signal=HUP"]);
     schedule.until_task("t", "running");
     schedule.signal("HUP");
     schedule.until_task("down", "running");

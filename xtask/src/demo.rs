@@ -12,15 +12,15 @@ use crate::workspace::Workspace;
 /// The engines that plugins.toml names.
 const ENGINES: [&str; 3] = ["oxidag-engine-noop", "oxidag-engine-shell", "oxidag-engine-sql"];
 
-/// Builds in release what the quick start needs, runs it and says where to look next.
+/// Builds what the quick start needs, runs it and says where to look next.
 ///
 /// # Errors
 ///
 /// When Python 3 is missing, or the build or the run fails.
 pub(crate) fn demo() -> Result<()> {
     require(&[&PYTHON])?;
-    println!("building oxidag and three engines in release; from nothing that takes a few minutes");
-    let built = Workspace::read()?.build("release", ENGINES)?;
+    println!("building oxidag and three engines; from nothing that takes a few minutes");
+    let built = Workspace::read()?.build("demo", ENGINES)?;
     let oxidag = built.join(format!("oxidag{}", std::env::consts::EXE_SUFFIX));
 
     let started = SystemTime::now().duration_since(UNIX_EPOCH)?;

@@ -21,7 +21,7 @@ The chores of this repository.
 
 usage: cargo xtask CHORE
 
-  demo                        build in release what the quick start needs, and run it
+  demo                        build what the quick start needs, and run it
   test [--full]               all checks and tests; with --full also those that need Java and Terraform
   bench [--json] [--rounds N] measure, and print medians beside their targets
   audit                       licences, bans and sources of the dependencies, by cargo-deny
