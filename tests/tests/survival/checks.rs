@@ -22,11 +22,12 @@ pub(crate) fn breaches(dag: &Dag, shown: &Value, ledger: &[Entry]) -> Vec<String
         told.check(entry, &mut found);
     }
     for (place, expected) in dag.expected().into_iter().enumerate() {
-        let id = &dag.tasks[place].id;
+        // The instances of a mapped task come into being once it could start.
+        let id = if expected.attempts > 0 { &dag.tasks[place].id } else { dag.tasks[place].entry() };
         let mut task = TaskCheck {
             id,
             expected,
-            traces: ledger.iter().filter(|entry| entry.task == *id).collect(),
+            traces: ledger.iter().filter(|entry| entry.task == id).collect(),
             found: Vec::new(),
         };
         task.is_shown_as_it_ended(shown);

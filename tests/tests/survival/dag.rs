@@ -1,9 +1,15 @@
-//! Random DAGs of ledger jobs, scripts and `noop` tasks, and what has to come of them. The same seed makes the same DAG.
+//! Random DAGs of ledger jobs, scripts and `noop` tasks, some of them mapped, and what has to come of them. The same seed
+//! makes the same DAG.
+
+use std::ops::Range;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-/// A DAG.
+/// The items of mapped tasks, which are the keys of their instances too.
+const ITEMS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// A DAG. The instances of a mapped task stand one after another, as tasks of their own.
 pub(crate) struct Dag {
     pub(crate) tasks: Vec<Task>,
 }
@@ -41,23 +47,50 @@ impl Dag {
         let count = rng.usize(20..=40);
         // In every other DAG something fails for good.
         let broken = if rng.bool() { count / 2 + rng.usize(..count / 2) } else { count };
-        let tasks = (0..count).map(|place| Task::random(rng, place, place == broken)).collect();
+        let mut tasks = Vec::new();
+        // The tasks that each entry of the file stands for.
+        let mut entries: Vec<Range<usize>> = Vec::new();
+        for place in 0..count {
+            let mut task = Task::random(rng, place, place == broken);
+            task.upstream = task.upstream.iter().flat_map(|&place| entries[place].clone()).collect();
+            let first = tasks.len();
+            match rng.u8(..4) {
+                0 => tasks.extend(ITEMS[..rng.usize(1..=ITEMS.len())].iter().map(|item| task.instance(item))),
+                _ => tasks.push(task),
+            }
+            entries.push(first..tasks.len());
+        }
         Self { tasks }
+    }
+
+    /// How many tasks have a state: instances, and the mapped tasks that they are of.
+    pub(crate) fn states(&self) -> usize {
+        self.entries().map(|tasks| tasks.len() + usize::from(tasks[0].is_instance())).sum()
+    }
+
+    /// The tasks of each entry of the file.
+    fn entries(&self) -> impl Iterator<Item = &[Task]> {
+        self.tasks.chunk_by(|one, next| one.entry() == next.entry())
     }
 
     /// The DAG file.
     pub(crate) fn file(&self) -> String {
-        let entry = |task: &Task| {
-            let upstream: Vec<&str> =
-                task.upstream.iter().map(|&place| self.tasks[place].id.as_str()).collect();
+        let entry = |tasks: &[Task]| {
+            let task = &tasks[0];
+            let mut upstream: Vec<&str> =
+                task.upstream.iter().map(|&place| self.tasks[place].entry()).collect();
+            upstream.dedup();
             let mut entry = task.work.clone();
-            entry["task_id"] = json!(task.id);
+            if task.is_instance() {
+                entry["for_each"] = json!(ITEMS[..tasks.len()]);
+            }
+            entry["task_id"] = json!(task.entry());
             entry["dependencies"] = json!(upstream);
             entry["retries"] = json!(task.retries);
             entry["retry_delay"] = json!("5ms");
             entry
         };
-        json!({"dag_id": "survival", "tasks": self.tasks.iter().map(entry).collect::<Vec<_>>()}).to_string()
+        json!({"dag_id": "survival", "tasks": self.entries().map(entry).collect::<Vec<_>>()}).to_string()
     }
 
     /// What has to come of each task.
@@ -112,6 +145,25 @@ impl Task {
             _ => (Engine::Noop, "noop", noop(rng, failures)),
         };
         Self { id: format!("{name}-{place}"), engine, upstream, failures, retries, work }
+    }
+
+    /// The instance of this task, if it is mapped, for an item.
+    fn instance(&self, item: &str) -> Self {
+        Self {
+            id: format!("{}[{item}]", self.id),
+            upstream: self.upstream.clone(),
+            work: self.work.clone(),
+            ..*self
+        }
+    }
+
+    fn is_instance(&self) -> bool {
+        self.id.ends_with(']')
+    }
+
+    /// The task's name in the file.
+    pub(crate) fn entry(&self) -> &str {
+        self.id.split('[').next().unwrap_or(&self.id)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Runs whose scheduler is killed again and again, at random moments, over local and deferred work: each task has one
+//! Runs whose scheduler is killed again and again, at random moments, over local, deferred and mapped work: each task has one
 //! effect all the same, and nothing that was told to be done is undone.
 //!
 //! A failure names its seed; `OXIDAG_SURVIVAL_SEED=SEED cargo test -p oxidag-tests --test survival` plays it again, with
@@ -121,7 +121,7 @@ impl Round {
         command.env("LEDGER", self.ledger.book().path()).env("PROCESS", self.processes.to_string());
         let mut known = Known {
             book: self.ledger.book(),
-            tasks: self.dag.tasks.len(),
+            tasks: self.dag.states(),
             processes: self.processes,
             ended: std::mem::take(&mut self.ended),
         };
