@@ -358,3 +358,18 @@ fn a_full_disk_fails_the_run_and_the_state_stays_readable() {
     let run = sandbox.oxidag(&["runs", "show", "full", "--json"]).expect_status(0).json();
     assert_eq!(run["state"], "failed", "{run}");
 }
+
+#[test]
+fn a_dag_cannot_name_the_file_of_a_connection() {
+    let sandbox = Sandbox::new();
+    let key = sandbox.write("key.json", "very-s3cret");
+    let task = format!(
+        "script: {{engine: shell, inline: 'test \"{{A_b}}\" = granted'}}\nparams: {{'**A_b': '{}'}}",
+        key.display()
+    );
+    sandbox.write("dag.yaml", &one_task(&task));
+    refused(&sandbox, &["run", "dag.yaml"], &["`**A_b`", "[connections.A]"]);
+    let plugins = fs::read_to_string(sandbox.path().join("plugins.toml")).unwrap();
+    sandbox.write("plugins.toml", &format!("{plugins}[connections.A]\nb = 'granted'\n"));
+    let _ = sandbox.oxidag(&["run", "dag.yaml"]).expect_status(0);
+}

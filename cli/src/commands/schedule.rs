@@ -1,7 +1,7 @@
 //! `oxidag schedule`: stays, and starts each DAG when its `schedule_interval` says so.
 //!
 //! Every run is a process of its own, `oxidag run` or `oxidag resume`: what becomes of one touches neither the others nor
-//! this process. A run that was interrupted goes on before a new one begins. A DAG never runs twice at once, nor twice for
+//! this process. A run that was interrupted goes on before a new one begins. No DAG is started while it runs, nor twice for
 //! one time, however many of these processes there are: the time is the run's id, and of two runs of one id the store
 //! refuses the second.
 
