@@ -1,22 +1,18 @@
-//! The host's side of the ABI: what an engine can do with the attempt that it was handed.
-//!
-//! One [`Call`] is one attempt. The engine holds references to it across the boundary; it may use them from
-//! any thread, and after the attempt was abandoned.
+//! One attempt in its engine: what the engine does with it becomes messages to the turns, and lines of its log.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
-use abi_stable::prefix_type::WithMetadata;
-use abi_stable::std_types::{RResult, RStr, RString};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use oxidag_plugin_api::abi::{ANSWER, Callback, End, HostHandle, HostVtable, HostVtableRef};
-use oxidag_plugin_api::{Error, ErrorKind, Outcome};
+use oxidag_plugin_api::abi::End;
+use oxidag_plugin_api::{Error, ErrorKind, Level, Outcome};
 use serde_json::Value;
 
 use super::clock::Clock;
 use super::message::{Appended, Message};
 use super::turn::Line;
 use super::{lock, workers};
+use crate::engine::{Attempt, OnCancel};
 use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx};
 use crate::logs::LogFile;
 use crate::prepare::Prepared;
@@ -91,7 +87,7 @@ const LOST: u8 = 2;
 #[derive(Default)]
 struct Stop {
     asked: bool,
-    callbacks: Vec<Callback>,
+    callbacks: Vec<OnCancel>,
 }
 
 impl Call {
@@ -108,12 +104,6 @@ impl Call {
         })
     }
 
-    /// A handle for the engine, which owns one reference to the call.
-    pub(super) fn handle(self: &Arc<Self>) -> HostHandle {
-        // SAFETY: the context is a reference to a `Call`, which is what the functions expect, and is counted.
-        unsafe { HostHandle::new(Arc::into_raw(Arc::clone(self)).cast(), VTABLE_REF) }
-    }
-
     /// Asks the engine to stop.
     pub(super) fn stop(&self) {
         let callbacks = {
@@ -121,7 +111,7 @@ impl Call {
             stop.asked = true;
             std::mem::take(&mut stop.callbacks)
         };
-        callbacks.into_iter().for_each(Callback::call);
+        callbacks.into_iter().for_each(|callback| callback());
     }
 
     /// The attempt is not waited for any longer; whether the thread that called the engine is lost with it.
@@ -160,7 +150,7 @@ impl Call {
         }
         let end = self.attempt_end(end);
         let callbacks = std::mem::take(&mut lock(&self.stop).callbacks);
-        callbacks.into_iter().for_each(Callback::discard);
+        drop(callbacks);
         if let Some(failure) = &end.error {
             self.write("error", &failure.message);
         }
@@ -208,7 +198,18 @@ impl Call {
         }
     }
 
-    fn log(&self, level: &'static str, text: &str) {
+    fn write(&self, level: &str, text: &str) {
+        let now = self.shared.clock.now();
+        if let Err(error) = lock(&self.log).write(now, level, text, &self.shared.masker) {
+            let (run, message) = (self.shared.run, error.to_string());
+            self.shared.post.send(Message::LogFailed { run, message });
+        }
+    }
+}
+
+impl Attempt for Call {
+    fn log(&self, level: Level, text: &str) {
+        let level = level_name(level);
         self.write(level, text);
         if !self.shared.shows_lines {
             return;
@@ -221,30 +222,24 @@ impl Call {
         }
     }
 
-    fn write(&self, level: &str, text: &str) {
-        let now = self.shared.clock.now();
-        if let Err(error) = lock(&self.log).write(now, level, text, &self.shared.masker) {
-            let (run, message) = (self.shared.run, error.to_string());
-            self.shared.post.send(Message::LogFailed { run, message });
-        }
+    fn cancelled(&self) -> bool {
+        lock(&self.stop).asked
     }
 
-    fn on_cancel(&self, callback: Callback) {
+    fn on_cancel(&self, callback: OnCancel) {
         let mut stop = lock(&self.stop);
         if stop.asked {
             drop(stop);
-            callback.call();
+            callback();
         } else if self.has_ended() {
             drop(stop);
-            callback.discard();
+            drop(callback);
         } else {
             stop.callbacks.push(callback);
         }
     }
 
-    fn checkpoint(&self, text: &str) -> Result<(), String> {
-        let mut checkpoint: Value =
-            serde_json::from_str(text).map_err(|e| format!("the checkpoint is not JSON: {e}"))?;
+    fn checkpoint(&self, mut checkpoint: Value) -> Result<(), String> {
         self.shared.masker.mask_json(&mut checkpoint);
         let (stored, answer) = bounded(1);
         let (run, task, attempt) = (self.shared.run, self.task, self.attempt);
@@ -256,14 +251,7 @@ impl Call {
     }
 
     /// Everything that can be checked without the graph is checked here, on the engine's thread.
-    fn append(&self, text: &str) -> Result<(), String> {
-        let mut addition: Value =
-            serde_json::from_str(text).map_err(|e| format!("the addition is not JSON: {e}"))?;
-        if let Some(question) =
-            addition.as_object_mut().filter(|all| all.len() == 1).and_then(|all| all.remove("query"))
-        {
-            return Err(self.query(question));
-        }
+    fn append(&self, mut addition: Value) -> Result<(), String> {
         self.shared.masker.mask_json(&mut addition);
         let ready = self.shared.prepared.extend(&addition)?;
         let (answer, answered) = bounded(1);
@@ -276,22 +264,15 @@ impl Call {
         answered.recv().unwrap_or_else(|_| Err("the run has ended".to_owned()))
     }
 
-    /// The answer to a question about the graph, as an engine gets it.
-    fn query(&self, question: Value) -> String {
-        let question = match serde_json::from_value(question) {
-            Ok(question) => question,
-            Err(error) => return format!("the question is not understood: {error}"),
-        };
+    fn query(&self, question: Value) -> Result<Value, String> {
+        let question = serde_json::from_value(question)
+            .map_err(|error| format!("the question is not understood: {error}"))?;
         let (answer, answered) = bounded(1);
         let message = Message::Query { run: self.shared.run, task: self.task, question, answer };
         if let Err(message) = workers::take_turn_with(self, message) {
             self.shared.post.send(message);
         }
-        match answered.recv() {
-            Ok(Ok(answer)) => format!("{ANSWER}{answer}"),
-            Ok(Err(why)) => why,
-            Err(_) => "the run has ended".to_owned(),
-        }
+        answered.recv().unwrap_or_else(|_| Err("the run has ended".to_owned()))
     }
 
     fn progress(&self, fraction: f64, message: &str) {
@@ -303,12 +284,20 @@ impl Call {
             self.shared.post.send(Message::Progress { run: self.shared.run, task: self.task });
         }
     }
+
+    fn complete(&self, end: End) {
+        self.end(end);
+    }
 }
 
-impl Drop for Call {
-    fn drop(&mut self) {
-        let callbacks = std::mem::take(&mut lock(&self.stop).callbacks);
-        callbacks.into_iter().for_each(Callback::discard);
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+        Level::Stdout => "stdout",
+        Level::Stderr => "stderr",
     }
 }
 
@@ -320,81 +309,6 @@ fn kind(kind: ErrorKind) -> FailureKind {
         ErrorKind::Cancelled => FailureKind::Cancelled,
         ErrorKind::Panicked => FailureKind::Panicked,
     }
-}
-
-static VTABLE: WithMetadata<HostVtable> = WithMetadata::new(HostVtable {
-    retain,
-    release,
-    log,
-    progress,
-    cancelled,
-    on_cancel,
-    checkpoint,
-    append,
-    complete,
-});
-
-const VTABLE_REF: HostVtableRef = HostVtableRef(VTABLE.static_as_prefix());
-
-/// # Safety
-///
-/// `context` must come from [`Call::handle`], and the caller own a reference to it.
-unsafe fn call<'a>(context: *const ()) -> &'a Call {
-    // SAFETY: by this function's contract the call is alive while the engine's reference is.
-    unsafe { &*context.cast::<Call>() }
-}
-
-extern "C" fn retain(context: *const ()) {
-    // SAFETY: the engine owns a reference while it calls.
-    unsafe { Arc::increment_strong_count(context.cast::<Call>()) }
-}
-
-extern "C" fn release(context: *const ()) {
-    // SAFETY: the engine gives up a reference that it owns.
-    unsafe { Arc::decrement_strong_count(context.cast::<Call>()) }
-}
-
-extern "C" fn log(context: *const (), level: u8, text: RStr<'_>) {
-    const LEVELS: [&str; 6] = ["debug", "info", "warn", "error", "stdout", "stderr"];
-    let level = LEVELS.get(usize::from(level)).copied().unwrap_or("info");
-    // SAFETY: the engine owns a reference while it calls.
-    unsafe { call(context) }.log(level, text.as_str());
-}
-
-extern "C" fn progress(context: *const (), fraction: f64, message: RStr<'_>) {
-    // SAFETY: the engine owns a reference while it calls.
-    unsafe { call(context) }.progress(fraction, message.as_str());
-}
-
-extern "C" fn cancelled(context: *const ()) -> bool {
-    // SAFETY: the engine owns a reference while it calls.
-    lock(&unsafe { call(context) }.stop).asked
-}
-
-extern "C" fn on_cancel(context: *const (), callback: Callback) {
-    // SAFETY: the engine owns a reference while it calls.
-    unsafe { call(context) }.on_cancel(callback);
-}
-
-extern "C" fn checkpoint(context: *const (), checkpoint: RStr<'_>) -> RResult<(), RString> {
-    // SAFETY: the engine owns a reference while it calls.
-    unsafe { call(context) }.checkpoint(checkpoint.as_str()).map_err(RString::from).into()
-}
-
-extern "C" fn append(context: *const (), addition: RStr<'_>) -> RResult<(), RString> {
-    // SAFETY: the engine owns a reference while it calls.
-    unsafe { call(context) }.append(addition.as_str()).map_err(RString::from).into()
-}
-
-extern "C" fn complete(context: *const (), end: RStr<'_>) {
-    let end = serde_json::from_str(end.as_str()).unwrap_or_else(|e| {
-        End::Error(Error::new(
-            ErrorKind::Panicked,
-            format!("the engine ended its task in a way that the ABI does not know: {e}"),
-        ))
-    });
-    // SAFETY: the engine owns a reference while it calls.
-    unsafe { call(context) }.end(end);
 }
 
 impl std::fmt::Debug for Stop {

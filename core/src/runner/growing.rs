@@ -89,7 +89,7 @@ impl Run {
     }
 
     /// What an engine wants to know of tasks.
-    pub(super) fn query(&mut self, task: TaskIdx, question: &Question) -> Result<String, String> {
+    pub(super) fn query(&mut self, task: TaskIdx, question: &Question) -> Result<Value, String> {
         self.live.know_names();
         let find = |name: &String| {
             self.live.growing().find(name).ok_or_else(|| format!("there is no task `{name}`"))
@@ -106,7 +106,7 @@ impl Run {
             tasks.push(task);
         }
         let answer: Vec<Value> = tasks.into_iter().map(|task| self.told(task)).collect();
-        Ok(Value::Array(answer).to_string())
+        Ok(Value::Array(answer))
     }
 
     fn told(&self, task: TaskIdx) -> Value {

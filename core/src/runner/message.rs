@@ -27,7 +27,7 @@ pub(super) enum Message {
     /// An engine adds to the graph, and waits until that is stored.
     Append { run: u32, task: TaskIdx, attempt: u32, asked: Box<Appended> },
     /// An engine asks about tasks of the run.
-    Query { run: u32, task: TaskIdx, question: Question, answer: Sender<Result<String, String>> },
+    Query { run: u32, task: TaskIdx, question: Question, answer: Sender<Result<Value, String>> },
     /// A task's call has progress to tell.
     Progress { run: u32, task: TaskIdx },
     /// A task's log cannot be written: the run cannot go on.

@@ -1,16 +1,20 @@
 //! A loaded engine, as the runner calls it: safe functions around the ABI's.
 
+mod attempt;
+pub(crate) mod rust_host;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use abi_stable::std_types::{RResult, RStr};
-use oxidag_plugin_api::abi::{Description, HostHandle, Instance, Mode};
+use oxidag_plugin_api::abi::{Description, Instance, Mode};
 use oxidag_plugin_api::{Error, Finding};
 use serde_json::{Map, Value};
 
 use crate::loader::{self, Library, LibraryInfo, LoadError};
 use crate::plugins::EngineConfig;
 use crate::scripts::Kind;
+
+pub use attempt::{Attempt, OnCancel};
 
 /// An engine that is ready to run tasks.
 #[derive(Debug)]
@@ -64,8 +68,7 @@ impl EngineError {
 pub fn describe(config: &EngineConfig) -> Result<(PathBuf, Library, Description), EngineError> {
     let path = loader::find(&config.library)?;
     let library = Library::open(&path, config.sha256.as_deref())?;
-    let json = library.module.describe()();
-    let description = serde_json::from_str(json.as_str())
+    let description = serde_json::from_str(&library.functions.describe())
         .map_err(|e| EngineError::Description { path: path.clone(), message: e.to_string() })?;
     Ok((path, library, description))
 }
@@ -79,11 +82,8 @@ impl Engine {
     pub fn load(name: &str, config: &EngineConfig) -> Result<Self, EngineError> {
         let (path, library, description) = describe(config)?;
         check_config(&path, &description.config_schema, &config.config)?;
-        let json = config.config.to_string();
-        let instance = match library.module.create()(RStr::from_str(&json)) {
-            RResult::ROk(instance) => instance,
-            RResult::RErr(error) => return Err(EngineError::Create(error_from(error.as_str()))),
-        };
+        let created = library.functions.create(&config.config.to_string());
+        let instance = created.map_err(|error| EngineError::Create(error_from(&error)))?;
         let max_concurrent = config.max_concurrent;
         Ok(Self { name: name.into(), path, library, description, max_concurrent, instance })
     }
@@ -128,7 +128,7 @@ impl Engine {
             Mode::Async => false,
             Mode::PerTask => {
                 let json = serde_json::to_string(params).unwrap_or_default();
-                self.library.module.blocks()(self.instance, RStr::from_str(&json))
+                self.library.functions.blocks(self.instance, &json)
             }
         }
     }
@@ -139,23 +139,21 @@ impl Engine {
     ///
     /// The engine's own, when it could not check.
     pub fn validate(&self, task: &str) -> Result<Vec<Finding>, Error> {
-        match self.library.module.validate()(self.instance, RStr::from_str(task)) {
-            RResult::ROk(findings) => serde_json::from_str(findings.as_str())
-                .map_err(|e| Error::failed(format!("the engine's findings are not what the ABI says: {e}"))),
-            RResult::RErr(error) => Err(error_from(error.as_str())),
-        }
+        let findings = self.library.functions.validate(self.instance, task).map_err(|e| error_from(&e))?;
+        serde_json::from_str(&findings)
+            .map_err(|e| Error::failed(format!("the engine's findings are not what the ABI says: {e}")))
     }
 
-    /// Runs an attempt; it ends through `host`, during this call or later.
-    pub(crate) fn run(&self, task: &str, host: HostHandle) {
-        self.library.module.run()(self.instance, RStr::from_str(task), host);
+    /// Runs an attempt of a task; it ends through [`Attempt::complete`], during this call or later.
+    pub(crate) fn run<A: Attempt>(&self, task: &str, attempt: Arc<A>) {
+        self.library.functions.run(self.instance, task, attempt);
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
         // Every call holds an `Arc` of its engine, so none is in flight.
-        self.library.module.destroy()(self.instance);
+        self.library.functions.destroy(self.instance);
     }
 }
 

@@ -1,0 +1,88 @@
+//! Why a library is not used.
+
+use std::io;
+use std::path::PathBuf;
+
+use oxidag_plugin_api::abi::{ABI_MAJOR, HANDSHAKE_SYMBOL};
+
+use super::ENGINE_PATH;
+
+/// Why a library is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// No file of this name in any of the folders.
+    #[error(
+        "the library {file} is in none of {}; build or install it there, or add its folder to {ENGINE_PATH}",
+        list(folders)
+    )]
+    NotFound {
+        /// The file's name.
+        file: String,
+        /// Where it was looked for.
+        folders: Vec<PathBuf>,
+    },
+    /// There is no such file, or it cannot be read.
+    #[error("cannot read the library {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not the one that was pinned.
+    #[error("the library {} has the SHA-256 {found}, but plugins.toml wants {wanted}; install the pinned file, or update `sha256` if the change is meant", path.display())]
+    Hash {
+        /// The file.
+        path: PathBuf,
+        /// Its hash.
+        found: String,
+        /// The hash it should have.
+        wanted: String,
+    },
+    /// A part of the file is missing.
+    #[error("the library {} is cut off: it has {length} bytes of at least {promised}; copy or build it again", path.display())]
+    CutOff {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: u64,
+        /// The length that its header asks for.
+        promised: u64,
+    },
+    /// The system does not open it.
+    #[error("cannot open the library {}: {message}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        message: String,
+    },
+    /// It has no handshake.
+    #[error("{} is not an oxidag engine: it has no symbol {HANDSHAKE_SYMBOL}; was it built with export_engine!?", path.display())]
+    NotAnEngine {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It was built with another ABI.
+    #[error("the engine {} has ABI {found}, this oxidag needs {ABI_MAJOR}.x; rebuild it with oxidag-plugin-api {ABI_MAJOR}, or use an oxidag of its time", path.display())]
+    Abi {
+        /// The file.
+        path: PathBuf,
+        /// Its ABI.
+        found: String,
+    },
+    /// The root module is not laid out as the ABI says.
+    #[error("the engine {} says ABI {found} but is not laid out so ({message}); rebuild it with an unchanged oxidag-plugin-api", path.display())]
+    Layout {
+        /// The file.
+        path: PathBuf,
+        /// Its ABI.
+        found: String,
+        /// The first line of what abi_stable says.
+        message: String,
+    },
+}
+
+fn list(folders: &[PathBuf]) -> String {
+    folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")
+}

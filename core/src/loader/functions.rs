@@ -1,0 +1,63 @@
+//! The functions of an opened library, the same whatever language the engine is written in.
+
+use abi_stable::std_types::{RResult, RStr, RString};
+use oxidag_plugin_api::abi::{EngineModuleRef, Instance};
+
+use crate::engine::{Attempt, rust_host};
+
+/// The functions of an engine. All may be called from any thread; texts are JSON.
+#[derive(Clone, Copy)]
+pub(crate) enum Functions {
+    /// Of an engine that was built with `oxidag-plugin-api`.
+    Rust(EngineModuleRef),
+}
+
+impl Functions {
+    /// What the engine says of itself: a `Description`.
+    pub(crate) fn describe(self) -> String {
+        match self {
+            Self::Rust(module) => module.describe()().into_string(),
+        }
+    }
+
+    /// An engine with this configuration, or its `Error`.
+    pub(crate) fn create(self, config: &str) -> Result<Instance, String> {
+        match self {
+            Self::Rust(module) => match module.create()(RStr::from_str(config)) {
+                RResult::ROk(instance) => Ok(instance),
+                RResult::RErr(error) => Err(error.into_string()),
+            },
+        }
+    }
+
+    /// Whether a task with these parameters blocks its thread.
+    pub(crate) fn blocks(self, engine: Instance, params: &str) -> bool {
+        match self {
+            Self::Rust(module) => module.blocks()(engine, RStr::from_str(params)),
+        }
+    }
+
+    /// What the engine finds about a task, a list of `Finding`, or its `Error`.
+    pub(crate) fn validate(self, engine: Instance, task: &str) -> Result<String, String> {
+        match self {
+            Self::Rust(module) => {
+                let found = module.validate()(engine, RStr::from_str(task));
+                found.map(RString::into_string).map_err(RString::into_string).into_result()
+            }
+        }
+    }
+
+    /// Runs an attempt, which ends through [`Attempt::complete`], during this call or later.
+    pub(crate) fn run<A: Attempt>(self, engine: Instance, task: &str, attempt: std::sync::Arc<A>) {
+        match self {
+            Self::Rust(module) => module.run()(engine, RStr::from_str(task), rust_host::handle(attempt)),
+        }
+    }
+
+    /// Ends an engine that no call is in flight of, and none follows.
+    pub(crate) fn destroy(self, engine: Instance) {
+        match self {
+            Self::Rust(module) => module.destroy()(engine),
+        }
+    }
+}
