@@ -6,12 +6,12 @@ use oxidag_plugin_api::{Error, Host, Outcome, Result, Task};
 use reqwest::Url;
 
 use crate::CloudFunction;
-use crate::call::{self, Call};
+use crate::call::{self, Call, MAY_HAVE_RUN};
 use crate::checkpoint::Checkpoint;
 use crate::config::Auth;
 use crate::deploy::{self, Deployer, Source};
 use crate::request::{Function, Request, Target, audience, check_url, shown};
-use crate::stage::Stages;
+use crate::stage::{Stage, Stages};
 
 /// One attempt on its way.
 pub(crate) struct Attempt<'a> {
@@ -41,7 +41,36 @@ impl<'a> Attempt<'a> {
             request.target = Target::Function(function.clone());
         }
         let account = Account::of(task, &engine.config.google)?;
-        Ok(Self { engine, task, host, account, request, stored, stages: Stages::default() })
+        let attempt = Self { engine, task, host, account, request, stored, stages: Stages::default() };
+        attempt.resume()?;
+        Ok(attempt)
+    }
+
+    /// Takes up what was under way when a scheduler died.
+    ///
+    /// # Errors
+    ///
+    /// When it may not be done again.
+    fn resume(&self) -> Result<()> {
+        match &self.stored {
+            None => {}
+            Some(Checkpoint::Deploying { .. }) => self.stages.enter(Stage::Deploying),
+            Some(Checkpoint::Calling { .. }) if !self.request.idempotent => {
+                return Err(Error::failed(format!("the scheduler stopped during the call; {MAY_HAVE_RUN}")));
+            }
+            Some(Checkpoint::Calling { url, .. }) => {
+                let url = url.as_deref().and_then(|url| Url::parse(url).ok());
+                let url = match (&url, &self.request.target) {
+                    (Some(url), _) | (None, Target::Url(url)) => shown(url),
+                    (None, Target::Function(function)) => function.to_string(),
+                };
+                self.stages.enter(Stage::Calling { url });
+                self.host.info(
+                    "the scheduler stopped during the call: it is made again with the same idempotency key",
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Does it.
@@ -72,6 +101,8 @@ impl<'a> Attempt<'a> {
             body: self.request.payload.to_string().into_bytes(),
             tokens,
             timeout: config.timeout.0.0,
+            idempotent: self.request.idempotent,
+            may_run: matches!(self.stored, Some(Checkpoint::Calling { .. })),
         };
         call.run(self.host, &self.stages).await
     }
@@ -94,17 +125,10 @@ impl<'a> Attempt<'a> {
 
     /// Where to call, and whether Google has told.
     async fn url(&self) -> Result<(Url, bool)> {
-        if let Some(Checkpoint::Calling { url, .. }) = &self.stored {
-            self.host.info(
-                "the scheduler stopped during the call: it is made again with the same idempotency key",
-            );
-            if let Some(url) = url {
-                return Url::parse(url).map(|url| (url, true)).map_err(|error| {
-                    Error::failed(format!(
-                        "the attempt's checkpoint holds no URL ({error}); run the task again"
-                    ))
-                });
-            }
+        if let Some(Checkpoint::Calling { url: Some(url), .. }) = &self.stored {
+            return Url::parse(url).map(|url| (url, true)).map_err(|error| {
+                Error::failed(format!("the attempt's checkpoint holds no URL ({error}); run the task again"))
+            });
         }
         let function = match &self.request.target {
             Target::Url(url) => return Ok((url.clone(), false)),

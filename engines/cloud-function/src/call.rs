@@ -1,4 +1,5 @@
-//! One call of a function: a request that takes as long as the function runs, and is made again when it was turned away.
+//! One call of a function: a request that takes as long as the function runs. It is made again when the function cannot have
+//! run, and else only where the task says that it may run twice.
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,10 @@ use crate::tokens;
 
 /// So often a call is made, in one attempt.
 const CALLS: u32 = 6;
+
+/// What is said of a call that may have done its work, and is not made again for that.
+pub(crate) const MAY_HAVE_RUN: &str = "the function may have run, so it is not called again: set the parameter `idempotent` if it may be \
+                                       called twice with one Idempotency-Key, or give the task `retries` to run it anew";
 
 /// What stands for a character that no header may hold.
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
@@ -34,6 +39,8 @@ pub(crate) fn client() -> Result<Client> {
         .connect_timeout(Duration::from_secs(15))
         // A function may be silent for an hour, and what lies between forgets silent connections.
         .tcp_keepalive(Duration::from_secs(30))
+        // A kept connection may be closed at the other end just when it is used: nobody could tell whether the function ran.
+        .pool_max_idle_per_host(0)
         .build()
         .map_err(|error| Error::invalid(format!("no HTTP client can be made: {}", chain(&error))))
 }
@@ -46,6 +53,10 @@ pub(crate) struct Call<'a> {
     pub(crate) body: Vec<u8>,
     pub(crate) tokens: Option<IDTokenCredentials>,
     pub(crate) timeout: Duration,
+    /// It may be made again when the function may have run.
+    pub(crate) idempotent: bool,
+    /// A scheduler that died may have made it already.
+    pub(crate) may_run: bool,
 }
 
 /// Why there is no reply.
@@ -66,14 +77,23 @@ impl Call<'_> {
         let mut pace = Pace::new(Duration::from_millis(500), Duration::from_secs(15));
         let mut calls = 0;
         // What a call that was broken off has begun may go on, whatever becomes of the next one.
-        let mut may_run = false;
+        let mut may_run = self.may_run;
         let reply = loop {
             calls += 1;
             stages.enter(calling.clone());
             let why = match self.once().await {
-                Ok(reply) if !reply.turned_away() || calls == CALLS => break reply,
-                Ok(reply) => format!("was turned away with {}", reply.status),
+                Ok(reply) if !reply.again(self.idempotent) || calls == CALLS => break reply,
+                Ok(reply) => {
+                    may_run |= reply.may_have_run();
+                    format!("was turned away with {}", reply.status)
+                }
                 Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Broken(why)) if !self.idempotent => {
+                    let url = shown(self.url);
+                    return Err(Error::failed(format!(
+                        "the call of {url} was broken off: {why}; {MAY_HAVE_RUN}"
+                    )));
+                }
                 Err(Failure::Unreached(why) | Failure::Broken(why)) if calls == CALLS => {
                     return Err(Error::transient(format!("{} cannot be called: {why}", shown(self.url))));
                 }
@@ -95,7 +115,7 @@ impl Call<'_> {
         metrics.insert("calls".to_owned(), calls.into());
         metrics.insert("request_bytes".to_owned(), self.body.len().into());
         metrics.insert("duration_seconds".to_owned(), begun.elapsed().as_secs_f64().into());
-        match reply.end(host) {
+        match reply.end(host, self.idempotent) {
             Ok(outcome) => Ok(Outcome { metrics, ..outcome }),
             Err(error) => Err(Error { metrics, ..error }),
         }

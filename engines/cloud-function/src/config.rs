@@ -29,6 +29,9 @@ pub(crate) struct Config {
     pub(crate) auth: Auth,
     /// How long one call may take: seconds, or text such as `10m`.
     pub(crate) timeout: Timeout,
+    /// Whether functions may run twice for one call with the same `Idempotency-Key`, unless a task's parameter says otherwise. A
+    /// call that may have run is then made again; else it is not, and has failed.
+    pub(crate) idempotent: bool,
     /// What is deployed unless a task says otherwise.
     pub(crate) deploy: Deployment,
 }

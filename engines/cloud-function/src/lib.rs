@@ -2,7 +2,8 @@
 //! as JSON and an identity token, and deploys its source first where it is asked to.
 //!
 //! A call is one request for as long as the function runs; no thread waits for it. HTTP knows no way to find a call
-//! again: after a crash, and when a connection breaks, it is made again with the same `Idempotency-Key`.
+//! again: after a crash, and when a connection breaks, it has failed, unless the task says that the function may run twice
+//! with one `Idempotency-Key`.
 
 mod attempt;
 mod call;

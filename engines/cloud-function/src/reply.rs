@@ -3,6 +3,8 @@
 use oxidag_plugin_api::{Error, ErrorKind, Host, Level, Outcome, Result};
 use serde_json::{Map, Value};
 
+use crate::call::MAY_HAVE_RUN;
+
 /// So much of a reply is kept; more can be no result.
 pub(crate) const KEPT: usize = Outcome::MAX_RESULT;
 
@@ -26,16 +28,25 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// Whether the call was turned away before the function was asked, or what stands before it is at fault: the
-    /// same call may do a little later.
-    pub(crate) fn turned_away(&self) -> bool {
-        matches!(self.status, 429 | 502 | 503)
+    /// Whether the same call may do a little later: it was turned away before the function was asked or, where the function
+    /// may run twice, what stands before it is at fault.
+    pub(crate) fn again(&self, idempotent: bool) -> bool {
+        self.status == 429 || idempotent && matches!(self.status, 502 | 503)
+    }
+
+    /// Whether what stands before the function is at fault, and does not know what became of it.
+    pub(crate) fn may_have_run(&self) -> bool {
+        matches!(self.status, 408 | 502..=504)
     }
 
     /// How the attempt ends, besides what was measured.
-    pub(crate) fn end(&self, host: &Host) -> Result<Outcome> {
+    pub(crate) fn end(&self, host: &Host, idempotent: bool) -> Result<Outcome> {
         if !(200..300).contains(&self.status) {
-            return Err(self.error());
+            let error = self.error();
+            if idempotent || !self.may_have_run() {
+                return Err(error);
+            }
+            return Err(Error::failed(format!("{}; {MAY_HAVE_RUN}", error.message)));
         }
         let mut outcome = Outcome::default();
         match self.result() {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::config::{Auth, Config, Deployment};
 
 /// Parameters that are the engine's alone: a function never sees them.
-const OWN: [&str; 4] = ["function", "url", "deploy", "payload"];
+const OWN: [&str; 5] = ["function", "url", "deploy", "payload", "idempotent"];
 
 /// The longest name of a function.
 const LONGEST_NAME: usize = 63;
@@ -22,6 +22,8 @@ pub(crate) struct Request {
     pub(crate) deploy: Option<Deployment>,
     /// What the function is called with.
     pub(crate) payload: Value,
+    /// Whether a call that may have run may be made again.
+    pub(crate) idempotent: bool,
 }
 
 /// What is called.
@@ -96,8 +98,14 @@ impl Request {
         }
         if let Target::Url(url) = &target {
             check_url(url, config.auth)?;
+            check_audience(url, config)?;
         }
-        Ok(Self { target, deploy, payload: payload(task) })
+        let idempotent = match task.params.get("idempotent") {
+            None | Some(Value::Null) => config.idempotent,
+            Some(Value::Bool(idempotent)) => *idempotent,
+            Some(_) => return Err(Error::invalid("the parameter `idempotent` must be true or false")),
+        };
+        Ok(Self { target, deploy, payload: payload(task), idempotent })
     }
 }
 
@@ -135,6 +143,7 @@ fn target(task: &Task, config: &Config, deployed: bool) -> Result<Target> {
     }
     if let Some(function) = Function::parse(name) {
         check_name(place, &function.name)?;
+        check_place(&function)?;
         return Ok(Target::Function(function));
     }
     check_name(place, name)?;
@@ -142,7 +151,9 @@ fn target(task: &Task, config: &Config, deployed: bool) -> Result<Target> {
         Error::invalid("no region: set `region` in the engine's config or the task's parameters")
     })?;
     let project = config.google.project(task)?.to_owned();
-    Ok(Target::Function(Function { project, region: region.to_owned(), name: name.to_owned() }))
+    let function = Function { project, region: region.to_owned(), name: name.to_owned() };
+    check_place(&function)?;
+    Ok(Target::Function(function))
 }
 
 /// The last part of a script's place, without its suffix, as Google lets functions be called.
@@ -165,6 +176,20 @@ fn check_name(place: &str, name: &str) -> Result<()> {
     )))
 }
 
+/// They become part of a URL that a token is sent to.
+fn check_place(function: &Function) -> Result<()> {
+    let of = |more: &[char], text: &str| {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || more.contains(&c))
+    };
+    if !of(&['.', ':'], &function.project) {
+        return Err(Error::invalid(format!("`{}` is no project of Google Cloud", function.project)));
+    }
+    if !of(&[], &function.region) {
+        return Err(Error::invalid(format!("`{}` is no region of Google Cloud", function.region)));
+    }
+    Ok(())
+}
+
 fn parse_url(place: &str, text: &str) -> Result<Url> {
     let url = Url::parse(text).map_err(|error| Error::invalid(format!("{place} is no URL: {error}")))?;
     if matches!(url.scheme(), "http" | "https") && url.has_host() {
@@ -185,6 +210,24 @@ pub(crate) fn check_url(url: &Url, auth: Auth) -> Result<()> {
     }
     Err(Error::invalid(format!(
         "an identity token is not sent to {} unencrypted: use https, or set `auth = \"none\"` in the engine's config",
+        shown(url)
+    )))
+}
+
+/// A token for the config's `audience` opens what is behind it, so a task cannot have it sent anywhere: only to the
+/// audience itself, or where the config's `url` says that functions are.
+fn check_audience(url: &Url, config: &Config) -> Result<()> {
+    let Some(audience) = config.audience.as_deref().filter(|_| config.auth != Auth::None) else {
+        return Ok(());
+    };
+    let host = |text: &str| Url::parse(text).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let known = [Some(audience), config.url.as_deref()];
+    if known.into_iter().flatten().filter_map(host).any(|host| Some(host.as_str()) == url.host_str()) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "a token for the engine's `audience` is not sent to {}: call the function by its name, or at the host of the config's \
+         `audience` or `url`",
         shown(url)
     )))
 }
@@ -287,6 +330,38 @@ mod tests {
     }
 
     #[test]
+    fn a_token_for_the_configs_audience_goes_to_its_hosts_only() {
+        let config = json!({"project": "p", "region": "r", "audience": "https://a.example/x", "url": "https://fn.example/{function}"});
+        let config: Config = serde_json::from_value(config).unwrap();
+        let read = |url: &str| Request::read(&task_of("inline", url, json!({})), &config);
+        for url in ["https://a.example/f", "https://fn.example/g", "f"] {
+            assert!(read(url).is_ok(), "{url}");
+        }
+        insta::assert_snapshot!(read("https://evil.example/?k=s3cret").unwrap_err(), @"a token for the engine's `audience` is not sent to https://evil.example/: call the function by its name, or at the host of the config's `audience` or `url`");
+    }
+
+    #[test]
+    fn a_project_or_region_cannot_lead_a_token_elsewhere() {
+        let said = |params| target_of("inline", "f", params);
+        insta::assert_snapshot!(said(json!({"project": "evil.example/#"})), @"`evil.example/#` is no project of Google Cloud");
+        insta::assert_snapshot!(said(json!({"region": "evil.example/?"})), @"`evil.example/?` is no region of Google Cloud");
+        insta::assert_snapshot!(target_of("inline", "projects/p@e/locations/r/functions/f", json!({})), @"`p@e` is no project of Google Cloud");
+    }
+
+    #[test]
+    fn whether_a_call_may_be_repeated_is_said_by_the_config_or_the_task() {
+        let idempotent = |config: Value, params| {
+            let config = serde_json::from_value(config).unwrap();
+            Request::read(&task_of("inline", "https://a.b/", params), &config)
+                .map(|request| request.idempotent)
+        };
+        assert_eq!(idempotent(json!({}), json!({})), Ok(false));
+        assert_eq!(idempotent(json!({"idempotent": true}), json!({})), Ok(true));
+        assert_eq!(idempotent(json!({"idempotent": true}), json!({"idempotent": false})), Ok(false));
+        assert!(idempotent(json!({}), json!({"idempotent": "yes"})).is_err());
+    }
+
+    #[test]
     fn the_audience_is_the_functions_url() {
         let of = |url: &str| audience(&Url::parse(url).unwrap());
         assert_eq!(of("https://f-1-uc.a.run.app/path?x=1"), "https://f-1-uc.a.run.app");
@@ -297,7 +372,7 @@ mod tests {
     #[test]
     fn connections_and_the_engines_own_parameters_are_never_sent() {
         let params = json!({
-            "function": "f", "url": null, "deploy": false, "day": "2026-01-01", "*v": 1, "GCP_service-account": "s3cret",
+            "function": "f", "url": null, "deploy": false, "idempotent": true, "day": "2026-01-01", "*v": 1, "GCP_service-account": "s3cret",
         });
         let mut task = task_of("inline", "", params);
         task.connections = vec!["GCP_service-account".to_owned()];

@@ -6,11 +6,11 @@ use super::{CALL, CREATE, attempts, calls, cloud, deployed, end, function, keys,
 
 #[test]
 fn a_call_that_is_turned_away_is_made_again_with_its_key() {
-    for fault in ["429", "503", "reset"] {
+    for (fault, idempotent) in [("429", false), ("503", true), ("reset", true)] {
         let cloud = cloud(&format!("cf-call-{fault}"));
         deployed(&cloud);
         cloud.fault(CALL, fault, 2);
-        cloud.dag(&[plain("work", &json!({"day": 1}), &json!({}))]);
+        cloud.dag(&[plain("work", &json!({"day": 1, "idempotent": idempotent}), &json!({}))]);
         let end = end(&cloud.run().expect_status(0), "success");
         assert_eq!(end["metrics"]["calls"], 3, "{fault}");
         // And the one of the deployment.
@@ -20,11 +20,39 @@ fn a_call_that_is_turned_away_is_made_again_with_its_key() {
 }
 
 #[test]
-fn a_reply_that_is_lost_is_asked_for_again_under_the_same_key() {
+fn a_call_that_may_have_run_is_not_made_again() {
+    for fault in ["503", "reset", "lost_reply"] {
+        let cloud = cloud(&format!("cf-once-{}", fault.replace('_', "-")));
+        deployed(&cloud);
+        let before = cloud.requests(CALL).len();
+        cloud.fault(CALL, fault, 1);
+        cloud.dag(&[plain("work", &json!({"day": 1}), &json!({}))]);
+        let error = &end(&cloud.run().expect_status(1), "failed")["error"];
+        assert_eq!(error["kind"], "failed", "{fault}: {error}");
+        assert!(error["message"].as_str().unwrap().contains("the function may have run"), "{fault}: {error}");
+        assert_eq!((cloud.requests(CALL).len() - before, attempts(&cloud)), (1, 1), "{fault}");
+        assert_eq!(calls(&cloud).len(), usize::from(fault == "lost_reply"), "{fault}");
+    }
+}
+
+#[test]
+fn a_call_that_may_have_run_is_made_anew_by_the_tasks_retries() {
+    let cloud = cloud("cf-once-retried");
+    deployed(&cloud);
+    cloud.fault(CALL, "lost_reply", 1);
+    cloud.dag(&[plain("work", &json!({"day": 1}), &json!({"retries": 1, "retry_delay": 0}))]);
+    cloud.run().expect_status(0);
+    let keys = keys(&cloud);
+    assert_eq!((keys.len(), attempts(&cloud)), (2, 2));
+    assert_ne!(keys[0], keys[1]);
+}
+
+#[test]
+fn a_reply_that_is_lost_is_asked_for_again_where_the_function_may_run_twice() {
     let cloud = cloud("cf-call-lost");
     deployed(&cloud);
     cloud.fault(CALL, "lost_reply", 1);
-    cloud.dag(&[plain("work", &json!({"day": 1}), &json!({}))]);
+    cloud.dag(&[plain("work", &json!({"day": 1, "idempotent": true}), &json!({}))]);
     cloud.run().expect_status(0);
     let keys = keys(&cloud);
     assert_eq!((keys.len(), attempts(&cloud)), (2, 1));
@@ -35,13 +63,13 @@ fn a_reply_that_is_lost_is_asked_for_again_under_the_same_key() {
 fn a_service_that_stays_away_is_left_to_the_retries_of_the_host() {
     let cloud = cloud("cf-call-away");
     deployed(&cloud);
-    cloud.fault(CALL, "503", 6);
+    cloud.fault(CALL, "429", 6);
     cloud.dag(&[plain("work", &json!({}), &json!({}))]);
     cloud.run().expect_status(0);
     let task = cloud.task("f");
     let first = &task["attempts"][0]["error"];
     assert_eq!(first["kind"], "transient", "{task:#}");
-    assert!(first["message"].as_str().unwrap().contains("answered 503"), "{first}");
+    assert!(first["message"].as_str().unwrap().contains("turned away with 429"), "{first}");
     assert_eq!((attempts(&cloud), calls(&cloud).len()), (2, 1));
 }
 

@@ -126,9 +126,15 @@ fn function(cloud: &Fixture) -> Value {
 /// Starts a run whose call is held back after the function has done its work.
 #[track_caller]
 fn held_call(cloud: &Fixture, more: &Value) -> Running {
+    held_call_with(cloud, &json!({"day": "today"}), more)
+}
+
+/// The same, with these parameters.
+#[track_caller]
+fn held_call_with(cloud: &Fixture, params: &Value, more: &Value) -> Running {
     deployed(cloud);
     cloud.hold("jobs");
-    cloud.dag(&[task(cloud, &json!({"day": "today"}), more)]);
+    cloud.dag(&[task(cloud, params, more)]);
     let run = cloud.start();
     cloud.until("a call", |_| calls(cloud).len() == 1);
     run

@@ -5,12 +5,26 @@ use std::fs;
 use oxidag_tests::servers::functions;
 use serde_json::json;
 
-use super::{CREATE, attempts, calls, cloud, end, function, held_call, keys, plain, task};
+use super::{CREATE, attempts, calls, cloud, end, function, held_call, held_call_with, keys, plain, task};
 
 #[test]
-fn a_call_is_made_again_with_its_key_after_a_crash() {
+fn a_call_is_not_made_again_after_a_crash() {
     let cloud = cloud("cf-killed");
     let run = held_call(&cloud, &json!({}));
+    run.kill();
+    cloud.hold(false);
+    let ended = cloud.oxidag(&["resume", "r", "--format", "json"]).expect_status(1);
+    let error = &end(&ended, "failed")["error"];
+    assert_eq!(error["kind"], "failed", "{error}");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("the scheduler stopped during the call"), "{message}");
+    assert_eq!((calls(&cloud).len(), attempts(&cloud)), (1, 1));
+}
+
+#[test]
+fn a_call_that_may_run_twice_is_made_again_with_its_key_after_a_crash() {
+    let cloud = cloud("cf-killed-idempotent");
+    let run = held_call_with(&cloud, &json!({"day": "today", "idempotent": true}), &json!({}));
     cloud.no_secret(&[], &[]);
     run.kill();
     cloud.hold(false);
@@ -67,7 +81,7 @@ fn a_call_of_a_url_is_made_again_after_a_crash() {
     let folder = cloud.sandbox().path().display().to_string();
     let source = cloud.sandbox().write("main.py", &GATE.replace("FOLDER", &folder));
     let served = functions::start(&source, "wait");
-    cloud.dag(&[plain(&served.url(), &json!({}), &json!({}))]);
+    cloud.dag(&[plain(&served.url(), &json!({"idempotent": true}), &json!({}))]);
     let run = cloud.start();
     let keys = || {
         let keys = fs::read_to_string(cloud.sandbox().path().join("keys")).unwrap_or_default();
