@@ -1,31 +1,28 @@
 //! The host as a running task sees it.
 
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
 use abi_stable::std_types::{RResult, RStr};
 use serde_json::Value;
 
 use crate::abi::{ANSWER, Callback, End, HostHandle};
+use crate::stopped::Stopped;
 use crate::task::{Error, Result};
 
 /// What the scheduler offers to a running task. Cheap to clone; may be used from any thread.
 pub struct Host {
     handle: HostHandle,
-    /// Shared by all clones, so that however often it is waited for, the host keeps one callback.
-    #[cfg(feature = "async")]
-    stopped: std::sync::Arc<std::sync::OnceLock<std::sync::Arc<Stopped>>>,
-}
-
-/// Whether the task was asked to stop, for whoever waits.
-#[cfg(feature = "async")]
-#[derive(Default)]
-struct Stopped {
-    asked: std::sync::atomic::AtomicBool,
-    told: tokio::sync::Notify,
+    stopped: Arc<OnceLock<Arc<Stopped>>>,
 }
 
 // SAFETY: the host's functions may be called from any thread (see `HostVtable`).
 unsafe impl Send for Host {}
 // SAFETY: as above.
 unsafe impl Sync for Host {}
+
+/// Why [`Host::wait`] ends an attempt.
+pub(crate) const STOPPED: &str = "stopped while it waited";
 
 /// How important a log line is, or which stream of a script it comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,15 +45,12 @@ pub enum Level {
 impl Host {
     /// Takes over the handle's reference to the context.
     pub(crate) fn new(handle: HostHandle) -> Self {
-        Self {
-            handle,
-            #[cfg(feature = "async")]
-            stopped: std::sync::Arc::default(),
-        }
+        Self { handle, stopped: Arc::default() }
     }
 
     /// Writes to the task's log, a line for each line of `text`.
     pub fn log(&self, level: Level, text: &str) {
+        self.alive();
         (self.handle.vtable.log())(self.handle.context, level as u8, RStr::from_str(text));
     }
 
@@ -72,6 +66,7 @@ impl Host {
 
     /// Tells how far the task has come: from 0 to 1, or `None` where that is not known.
     pub fn progress(&self, fraction: Option<f64>, message: &str) {
+        self.alive();
         let fraction = fraction.unwrap_or(f64::NAN);
         (self.handle.vtable.progress())(self.handle.context, fraction, RStr::from_str(message));
     }
@@ -79,6 +74,7 @@ impl Host {
     /// Whether the task is asked to stop: by the user, or since its time is up.
     #[must_use]
     pub fn cancelled(&self) -> bool {
+        self.alive();
         (self.handle.vtable.cancelled())(self.handle.context)
     }
 
@@ -86,33 +82,40 @@ impl Host {
     ///
     /// It runs on a thread of the host that stops all tasks: it must not block.
     pub fn on_cancel(&self, callback: impl FnOnce() + Send + 'static) {
+        self.alive();
         let boxed: Boxed = Box::new(callback);
         let data = Box::into_raw(Box::new(boxed)).cast_const();
         let callback = Callback { data: data.cast(), call: call_boxed, drop: drop_boxed };
         (self.handle.vtable.on_cancel())(self.handle.context, callback);
     }
 
+    /// Waits so long on this thread, or until the task is asked to stop. For blocking engines: a test on the crate's test
+    /// host moves the time that is waited for.
+    ///
+    /// # Errors
+    ///
+    /// Of kind `Cancelled`, at once, when the task is asked to stop.
+    pub fn wait(&self, time: Duration) -> Result<()> {
+        #[cfg(feature = "test")]
+        if let Some(attempt) = self.test() {
+            return attempt.wait(time);
+        }
+        if self.stopped().within(time) { Err(Error::cancelled(STOPPED)) } else { Ok(()) }
+    }
+
     /// Completes when the task is asked to stop.
     #[cfg(feature = "async")]
     pub async fn until_cancelled(&self) {
-        use std::sync::Arc;
-        use std::sync::atomic::Ordering::{Acquire, Release};
+        self.stopped().asked().await;
+    }
 
-        let stopped = self.stopped.get_or_init(|| {
+    fn stopped(&self) -> &Stopped {
+        self.stopped.get_or_init(|| {
             let stopped = Arc::<Stopped>::default();
-            let tell = Arc::clone(&stopped);
-            self.on_cancel(move || {
-                tell.asked.store(true, Release);
-                tell.told.notify_waiters();
-            });
+            let ask = Arc::clone(&stopped);
+            self.on_cancel(move || ask.ask());
             stopped
-        });
-        // Enabled before the flag is read: a stop between the two is not missed.
-        let mut told = std::pin::pin!(stopped.told.notified());
-        told.as_mut().enable();
-        if !stopped.asked.load(Acquire) {
-            told.await;
-        }
+        })
     }
 
     /// Stores how to find the remote job again; returns once it is stored. After a crash, `run` is called
@@ -122,8 +125,12 @@ impl Host {
     ///
     /// When it could not be stored; the run is then about to fail.
     pub fn checkpoint(&self, checkpoint: &Value) -> Result<()> {
+        self.alive();
         let json = checkpoint.to_string();
-        match (self.handle.vtable.checkpoint())(self.handle.context, RStr::from_str(&json)) {
+        let stored = (self.handle.vtable.checkpoint())(self.handle.context, RStr::from_str(&json));
+        // The scheduler may have died of just this.
+        self.alive();
+        match stored {
             RResult::ROk(()) => Ok(()),
             RResult::RErr(message) => Err(Error::transient(message.into_string())),
         }
@@ -135,6 +142,7 @@ impl Host {
     ///
     /// When any of it is wrong; nothing is added then.
     pub fn append(&self, addition: &Value) -> Result<()> {
+        self.alive();
         let json = addition.to_string();
         match (self.handle.vtable.append())(self.handle.context, RStr::from_str(&json)) {
             RResult::ROk(()) => Ok(()),
@@ -150,6 +158,7 @@ impl Host {
     ///
     /// When the question is not understood, the run has ended, or the host is older than this function.
     pub fn query(&self, question: &Value) -> Result<Value> {
+        self.alive();
         let asked = serde_json::json!({ "query": question }).to_string();
         match (self.handle.vtable.append())(self.handle.context, RStr::from_str(&asked)) {
             RResult::ROk(()) => Err(Error::failed("the host does not answer")),
@@ -159,6 +168,20 @@ impl Host {
                 }
                 None => Err(Error::invalid(said.into_string())),
             },
+        }
+    }
+
+    /// The attempt on the test host, if this is one.
+    #[cfg(feature = "test")]
+    pub(crate) fn test(&self) -> Option<&crate::test::Context> {
+        crate::test::context_of(&self.handle)
+    }
+
+    /// On the test host, ends the engine's thread where the test has let the scheduler die.
+    fn alive(&self) {
+        #[cfg(feature = "test")]
+        if let Some(attempt) = self.test() {
+            attempt.alive();
         }
     }
 
@@ -174,8 +197,7 @@ impl Clone for Host {
         (self.handle.vtable.retain())(self.handle.context);
         Self {
             handle: HostHandle { context: self.handle.context, vtable: self.handle.vtable },
-            #[cfg(feature = "async")]
-            stopped: std::sync::Arc::clone(&self.stopped),
+            stopped: Arc::clone(&self.stopped),
         }
     }
 }

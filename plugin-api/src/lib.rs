@@ -27,6 +27,9 @@
 //! # fn main() {}
 //! ```
 //!
+//! Its unit tests run on a host that the feature `test` brings (`test::TestEngine`): it records what the engine tells it, moves the
+//! time that the engine waits by, cancels, and lets the scheduler die.
+//!
 //! How the parts lie: [`abi`] is what crosses the boundary and is meant to freeze; the modules around it are
 //! the author's side, compiled into the engine. A panic never crosses the boundary: it is caught on the
 //! engine's side of every call and becomes an error.
@@ -44,7 +47,10 @@ mod host;
 mod panics;
 #[cfg(feature = "async")]
 mod runtime;
+mod stopped;
 mod task;
+#[cfg(feature = "test")]
+pub mod test;
 
 #[cfg(feature = "async")]
 pub use engine::AsyncEngine;

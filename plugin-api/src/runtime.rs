@@ -7,11 +7,12 @@ use std::task::Poll;
 use abi_stable::prefix_type::PrefixTypeTrait;
 use abi_stable::std_types::{RResult, RStr, RString};
 use serde_json::{Map, Value};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::abi::{EngineModule, EngineModuleRef, HostHandle, Instance, Mode};
 use crate::adapter::{Completion, Scripts, create_with, description, engine_ref, parse, reply};
 use crate::engine::AsyncEngine;
+use crate::host::Host;
 use crate::panics::catch;
 use crate::task::{Error, Result, Task};
 
@@ -66,7 +67,8 @@ extern "C" fn run<E: AsyncEngine>(engine: Instance, task: RStr<'_>, host: HostHa
     let completion = Completion::new(host);
     // SAFETY: as in `blocks`; `destroy` frees nothing, so a future that outlives everything still has its engine.
     let engine: &'static E = unsafe { engine_ref::<E>(engine) };
-    let parsed = catch(|| Ok((runtime()?, parse::<Task>("task", task)?))).and_then(|result| result);
+    let parsed =
+        catch(|| Ok((spawner(&completion.host)?, parse::<Task>("task", task)?))).and_then(|result| result);
     match parsed {
         Ok((_, task)) if E::MIXED && catch(|| engine.blocks(&task.params)).unwrap_or(false) => {
             let end = catch(|| engine.run_blocking(task, &completion.host));
@@ -95,6 +97,16 @@ async fn guarded<T>(future: impl Future<Output = T>) -> Result<T> {
         Err(error) => Poll::Ready(Err(error)),
     })
     .await
+}
+
+/// Where the futures of an attempt run: on the library's runtime, or on that of a test, whose time the test moves.
+fn spawner(host: &Host) -> Result<Handle> {
+    #[cfg(feature = "test")]
+    if let Some(runtime) = host.test().and_then(crate::test::Context::runtime) {
+        return Ok(runtime);
+    }
+    let _ = host;
+    Ok(runtime()?.handle().clone())
 }
 
 /// The library's one runtime: two threads carry thousands of waiting tasks.

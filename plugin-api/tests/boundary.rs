@@ -103,6 +103,7 @@ impl Engine for Blocking {
         match task.script.text.as_str() {
             "panic" => panic!("asked to"),
             "checkpoint" => host.checkpoint(&json!({})).map(|()| Outcome::default()),
+            "wait" => host.wait(Duration::from_secs(3600)).map(|()| Outcome::default()),
             "cancel" => {
                 let (stop, stopped) = channel();
                 host.on_cancel(move || stop.send(()).unwrap());
@@ -174,6 +175,7 @@ fn a_cancellation_wakes_whoever_waits_for_it() {
     for module in [blocking_module::<Blocking>(), async_module::<Waiting>()] {
         assert_eq!(ran(module, "cancel")["error"]["kind"], "cancelled");
     }
+    assert_eq!(ran(blocking_module::<Blocking>(), "wait")["error"]["kind"], "cancelled");
 }
 
 #[test]
