@@ -1,5 +1,7 @@
 //! The command line as types. Values are checked and lowered while they are parsed; nothing is read from disk.
 
+mod new;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,6 +12,7 @@ use oxidag_core::spec::{Notify, NotifyOn, NotifyTarget, Span};
 use oxidag_core::state::RunState;
 use serde_json::{Map, Value};
 
+pub(crate) use self::new::NewArgs;
 use crate::since::{self, Since};
 
 const EXAMPLES: &str = "\
@@ -383,6 +386,8 @@ pub(crate) enum EnginesCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Make a crate with an engine of one's own
+    New(NewArgs),
     /// Show what an engine's library says of itself
     Inspect {
         /// An engine of the environment, or the path of a library

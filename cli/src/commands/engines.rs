@@ -1,5 +1,7 @@
 //! `oxidag engines list` and `engines inspect`.
 
+pub(super) mod new;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;

@@ -47,6 +47,7 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<Exit> {
         Command::Engines(EnginesCommand::Inspect { engine, environment, json }) => {
             engines::inspect(&engine, &environment, json)?;
         }
+        Command::Engines(EnginesCommand::New(args)) => engines::new::new(&args)?,
         Command::Schedule(args) => return schedule::schedule(&args),
         Command::Cache(CacheCommand::Clear { environment, json }) => cache::clear(&environment, json)?,
         Command::Schema { file } => schema::schema(file)?,
