@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use google_cloud_bigquery_v2::model::Job;
-use oxidag_plugin_api::{Error, ErrorKind, Level, Result};
+use oxidag_plugin_api::{Error, Level, Result};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -125,13 +125,8 @@ async fn try_to_end(remote: &Remote, may_come: bool, why: &mut String) -> Ending
                 // Without a location BigQuery looks for it in its multi-regions only.
                 None => return Ending::Unknown("it is not found, but its location is not known".to_owned()),
             },
-            Err(error) => {
-                let error = oxidag_google::from_gax("it cannot be cancelled", &error);
-                if error.kind == ErrorKind::Invalid {
-                    return Ending::Unknown(error.message);
-                }
-                *why = error.message;
-            }
+            // Refusals may pass as well as faults, and there is nothing else to be done for the job.
+            Err(error) => *why = oxidag_google::from_gax("it cannot be cancelled", &error).message,
         }
         sleep(PAUSE).await;
     }

@@ -171,6 +171,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_refusal_to_end_the_job_may_pass_too() {
+        let cancels = [Err(403), Err(401), RUNNING];
+        let (remote, script) = Script::default().looks(&[Ok("DONE (stopped)")]).cancels(&cancels).remote();
+        let scribe = Scribe::default();
+        scribe.stop();
+        let error = until_done(&remote, None, &scribe).await.unwrap_err();
+        assert_eq!(error.message, "job p:oxidag-0123 was cancelled");
+        assert_eq!(script.asked("cancel"), 3);
+
+        let (remote, _) = Script::default().looks(&[RUNNING]).cancels(&[Err(403)]).remote();
+        let error = until_done(&remote, None, &scribe).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Cancelled);
+        assert!(error.message.contains("may still run and be billed (it cannot be cancelled: "), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_job_that_was_done_before_the_stop_has_its_own_end() {
         for end in ["DONE", "DONE (invalidQuery)"] {
             let (remote, _) = Script::default().looks(&[Ok(end)]).cancels(&[Ok("RUNNING")]).remote();

@@ -26,6 +26,17 @@ pub fn reason(error: &Gax) -> Option<&str> {
     })
 }
 
+/// Whether the account is not taken, or may not do this. That may pass, since rights and keys take time to spread, and
+/// whoever changed them may change them back.
+#[must_use]
+pub fn is_refusal(error: &Gax) -> bool {
+    let code = error.status().map(|status| status.code);
+    let refused = matches!(error.http_status_code(), Some(401 | 403))
+        || matches!(code, Some(Code::Unauthenticated | Code::PermissionDenied))
+        || error.is_authentication();
+    refused && kind(error) == ErrorKind::Invalid
+}
+
 /// Whether the service, or what lies between, is at fault: the same call may do later.
 pub(crate) fn is_fault(error: &Gax) -> bool {
     // The older APIs, BigQuery's among them, say with a 403 what the newer ones say with a 429.
@@ -92,6 +103,7 @@ fn message(error: &Gax) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use google_cloud_gax::error::CredentialsError;
     use google_cloud_gax::error::rpc::Status;
     use serde_json::json;
 
@@ -117,6 +129,10 @@ mod tests {
                 Status::default().set_details([serde_json::from_value::<StatusDetails>(info).unwrap()]);
             from_gax("x", &Gax::service_with_http_metadata(status, Some(403), None)).kind
         };
+        let is_refusal =
+            |status| super::is_refusal(&Gax::http(status, Default::default(), Default::default()));
+        assert_eq!([400, 401, 403, 404, 503].map(is_refusal), [false, true, true, false, false]);
+        assert!(super::is_refusal(&Gax::authentication(CredentialsError::from_msg(false, "no key"))));
         let stopped = Status::default().set_code(Code::FailedPrecondition);
         let stopped = Gax::service_with_http_metadata(stopped, Some(400), None);
         assert_eq!(from_gax("x", &stopped).kind, ErrorKind::Failed);

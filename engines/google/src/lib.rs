@@ -20,7 +20,7 @@ pub const MASK: &str = "***";
 pub use account::Account;
 pub use client::{Clients, connected, install_cryptography};
 pub use config::{GoogleConfig, text_param};
-pub use error::{from_builder, from_gax, reason};
+pub use error::{from_builder, from_gax, is_refusal, reason};
 pub use labels::{label_value, labels};
 pub use pace::{Pace, request_slot};
 pub use retry::{backoff, retry_policy};

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::gone;
 use crate::config::{Config, Serverless};
-use crate::google::{Place, Shared, copy, is_missing, is_taken, placed, stored};
+use crate::google::{Place, Shared, copy, is_missing, is_taken, placed, stored, was_submitted};
 use crate::output::Output;
 use crate::remote::{End, Look, Remote, Tell};
 use crate::source::Placed;
@@ -25,6 +25,9 @@ pub(crate) struct Handle {
     #[serde(flatten)]
     pub(crate) place: Place,
     batch_id: String,
+    /// The service has said that there is the batch.
+    #[serde(default)]
+    submitted: bool,
 }
 
 impl Handle {
@@ -37,7 +40,8 @@ impl Handle {
         if let Some(known) = stored(task) {
             return Ok(known);
         }
-        Ok(Self { place: Place::of(task, config)?, batch_id: task.idempotency_key.clone() })
+        let (batch_id, submitted) = (task.idempotency_key.clone(), was_submitted(task));
+        Ok(Self { place: Place::of(task, config)?, batch_id, submitted })
     }
 
     fn parent(&self) -> String {
@@ -86,34 +90,44 @@ impl Remote for ServerlessBatch {
     }
 
     fn link(&self) -> String {
-        let Handle { place: Place { project, region }, batch_id } = &self.handle;
+        let Handle { place: Place { project, region }, batch_id, .. } = &self.handle;
         format!(
             "https://console.cloud.google.com/dataproc/batches/{region}/{batch_id}/monitoring?project={project}"
         )
     }
 
     fn checkpoint(&self) -> Value {
-        let Handle { place: Place { project, region }, batch_id } = &self.handle;
-        json!({"backend": "dataproc-serverless", "project": project, "region": region, "batch_id": batch_id})
+        let Handle { place: Place { project, region }, batch_id, submitted } = &self.handle;
+        json!({
+            "backend": "dataproc-serverless", "project": project, "region": region, "batch_id": batch_id,
+            "submitted": submitted,
+        })
     }
 
     async fn find(&mut self) -> Result<bool> {
-        match self.get().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_missing(&error) => Ok(false),
-            Err(error) => Err(from_gax(&format!("cannot look for {}", self.title()), &error)),
+        // One that was there is not made again, should it be gone: looking at it says so.
+        if self.handle.submitted {
+            return Ok(true);
         }
+        match self.get().await {
+            Ok(_) => self.handle.submitted = true,
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(from_gax(&format!("cannot look for {}", self.title()), &error)),
+        }
+        Ok(self.handle.submitted)
     }
 
     async fn submit(&mut self) -> Result<bool> {
         copy(&self.script, &self.bucket).await?;
         let create = self.client.create_batch().set_parent(self.handle.parent());
         let create = create.set_batch_id(&self.handle.batch_id).set_request_id(&self.handle.batch_id);
-        match create.set_batch(self.batch.clone()).with_idempotency(true).send().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_taken(&error) => Ok(false),
-            Err(error) => Err(from_gax(&format!("cannot submit {}", self.title()), &error)),
-        }
+        let made = match create.set_batch(self.batch.clone()).with_idempotency(true).send().await {
+            Ok(_) => true,
+            Err(error) if is_taken(&error) => false,
+            Err(error) => return Err(from_gax(&format!("cannot submit {}", self.title()), &error)),
+        };
+        self.handle.submitted = true;
+        Ok(made)
     }
 
     async fn look(&mut self) -> Result<Look> {

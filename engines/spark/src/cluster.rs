@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::Config;
-use crate::google::{Place, Shared, copy, is_missing, is_taken, placed, stored};
+use crate::google::{Place, Shared, copy, is_missing, is_taken, placed, stored, was_submitted};
 use crate::output::Output;
 use crate::remote::{End, Look, Remote, Tell};
 use crate::source::Placed;
@@ -25,6 +25,9 @@ pub(crate) struct Handle {
     pub(crate) place: Place,
     pub(crate) cluster: String,
     job_id: String,
+    /// The service has said that there is the job.
+    #[serde(default)]
+    submitted: bool,
 }
 
 impl Handle {
@@ -43,7 +46,7 @@ impl Handle {
             )
         })?;
         let (cluster, job_id) = (cluster.to_owned(), task.idempotency_key.clone());
-        Ok(Self { place: Place::of(task, config)?, cluster, job_id })
+        Ok(Self { place: Place::of(task, config)?, cluster, job_id, submitted: was_submitted(task) })
     }
 }
 
@@ -92,18 +95,24 @@ impl Remote for ClusterJob {
     }
 
     fn checkpoint(&self) -> Value {
-        let Handle { place: Place { project, region }, cluster, job_id } = &self.handle;
+        let Handle { place: Place { project, region }, cluster, job_id, submitted } = &self.handle;
         json!({
             "backend": "dataproc", "project": project, "region": region, "cluster": cluster, "job_id": job_id,
+            "submitted": submitted,
         })
     }
 
     async fn find(&mut self) -> Result<bool> {
-        match self.get().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_missing(&error) => Ok(false),
-            Err(error) => Err(from_gax(&format!("cannot look for {}", self.title()), &error)),
+        // One that was there is not made again, should it be gone: looking at it says so.
+        if self.handle.submitted {
+            return Ok(true);
         }
+        match self.get().await {
+            Ok(_) => self.handle.submitted = true,
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(from_gax(&format!("cannot look for {}", self.title()), &error)),
+        }
+        Ok(self.handle.submitted)
     }
 
     async fn submit(&mut self) -> Result<bool> {
@@ -111,11 +120,13 @@ impl Remote for ClusterJob {
         let Place { project, region } = &self.handle.place;
         let submit = self.client.submit_job().set_project_id(project).set_region(region);
         let submit = submit.set_request_id(&self.handle.job_id).set_job(self.job.clone());
-        match submit.with_idempotency(true).send().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_taken(&error) => Ok(false),
-            Err(error) => Err(from_gax(&format!("cannot submit {}", self.title()), &error)),
-        }
+        let made = match submit.with_idempotency(true).send().await {
+            Ok(_) => true,
+            Err(error) if is_taken(&error) => false,
+            Err(error) => return Err(from_gax(&format!("cannot submit {}", self.title()), &error)),
+        };
+        self.handle.submitted = true;
+        Ok(made)
     }
 
     async fn look(&mut self) -> Result<Look> {
@@ -284,6 +295,10 @@ mod tests {
         task.checkpoint.as_mut().unwrap()["region"] = "***".into();
         let masked = Handle::of(&task, &config(json!({"project": "p", "region": "r"}))).unwrap();
         assert_eq!((masked.place.region.as_str(), masked.job_id), ("r", task.idempotency_key.clone()));
+        assert!(!masked.submitted);
+        task.checkpoint.as_mut().unwrap()["submitted"] = true.into();
+        let masked = Handle::of(&task, &config(json!({"project": "p", "region": "r"}))).unwrap();
+        assert!(masked.submitted, "that is known, wherever the job is");
         let none = Handle::of(&crate::work::tests::task(json!({})), &config(json!({}))).unwrap_err();
         insta::assert_snapshot!(none, @"no cluster: set `cluster` in the engine's config or `cluster_name` in the parameters");
     }

@@ -33,6 +33,11 @@ pub(crate) fn stored<H: DeserializeOwned>(task: &Task) -> Option<H> {
     whole.and_then(|stored| H::deserialize(stored).ok())
 }
 
+/// Whether an earlier scheduler stored that the service has had the task's job; that is known of a masked place, too.
+pub(crate) fn was_submitted(task: &Task) -> bool {
+    task.checkpoint.as_ref().is_some_and(|stored| stored["submitted"] == true)
+}
+
 /// Where a job is: what its checkpoint holds, so that it is found again though the config has changed meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {

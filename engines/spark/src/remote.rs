@@ -132,7 +132,7 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
                 Some(true) => {
                     // Again: what was found may say more than what was known before.
                     sink.checkpoint(&self.remote.checkpoint())?;
-                    self.introduce("found");
+                    self.introduce("going on with");
                     return Ok(Begun::Goes);
                 }
                 Some(false) => {}

@@ -5,7 +5,7 @@ import time
 
 from .errors import ApiError, invalid
 
-FAULTS = {"403", "429", "500", "503", "reset", "lost_reply", "job_error", "operation_error", "unauthorized"}
+FAULTS = {"400", "403", "429", "500", "503", "reset", "lost_reply", "job_error", "operation_error", "unauthorized"}
 # Calls of functions, which are no method of Google's.
 CALL = "functions.call"
 # Which of a project's work a held project keeps from ending.
@@ -91,7 +91,7 @@ class Fault:
 
     def error(self):
         """The answer of a fault that refuses a request, or None for one of another sort."""
-        http = {"403": 403, "429": 429, "500": 500, "503": 503, "unauthorized": 401}.get(self.kind)
+        http = {"400": 400, "403": 403, "429": 429, "500": 500, "503": 503, "unauthorized": 401}.get(self.kind)
         return ApiError(http, self.message, self.reason) if http else None
 
 

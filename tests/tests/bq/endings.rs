@@ -28,7 +28,9 @@ fn assert_stopped(cloud: &Cloud) {
 #[test]
 fn a_run_that_is_cancelled_cancels_its_job_at_bigquery() {
     let (cloud, mut run) = held("bq-cancel", &json!({"retries": 3, "retry_delay": 0}));
-    cloud.google.fault("bq-cancel", json!({"method": "bigquery.jobs.cancel", "fault": "503", "times": 2}));
+    for fault in ["503", "unauthorized", "503"] {
+        cloud.google.fault("bq-cancel", json!({"method": "bigquery.jobs.cancel", "fault": fault}));
+    }
     cloud.oxidag(&["runs", "cancel", "r"]).expect_status(0);
     let ended = run.end().expect_status(130);
     assert_eq!(end_of(&ended, "one")["state"], "cancelled");
@@ -61,7 +63,7 @@ fn a_job_that_could_not_be_cancelled_is_said_with_its_place() {
     let (cloud, mut run) = held("bq-still", &json!({}));
     cloud
         .google
-        .fault("bq-still", json!({"method": "bigquery.jobs.cancel", "fault": "unauthorized", "times": 9}));
+        .fault("bq-still", json!({"method": "bigquery.jobs.cancel", "fault": "unauthorized", "times": 1000}));
     run.signal("INT");
     let ended = run.end().expect_status(130);
     let (id, job) = cloud.until_job("RUNNING");

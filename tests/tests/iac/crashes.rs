@@ -20,6 +20,24 @@ fn a_scheduler_that_is_killed_makes_no_second_cluster() {
 }
 
 #[test]
+fn a_resumed_run_that_is_refused_at_first_leaves_its_cluster_alone() {
+    let cloud = cloud("iac-killed-refused", &[make()]);
+    cloud.google.settings("iac-killed-refused", json!({"hold": "operations"}));
+    let mut run = cloud.start();
+    run.until(|event| event.to_string().contains("waits for operation"));
+    run.kill();
+    for fault in ["403", "unauthorized"] {
+        cloud
+            .google
+            .fault("iac-killed-refused", json!({"method": "dataproc.operations.get", "fault": fault}));
+    }
+    cloud.google.settings("iac-killed-refused", json!({"hold": false}));
+    cloud.oxidag(&["resume", "r", "--format", "json"]).expect_status(0);
+    assert_eq!((&there(&cloud)["state"], &there(&cloud)["made"]), (&json!("RUNNING"), &json!(1)));
+    assert_eq!(cloud.calls("dataproc.projects.regions.clusters.delete"), 0);
+}
+
+#[test]
 fn what_was_begun_before_a_crash_is_told_where_nobody_can_look_after_it() {
     let cloud = cloud("iac-killed-locked-out", &[make()]);
     cloud.google.settings("iac-killed-locked-out", json!({"hold": "operations"}));

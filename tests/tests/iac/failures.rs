@@ -110,15 +110,33 @@ fn a_reply_that_is_lost_makes_no_second_cluster() {
 }
 
 #[test]
-fn an_attempt_that_may_not_look_any_more_ends_what_it_has_begun() {
+fn refusals_that_pass_cost_no_cluster() {
+    let cloud = cloud("iac-refusals", &[make()]);
+    for (method, fault) in [
+        ("operations.get", "403"),
+        ("operations.get", "unauthorized"),
+        ("clusters.create", "503"),
+        ("operations.get", "403"),
+    ] {
+        cloud.google.fault("iac-refusals", json!({"method": format!("dataproc.{method}"), "fault": fault}));
+    }
+    let ended = cloud.run().expect_status(0);
+    assert_eq!(cloud.google.ledger("iac-refusals")["faults_left"], 0);
+    assert_eq!((&there(&cloud)["state"], &there(&cloud)["made"]), (&json!("RUNNING"), &json!(1)));
+    assert_eq!(cloud.calls("dataproc.projects.regions.clusters.delete"), 0);
+    assert!(ended.stdout.contains("the account may not do this; trying again"), "{}", ended.stdout);
+}
+
+#[test]
+fn an_attempt_that_asks_in_vain_ends_what_it_has_begun() {
     let cloud = cloud("iac-blind", &[make()]);
     cloud.google.settings("iac-blind", json!({"hold": "operations"}));
-    let forbidden = json!({"method": "dataproc.operations.get", "fault": "403", "times": 1000});
-    cloud.google.fault("iac-blind", forbidden);
+    let wrong = json!({"method": "dataproc.operations.get", "fault": "400", "times": 1000});
+    cloud.google.fault("iac-blind", wrong);
     let ended = cloud.run().expect_status(1);
     let (kind, message) = error_of(&ended, "make");
     assert_eq!(kind, "invalid");
-    assert!(message.contains("the account may not do this"), "{message}");
+    assert!(message.contains("told to fail with 400"), "{message}");
     assert!(message.contains("which was being made, is being deleted"), "{message}");
     assert_eq!(there(&cloud)["state"], "DELETING");
 }

@@ -18,11 +18,29 @@ fn a_resumed_run_adopts_the_job_on_the_cluster() {
     let ended = cloud.oxidag(&["resume", "r", "--format", "json"]).expect_status(0);
     assert!(lines(&ended, "stdout").contains(&"here".to_owned()), "{}", ended.stdout);
     assert!(
-        lines(&ended, "info").iter().any(|line| line.starts_with("found the job oxidag-")),
+        lines(&ended, "info").iter().any(|line| line.starts_with("going on with the job oxidag-")),
         "{}",
         ended.stdout
     );
     assert_eq!(made(&cloud, "jobs").len(), 1);
+    assert_eq!(cloud.calls("dataproc.projects.regions.jobs.submit"), 1);
+}
+
+#[test]
+fn a_job_that_was_deleted_meanwhile_is_not_run_again() {
+    let cloud = with_cluster("spark-crash-deleted", "", "");
+    hold(&cloud, true);
+    write(&cloud, &task(&cloud, "print('here')\n", json!({})));
+    let mut run = cloud.start();
+    until_logged(&mut run, "here");
+    run.kill();
+    hold(&cloud, false);
+    let (id, _) = cloud.until_job("DONE");
+    delete_job(&cloud, &id);
+    let (kind, message) = error_of(&cloud.oxidag(&["resume", "r", "--format", "json"]).expect_status(1));
+    assert_eq!(kind, "failed");
+    let said = format!("the job {id} on the cluster c failed: the service does not know it any more");
+    assert!(message.starts_with(&said), "{message}");
     assert_eq!(cloud.calls("dataproc.projects.regions.jobs.submit"), 1);
 }
 

@@ -38,18 +38,29 @@ pub(super) fn with_cluster(project: &str, config: &str, plugins: &str) -> Cloud 
 /// Makes the cluster `c`, as another program would.
 pub(super) fn make_cluster(cloud: &Cloud) {
     let url = cloud.google.url();
-    let token = ureq::get(format!("{url}/computeMetadata/v1/instance/service-accounts/default/token"))
-        .header("Metadata-Flavor", "Google")
-        .call()
-        .unwrap();
-    let token: Value = serde_json::from_str(&token.into_body().read_to_string().unwrap()).unwrap();
     let body = json!({"projectId": cloud.project, "clusterName": "c", "config": {}}).to_string();
     ureq::post(format!("{url}/v1/projects/{}/regions/{REGION}/clusters", cloud.project))
-        .header("Authorization", format!("Bearer {}", token["access_token"].as_str().unwrap()))
+        .header("Authorization", bearer(cloud))
         .header("Content-Type", "application/json")
         .send(body)
         .unwrap();
     cloud.until("the cluster", |ledger| ledger["clusters"]["c"]["state"] == "RUNNING");
+}
+
+/// Deletes a job that has ended, as another program would.
+pub(super) fn delete_job(cloud: &Cloud, id: &str) {
+    let path = format!("v1/projects/{}/regions/{REGION}/jobs/{id}", cloud.project);
+    let url = format!("{}/{path}", cloud.google.url());
+    ureq::delete(url).header("Authorization", bearer(cloud)).call().unwrap();
+}
+
+/// Who another program is.
+fn bearer(cloud: &Cloud) -> String {
+    let path = "computeMetadata/v1/instance/service-accounts/default/token";
+    let url = format!("{}/{path}", cloud.google.url());
+    let token = ureq::get(url).header("Metadata-Flavor", "Google").call().unwrap();
+    let token: Value = serde_json::from_str(&token.into_body().read_to_string().unwrap()).unwrap();
+    format!("Bearer {}", token["access_token"].as_str().unwrap())
 }
 
 /// A task on a script that lies in the project's bucket.

@@ -47,6 +47,11 @@ impl Seen {
         self.cluster.status.as_ref().map_or(State::Unknown, |status| status.state.clone())
     }
 
+    /// Whether Dataproc has said in which state it is, and that is one we know.
+    pub(crate) fn is_told(&self) -> bool {
+        self.state() != State::Unknown && self.state().name().is_some()
+    }
+
     /// What Dataproc says of its state.
     fn detail(&self) -> String {
         let detail = self.cluster.status.as_ref().map(|status| status.detail.trim_end_matches('.'));

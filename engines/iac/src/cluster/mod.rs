@@ -6,6 +6,7 @@
 mod calls;
 mod decide;
 mod differ;
+mod patience;
 mod place;
 mod stop;
 mod wanted;

@@ -28,12 +28,16 @@ impl Work {
     /// What was ended, and what was not.
     pub(crate) async fn stop(&mut self) -> Result<Outcome> {
         let until = Instant::now() + PATIENCE;
+        self.quicken();
         match timeout_at(until, self.wind_up(until)).await {
             Ok(Ok(Wound::Reached(seen))) => Ok(self.outcome(seen.as_deref())),
             Ok(Ok(Wound::Ended(what))) => Err(Error::cancelled(format!("cancelled: {what}"))),
             Ok(Ok(Wound::GoesOn(what))) => Err(self.goes_on(&what)),
             Ok(Err(error)) => Err(self.goes_on(&error.message)),
-            Err(_) => Err(self.goes_on("Dataproc did not answer in time")),
+            Err(_) => {
+                let trouble = self.patience.trouble().unwrap_or("Dataproc did not answer in time");
+                Err(self.goes_on(trouble))
+            }
         }
     }
 

@@ -1,18 +1,20 @@
 //! An attempt on a cluster: looks, decides, acts, waits, until the goal is reached.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use google_cloud_dataproc_v1::model::{Cluster, ClusterConfig};
 use google_cloud_gax::error::Error as Gax;
 use google_cloud_gax::error::rpc::Code;
 use google_cloud_longrunning::model::Operation;
-use oxidag_google::{Pace, from_gax, request_slot};
-use oxidag_plugin_api::{Error, ErrorKind, Host, Outcome, Result};
+use oxidag_google::{Pace, from_gax, is_refusal, request_slot};
+use oxidag_plugin_api::{Error, Host, Outcome, Result};
 use serde_json::json;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::calls::{self, Calls};
 use super::decide::{Goal, Seen, Step, name, next};
+use super::patience::{PATIENCE, Patience};
 use super::place::{End, Flight, Memory, Verb, workers};
 use super::wanted::Maker;
 use crate::script::Sizes;
@@ -20,9 +22,6 @@ use crate::script::Sizes;
 /// A cluster takes a minute or two.
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(15);
-
-/// Nothing but faults of the service for so long ends the attempt.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// So long a diagnosis may take before a cluster is replaced without it.
 const DIAGNOSIS: Duration = Duration::from_secs(10 * 60);
@@ -46,8 +45,7 @@ pub(crate) struct Work {
     pub(crate) told: String,
     pub(crate) pace: Pace,
     pub(crate) refused: u32,
-    /// Since when there have been nothing but faults.
-    pub(crate) faults: Option<Instant>,
+    pub(crate) patience: Patience,
 }
 
 impl Work {
@@ -71,7 +69,7 @@ impl Work {
             told: String::new(),
             pace: Pace::new(FIRST, LONGEST),
             refused: 0,
-            faults: None,
+            patience: Patience::default(),
         }
     }
 
@@ -88,12 +86,27 @@ impl Work {
             let seen = self.look().await?;
             match next(&self.goal, seen.as_ref(), &self.memory) {
                 Step::Done => return Ok(self.outcome(seen.as_ref())),
-                Step::Wait => self.pause().await,
+                Step::Wait => self.wait(seen.as_ref()).await?,
                 Step::Do(verb) => self.act(verb, seen).await?,
                 Step::AskWhoMadeIt => return self.gone_already().await,
                 Step::Fail(error) => return Err(self.measured(error, seen.as_ref())),
             }
         }
+    }
+
+    /// Lets the cluster change by itself; one whose state is not told does that only for a while.
+    async fn wait(&mut self, seen: Option<&Seen>) -> Result<()> {
+        if self.patience.is_untold_too_long(seen, Instant::now()) {
+            let place = &self.memory.place;
+            let error = Error::failed(format!(
+                "Dataproc has not told the state of {place} for {} min: look at it at {}",
+                PATIENCE.as_secs() / 60,
+                place.link()
+            ));
+            return Err(self.measured(error, seen));
+        }
+        self.pause().await;
+        Ok(())
     }
 
     /// The cluster as it is; `None` when there is none.
@@ -161,7 +174,7 @@ impl Work {
         }
         self.memory.ended.push((verb, end));
         self.memory.flight = None;
-        self.pace = Pace::new(FIRST, LONGEST);
+        self.quicken();
         self.store()
     }
 
@@ -227,7 +240,7 @@ impl Work {
         self.host.info(&format!("asked to {} {place}: operation {id}; {}", verb.name(), place.link()));
         self.memory.operation = Some(id.clone());
         self.memory.flight = Some(Flight { verb, id });
-        self.pace = Pace::new(FIRST, LONGEST);
+        self.quicken();
         self.store()
     }
 
@@ -280,26 +293,31 @@ impl Work {
             let slot = request_slot().await;
             let answer = call().await;
             drop(slot);
-            let error = match answer {
+            let (error, refused) = match answer {
                 Ok(answer) => {
-                    self.faults = None;
+                    self.patience.answered();
                     return Ok(Some(answer));
                 }
                 Err(error) if error.http_status_code() == Some(404) => {
-                    self.faults = None;
+                    self.patience.answered();
                     return Ok(None);
                 }
-                Err(error) => from_gax(doing, &error),
+                Err(error) => (from_gax(doing, &error), is_refusal(&error)),
             };
-            let since = *self.faults.get_or_insert_with(|| {
-                self.host.warn(&format!("{error}; trying again"));
-                Instant::now()
-            });
-            if error.kind != ErrorKind::Transient || since.elapsed() > PATIENCE {
+            let is_news = self.patience.trouble().is_none();
+            if self.patience.is_over(&error, refused, self.memory.flight.is_some(), Instant::now()) {
                 return Err(error);
+            }
+            if is_news {
+                self.host.warn(&format!("{error}; trying again"));
             }
             self.pause().await;
         }
+    }
+
+    /// Looks often again, as at first.
+    pub(crate) fn quicken(&mut self) {
+        self.pace = Pace::new(FIRST, LONGEST);
     }
 
     pub(crate) async fn pause(&mut self) {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use oxidag_google::label_value;
 use oxidag_plugin_api::{Error, Result, Task};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::config::Config;
@@ -59,13 +60,18 @@ pub(super) fn module(config: &Config, task: &Task, script: &TerraformScript) -> 
 }
 
 /// Where the program keeps what it needs for this task: providers, the backend's settings. Tasks that share a module
-/// do not share this.
+/// do not share this, however alike their names.
 ///
 /// # Errors
 ///
 /// When it cannot be made.
 pub(super) fn data(module: &Path, task: &Task) -> Result<PathBuf> {
-    let name = format!("{}.{}", label_value(&task.dag_id), label_value(&task.task_id));
+    // For people to read; by the hash, ids that differ only in what a label leaves out stay apart.
+    let hash: String = Sha256::digest(format!("{}\n{}", task.dag_id, task.task_id))[..4]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let name = format!("{}.{}-{hash}", label_value(&task.dag_id), label_value(&task.task_id));
     let module = module.canonicalize().unwrap_or_else(|_| module.to_path_buf());
     let data = module.join(".terraform/oxidag").join(name);
     make(&data).map_err(|e| Error::invalid(format!("cannot make {}: {e}", data.display())))?;
@@ -171,7 +177,24 @@ mod tests {
         assert_eq!(module(&config, &task, &destroy).unwrap(), path);
         let nowhere = module(&config, &task, &script("action: apply\nmodule: nowhere\n")).unwrap_err();
         assert!(nowhere.message.contains("nowhere is not there"), "{nowhere}");
-        assert!(data(&path, &task).unwrap().ends_with(".terraform/oxidag/d.t_1_"));
+    }
+
+    #[test]
+    fn tasks_do_not_share_what_the_program_keeps_however_alike_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |dag: &str, task_id: &str| {
+            let mut task = task(folder.path());
+            (task.dag_id, task.task_id) = (dag.to_owned(), task_id.to_owned());
+            data(folder.path(), &task).unwrap()
+        };
+        let names = [("d", "net[1]"), ("d", "NET[1]"), ("d", "net.1."), ("D", "net[1]"), ("d.net", "1")];
+        let folders: std::collections::BTreeSet<_> =
+            names.iter().map(|(dag, task)| of(dag, task).display().to_string().to_lowercase()).collect();
+        assert_eq!(folders.len(), names.len(), "{folders:?}");
+        let name = of("d", "net[1]");
+        assert_eq!(name, of("d", "net[1]"));
+        assert!(name.parent().unwrap().ends_with(".terraform/oxidag"), "{}", name.display());
+        assert!(name.file_name().unwrap().to_str().unwrap().starts_with("d.net_1_-"), "{}", name.display());
     }
 
     #[test]

@@ -141,6 +141,7 @@ impl Runner {
             |path: &Path| OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
         let output = file(&path).map_err(broken)?;
         let errors = if shown { output.try_clone() } else { file(&self.scratch.join("errors")) };
+        let mut tail = Tail { file: File::open(&path).map_err(broken)?, partial: Vec::new(), shown };
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
@@ -150,11 +151,16 @@ impl Runner {
             .stdout(output)
             .stderr(errors.map_err(broken)?)
             .process_group(0);
-        let child = command
+        let mut child = command
             .spawn()
             .map_err(|e| Error::invalid(format!("cannot start {}: {e}", self.program.display())))?;
-        let mut tail = Tail { file: File::open(&path).map_err(broken)?, partial: Vec::new(), shown };
-        let (status, stopped) = self.watch(child, &mut tail, shown).await.map_err(broken)?;
+        let (status, stopped) = match self.watch(&mut child, &mut tail, shown).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                end(&mut child).await;
+                return Err(Error::transient(format!("cannot follow `{name}`, which was ended: {error}")));
+            }
+        };
         tail.pass_on(&self.host, true).map_err(broken)?;
         let said = if shown || status.success() { path } else { self.scratch.join("errors") };
         let said = String::from_utf8_lossy(&fs::read(said).map_err(broken)?).into_owned();
@@ -164,11 +170,11 @@ impl Runner {
     /// Waits for its end; when the attempt is to stop, ends it by and by.
     async fn watch(
         &self,
-        mut child: Child,
+        child: &mut Child,
         tail: &mut Tail,
         stoppable: bool,
     ) -> io::Result<(ExitStatus, Option<Signal>)> {
-        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let group = group(child);
         let mut asked: Option<Instant> = None;
         let mut sent = None;
         let mut orders = PATIENCE.iter().peekable();
@@ -191,6 +197,26 @@ impl Runner {
             }
         }
     }
+}
+
+/// Ends a program that cannot be followed any more, by and by: ended hard it would leave its state locked.
+async fn end(child: &mut Child) {
+    let (group, asked) = (group(child), Instant::now());
+    signal(group, Signal::INT);
+    for (patience, order) in PATIENCE {
+        let left = patience.saturating_sub(asked.elapsed());
+        if tokio::time::timeout(left, child.wait()).await.is_ok() {
+            return;
+        }
+        signal(group, order);
+    }
+    // Killed, it has ended soon, and that it has is all there is to know.
+    let _ = child.wait().await;
+}
+
+/// The group that a program leads until it has been waited for.
+fn group(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
 }
 
 /// Signals all processes of the group, whose leader has not been waited for yet.
@@ -232,5 +258,26 @@ impl Tail {
             host.log(Level::Stdout, &String::from_utf8_lossy(&lines));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_that_cannot_be_followed_is_interrupted_and_its_end_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let script =
+            "trap 'touch interrupted; exit 1' INT; touch begun; while [ -e begun ]; do sleep 0.05; done";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).current_dir(folder.path()).process_group(0);
+        let mut child = command.spawn().unwrap();
+        while !folder.path().join("begun").exists() {
+            tokio::time::sleep(LOOK).await;
+        }
+        end(&mut child).await;
+        assert!(folder.path().join("interrupted").exists());
+        assert_eq!(child.id(), None, "it has been waited for");
     }
 }
