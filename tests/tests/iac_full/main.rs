@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -158,6 +158,57 @@ fn a_program_that_is_not_there_is_asked_for() {
         end["error"]["message"],
         "`terraform` or `tofu` is not on PATH: install it, or set `program` in the engine's config to where it is"
     );
+}
+
+/// A folder with nothing but a program `tofu` in it, which is Terraform's: OpenTofu's is called the same way.
+fn tofu(sandbox: &Sandbox) -> PathBuf {
+    let folders = std::env::var_os("PATH").unwrap();
+    let mut programs = std::env::split_paths(&folders).map(|folder| folder.join("terraform"));
+    let terraform = programs.find(|path| path.is_file()).expect("`terraform` is on PATH");
+    let folder = sandbox.path().join("bin");
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(terraform, folder.join("tofu")).unwrap();
+    folder
+}
+
+#[test]
+fn tofu_is_found_where_there_is_no_terraform() {
+    let sandbox = sandbox();
+    sandbox.write("m/main.tf", MODULE);
+    let apply = task("apply", &[], "apply", "module: m\nvariables: {{size: 3}}\n");
+    write_dag(&sandbox, &[apply, task("wrong", &["apply"], "apply", "module: m\n")]);
+    let folder = tofu(&sandbox);
+    let mut command = sandbox.command(&RUN);
+    command.env("PATH", &folder);
+    let ended = in_time(command).expect_status(1);
+    assert_eq!(end_of(&ended, "apply")["result"], json!({"size": 3}));
+    let program = folder.join("tofu").display().to_string();
+    assert!(log_of(&sandbox, "apply").contains(&format!("{program} in ")), "{}", log_of(&sandbox, "apply"));
+    let wrong = end_of(&ended, "wrong");
+    let message = wrong["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("`tofu plan` ended with exit status 1"), "{message}");
+}
+
+#[test]
+fn tofu_is_taken_where_the_script_or_the_config_says_so() {
+    let sandbox = sandbox();
+    sandbox.write("m/main.tf", MODULE);
+    let folder = tofu(&sandbox);
+    let program = folder.join("tofu").display().to_string();
+    // Terraform is there, too, and comes first.
+    let path = format!("{}:{}", std::env::var("PATH").unwrap(), folder.display());
+    let module = "module: m\nvariables: {{size: 3}}\n";
+    let run = |id: &str, more: &str| {
+        write_dag(&sandbox, &[task("apply", &[], "apply", &format!("{module}{more}"))]);
+        let mut command = sandbox.command(&["run", "dag.json", "--run-id", id, "--format", "json"]);
+        command.env("PATH", &path);
+        in_time(command).expect_status(0).stdout
+    };
+    assert!(run("script", "program: tofu\n").contains(&format!("{program} in ")));
+    let plugins = fs::read_to_string(sandbox.path().join("plugins.toml")).unwrap();
+    sandbox.write("plugins.toml", &format!("{plugins}[engines.iac.config]\nprogram = \"tofu\"\n"));
+    assert!(run("config", "").contains(&format!("{program} in ")));
+    assert!(!run("other", "program: terraform\n").contains(&program), "the script's word counts");
 }
 
 #[test]
