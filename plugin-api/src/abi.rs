@@ -3,12 +3,14 @@
 //! Two symbols make a library an engine:
 //!
 //! 1. [`HANDSHAKE_SYMBOL`], a plain C struct without pointers, which is read before anything else is looked at;
-//! 2. abi_stable's library header, whose root module is [`EngineModule`]. Functions are only ever added at
-//!    its end.
+//! 2. abi_stable's library header, whose root module is [`EngineModule`]; or, for engines that are not built with this
+//!    crate, [`c::ENGINE_SYMBOL`], a table in plain C.
 //!
 //! Every payload is JSON in UTF-8, so that no Rust type but strings and function pointers has to keep its
 //! layout. What the JSON holds is defined by the author's types: [`Task`](crate::Task),
 //! [`Outcome`](crate::Outcome), [`Error`](crate::Error), [`Description`].
+
+pub mod c;
 
 use abi_stable::StableAbi;
 use abi_stable::library::RootModule;
@@ -21,7 +23,7 @@ use serde_json::Value;
 /// The ABI's major version: an engine of another one is refused.
 pub const ABI_MAJOR: u32 = 1;
 /// The ABI's minor version: greater ones only add functions.
-pub const ABI_MINOR: u32 = 0;
+pub const ABI_MINOR: u32 = 1;
 /// The name of the [`Handshake`] static in an engine's library.
 pub const HANDSHAKE_SYMBOL: &str = "oxidag_engine_handshake";
 /// What stands before the answer to a `query`; see [`HostVtable::append`].
@@ -93,6 +95,24 @@ const fn padded<const N: usize>(text: &str) -> [u8; N] {
 #[repr(transparent)]
 #[derive(Debug, Clone, Copy, StableAbi)]
 pub struct Instance(pub(crate) *const ());
+
+impl Instance {
+    /// An engine whose library is not built with this crate.
+    ///
+    /// # Safety
+    ///
+    /// The engine must be one that may be used from any thread, and only go to the functions of its own library.
+    #[must_use]
+    pub const unsafe fn from_ptr(engine: *const ()) -> Self {
+        Self(engine)
+    }
+
+    /// The same pointer again.
+    #[must_use]
+    pub const fn as_ptr(self) -> *const () {
+        self.0
+    }
+}
 
 // SAFETY: the pointer is to an engine, and engines are required to be `Send + Sync`.
 unsafe impl Send for Instance {}

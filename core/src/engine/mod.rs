@@ -1,6 +1,7 @@
 //! A loaded engine, as the runner calls it: safe functions around the ABI's.
 
 mod attempt;
+pub(crate) mod c_host;
 pub(crate) mod rust_host;
 
 use std::path::PathBuf;
@@ -68,8 +69,11 @@ impl EngineError {
 pub fn describe(config: &EngineConfig) -> Result<(PathBuf, Library, Description), EngineError> {
     let path = loader::find(&config.library)?;
     let library = Library::open(&path, config.sha256.as_deref())?;
-    let description = serde_json::from_str(&library.functions.describe())
-        .map_err(|e| EngineError::Description { path: path.clone(), message: e.to_string() })?;
+    let description = library
+        .functions
+        .describe()
+        .and_then(|json| serde_json::from_str(&json).map_err(|e| e.to_string()))
+        .map_err(|message| EngineError::Description { path: path.clone(), message })?;
     Ok((path, library, description))
 }
 

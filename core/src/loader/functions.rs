@@ -3,6 +3,7 @@
 use abi_stable::std_types::{RResult, RStr, RString};
 use oxidag_plugin_api::abi::{EngineModuleRef, Instance};
 
+use super::c_table::CTable;
 use crate::engine::{Attempt, rust_host};
 
 /// The functions of an engine. All may be called from any thread; texts are JSON.
@@ -10,13 +11,16 @@ use crate::engine::{Attempt, rust_host};
 pub(crate) enum Functions {
     /// Of an engine that was built with `oxidag-plugin-api`.
     Rust(EngineModuleRef),
+    /// Of an engine with a plain C table.
+    C(CTable),
 }
 
 impl Functions {
-    /// What the engine says of itself: a `Description`.
-    pub(crate) fn describe(self) -> String {
+    /// What the engine says of itself: a `Description`, or why it cannot be understood.
+    pub(crate) fn describe(self) -> Result<String, String> {
         match self {
-            Self::Rust(module) => module.describe()().into_string(),
+            Self::Rust(module) => Ok(module.describe()().into_string()),
+            Self::C(table) => table.describe(),
         }
     }
 
@@ -27,6 +31,7 @@ impl Functions {
                 RResult::ROk(instance) => Ok(instance),
                 RResult::RErr(error) => Err(error.into_string()),
             },
+            Self::C(table) => table.create(config),
         }
     }
 
@@ -34,6 +39,7 @@ impl Functions {
     pub(crate) fn blocks(self, engine: Instance, params: &str) -> bool {
         match self {
             Self::Rust(module) => module.blocks()(engine, RStr::from_str(params)),
+            Self::C(table) => table.blocks(engine, params),
         }
     }
 
@@ -44,6 +50,7 @@ impl Functions {
                 let found = module.validate()(engine, RStr::from_str(task));
                 found.map(RString::into_string).map_err(RString::into_string).into_result()
             }
+            Self::C(table) => table.validate(engine, task),
         }
     }
 
@@ -51,6 +58,7 @@ impl Functions {
     pub(crate) fn run<A: Attempt>(self, engine: Instance, task: &str, attempt: std::sync::Arc<A>) {
         match self {
             Self::Rust(module) => module.run()(engine, RStr::from_str(task), rust_host::handle(attempt)),
+            Self::C(table) => table.run(engine, task, attempt),
         }
     }
 
@@ -58,6 +66,7 @@ impl Functions {
     pub(crate) fn destroy(self, engine: Instance) {
         match self {
             Self::Rust(module) => module.destroy()(engine),
+            Self::C(table) => table.destroy(engine),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Opens engines' libraries: the only place that does.
 //!
 //! A library is trusted step by step: its file is found, its hash compared, its handshake read, and only
-//! then does abi_stable compare the layout of its root module. Nothing is ever unloaded: an abandoned attempt
+//! then is its C table read, or does abi_stable compare the layout of its root module. Nothing is ever unloaded: an abandoned attempt
 //! may still be running in it.
 
+mod c_table;
 mod error;
 mod file;
 mod functions;
@@ -18,6 +19,8 @@ use serde::Serialize;
 pub use error::LoadError;
 pub use file::{ENGINE_PATH, find, sha256};
 pub(crate) use functions::Functions;
+
+use c_table::CTable;
 
 /// An opened library.
 #[derive(Clone, Copy)]
@@ -62,7 +65,7 @@ impl Library {
         };
         let raw = RawLibrary::load_at(path).map_err(|e| open(&e))?;
         let handshake = read_handshake(&raw, path)?;
-        let functions = Functions::Rust(root_module(&raw, path, &handshake)?);
+        let functions = functions_of(&raw, path, &handshake)?;
         // Never unloaded, see above.
         std::mem::forget(raw);
         Ok(Self { functions, handshake })
@@ -109,6 +112,17 @@ fn read_handshake(raw: &RawLibrary, path: &Path) -> Result<Handshake, LoadError>
         Ok(handshake)
     } else {
         Err(LoadError::Abi { path: path.to_owned(), found: info(&handshake).abi })
+    }
+}
+
+fn functions_of(raw: &RawLibrary, path: &Path, handshake: &Handshake) -> Result<Functions, LoadError> {
+    match CTable::of(raw) {
+        None => root_module(raw, path, handshake).map(Functions::Rust),
+        Some(table) => table.map(Functions::C).map_err(|message| LoadError::Layout {
+            path: path.to_owned(),
+            found: info(handshake).abi,
+            message,
+        }),
     }
 }
 
