@@ -24,7 +24,7 @@ usage: cargo xtask CHORE
   demo                        build what the quick start needs, and run it
   test [--full]               all checks and tests; with --full also those that need Java and Terraform
   bench [--json] [--rounds N] measure, and print medians beside their targets
-  audit                       licences, bans and sources of the dependencies, by cargo-deny
+  audit                       licences, bans and sources of the dependencies, by cargo-deny; plugin-api, by cargo-semver-checks
   dist                        an archive with the program and its engines, in dist/
 ";
 

@@ -149,7 +149,7 @@ impl Engine {
     }
 
     /// Runs an attempt of a task; it ends through [`Attempt::complete`], during this call or later.
-    pub(crate) fn run<A: Attempt>(&self, task: &str, attempt: Arc<A>) {
+    pub fn run<A: Attempt>(&self, task: &str, attempt: Arc<A>) {
         self.library.functions.run(self.instance, task, attempt);
     }
 }
