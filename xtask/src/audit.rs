@@ -19,7 +19,8 @@ pub(crate) fn audit() -> Result<()> {
     have("semver-checks")?;
     let before = last_version()?;
     // The package by its name: those that are not published are left out otherwise.
-    let check = ["semver-checks", "check-release", "-p", PLUGIN_API, "--all-features", "--baseline-rev", &before];
+    let check =
+        ["semver-checks", "check-release", "-p", PLUGIN_API, "--all-features", "--baseline-rev", &before];
     run(&mut cargo(check))
 }
 
@@ -36,11 +37,14 @@ fn have(name: &str) -> Result<()> {
 
 /// The last revision of plugin-api's version before this one: the parent of the one that changed the number.
 fn last_version() -> Result<String> {
-    let mut log = command("git", ["log", "-1", "--format=%H", "-G^version = ", "--", "plugin-api/Cargo.toml"]);
+    let mut log =
+        command("git", ["log", "-1", "--format=%H", "-G^version = ", "--", "plugin-api/Cargo.toml"]);
     let changed = output(&mut log)?;
     let changed = changed.trim();
     if changed.is_empty() {
-        bail!("the history does not say when {PLUGIN_API} got its version; fetch all of it (`git fetch --unshallow`)");
+        bail!(
+            "the history does not say when {PLUGIN_API} got its version; fetch all of it (`git fetch --unshallow`)"
+        );
     }
     Ok(format!("{changed}^"))
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::command::{cargo, command, run, shown};
-use crate::programs::{JAVA, POSTGRESQL, PYTHON, REDIS, VENV, require, require_terraform};
+use crate::programs::{JAVA, MAKE, POSTGRESQL, PYTHON, REDIS, VENV, require, require_terraform};
 use crate::python::{self, Making};
 
 /// How much is tested.
@@ -104,7 +104,7 @@ impl Action {
                 run(&mut command)
             }
             Self::Programs => {
-                require(&[&PYTHON, &VENV, &POSTGRESQL, &REDIS])?;
+                require(&[&PYTHON, &VENV, &POSTGRESQL, &REDIS, &MAKE])?;
                 if scope == Scope::Full {
                     require(&[&JAVA])?;
                     require_terraform()?;

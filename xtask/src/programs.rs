@@ -69,7 +69,7 @@ pub(crate) const POSTGRESQL: Program = Program {
     packages: ["postgresql", "postgresql-server", "postgresql", "postgresql"],
 };
 
-/// For the benchmark against which tasks of the `shell` engine are held.
+/// For the example in C, and the benchmark against which tasks of the `shell` engine are held.
 pub(crate) const MAKE: Program = Program {
     name: "make",
     executables: &["make"],

@@ -71,14 +71,14 @@ pub enum LoadError {
         /// Its ABI.
         found: String,
     },
-    /// The root module is not laid out as the ABI says.
-    #[error("the engine {} says ABI {found} but is not laid out so ({message}); rebuild it with an unchanged oxidag-plugin-api", path.display())]
+    /// Its functions are not laid out as the ABI says.
+    #[error("the engine {} says ABI {found} but is not laid out so ({message}); rebuild it with an unchanged oxidag-plugin-api or oxidag_engine.h", path.display())]
     Layout {
         /// The file.
         path: PathBuf,
         /// Its ABI.
         found: String,
-        /// The first line of what abi_stable says.
+        /// What is wrong, in one line.
         message: String,
     },
 }

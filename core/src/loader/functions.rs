@@ -1,6 +1,8 @@
 //! The functions of an opened library, the same whatever language the engine is written in.
 
+use abi_stable::library::{LibraryError, RawLibrary, lib_header_from_raw_library};
 use abi_stable::std_types::{RResult, RStr, RString};
+use oxidag_plugin_api::abi::c::ENGINE_SYMBOL;
 use oxidag_plugin_api::abi::{EngineModuleRef, Instance};
 
 use super::c_table::CTable;
@@ -16,6 +18,14 @@ pub(crate) enum Functions {
 }
 
 impl Functions {
+    /// The functions that an opened library exports, or what is wrong with them.
+    pub(super) fn of(library: &RawLibrary) -> Result<Self, String> {
+        match CTable::of(library) {
+            Some(table) => table.map(Self::C),
+            None => root_module(library).map(Self::Rust),
+        }
+    }
+
     /// What the engine says of itself: a `Description`, or why it cannot be understood.
     pub(crate) fn describe(self) -> Result<String, String> {
         match self {
@@ -69,4 +79,19 @@ impl Functions {
             Self::C(table) => table.destroy(engine),
         }
     }
+}
+
+fn root_module(library: &RawLibrary) -> Result<EngineModuleRef, String> {
+    // SAFETY: the library is never unloaded, so what the header points to stays.
+    let header = unsafe { lib_header_from_raw_library(library) }.map_err(|error| match error {
+        LibraryError::GetSymbolError { .. } => format!("it has neither a root module nor {ENGINE_SYMBOL}"),
+        other => first_line(&other),
+    })?;
+    // Not `RootModule::load_*`: that caches one library per type, so the second engine would be the first again.
+    header.init_root_module::<EngineModuleRef>().map_err(|error| first_line(&error))
+}
+
+fn first_line(error: &LibraryError) -> String {
+    let text = error.to_string();
+    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
 }

@@ -12,15 +12,13 @@ mod functions;
 use std::fs;
 use std::path::Path;
 
-use abi_stable::library::{RawLibrary, lib_header_from_raw_library};
-use oxidag_plugin_api::abi::{ABI_MAJOR, ABI_MINOR, EngineModuleRef, HANDSHAKE_SYMBOL, Handshake, MAGIC};
+use abi_stable::library::RawLibrary;
+use oxidag_plugin_api::abi::{ABI_MAJOR, ABI_MINOR, HANDSHAKE_SYMBOL, Handshake, MAGIC};
 use serde::Serialize;
 
 pub use error::LoadError;
 pub use file::{ENGINE_PATH, find, sha256};
 pub(crate) use functions::Functions;
-
-use c_table::CTable;
 
 /// An opened library.
 #[derive(Clone, Copy)]
@@ -65,7 +63,11 @@ impl Library {
         };
         let raw = RawLibrary::load_at(path).map_err(|e| open(&e))?;
         let handshake = read_handshake(&raw, path)?;
-        let functions = functions_of(&raw, path, &handshake)?;
+        let functions = Functions::of(&raw).map_err(|message| LoadError::Layout {
+            path: path.to_owned(),
+            found: info(&handshake).abi,
+            message,
+        })?;
         // Never unloaded, see above.
         std::mem::forget(raw);
         Ok(Self { functions, handshake })
@@ -113,35 +115,6 @@ fn read_handshake(raw: &RawLibrary, path: &Path) -> Result<Handshake, LoadError>
     } else {
         Err(LoadError::Abi { path: path.to_owned(), found: info(&handshake).abi })
     }
-}
-
-fn functions_of(raw: &RawLibrary, path: &Path, handshake: &Handshake) -> Result<Functions, LoadError> {
-    match CTable::of(raw) {
-        None => root_module(raw, path, handshake).map(Functions::Rust),
-        Some(table) => table.map(Functions::C).map_err(|message| LoadError::Layout {
-            path: path.to_owned(),
-            found: info(handshake).abi,
-            message,
-        }),
-    }
-}
-
-fn root_module(raw: &RawLibrary, path: &Path, handshake: &Handshake) -> Result<EngineModuleRef, LoadError> {
-    let layout = |error: &dyn std::error::Error| LoadError::Layout {
-        path: path.to_owned(),
-        found: info(handshake).abi,
-        message: error
-            .to_string()
-            .lines()
-            .map(str::trim)
-            .find(|line| !line.is_empty())
-            .unwrap_or_default()
-            .to_owned(),
-    };
-    // SAFETY: the library is never unloaded, so what the header points to stays.
-    let header = unsafe { lib_header_from_raw_library(raw) }.map_err(|e| layout(&e))?;
-    // Not `RootModule::load_*`: that caches one library per type, so the second engine would be the first again.
-    header.init_root_module::<EngineModuleRef>().map_err(|e| layout(&e))
 }
 
 /// The innermost cause: what the system's own loader says.

@@ -22,7 +22,6 @@ static void describe(oxidag_answer answer) {
 }
 
 static void *create(oxidag_text config, oxidag_answer why) {
-    static char nothing;
     (void)config;
 #if defined(CREATES_NOTHING)
     (void)why;
@@ -34,6 +33,7 @@ static void *create(oxidag_text config, oxidag_answer why) {
     why.say(why.to, TEXT("caf\xe9"));
     return NULL;
 #else
+    static char nothing;
     (void)why;
     return &nothing;
 #endif

@@ -2,6 +2,7 @@
 //!
 //! It reports and never judges: a busy machine is no reason for anything to fail.
 
+mod calls;
 mod dags;
 mod measure;
 mod report;
@@ -58,7 +59,8 @@ pub(crate) fn bench(options: &[&str]) -> Result<()> {
         folder,
         rounds: options.rounds,
     };
-    let report = bench.measure_all()?;
+    let mut report = bench.measure_all()?;
+    calls::measure(&workspace, bench.folder.path(), bench.rounds, &mut report)?;
     if options.json {
         println!("{}", report.json());
     } else {
