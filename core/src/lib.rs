@@ -18,6 +18,7 @@ pub mod background;
 pub mod buckets;
 pub mod cache;
 pub mod condition;
+pub mod conformance;
 pub mod dry_run;
 pub mod engine;
 pub mod event;

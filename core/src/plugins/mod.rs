@@ -26,7 +26,7 @@ pub use locations::Columns;
 use crate::secrets::with_password;
 use locations::{Cache, Locations, REDIS, WrongSetting, put};
 use logs::Logs;
-use secret::Secret;
+pub(crate) use secret::Secret;
 
 /// An environment: a `plugins.toml` with its overlay.
 #[derive(Debug, Clone, Default)]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 /// A secret, or where it is.
 #[derive(Clone, Deserialize)]
 #[serde(untagged, expecting = "expected a text, { file = \"…\" } or { env = \"…\" }")]
-pub(super) enum Secret {
+pub(crate) enum Secret {
     Text(String),
     File(SecretFile),
     Env(SecretVariable),
@@ -17,26 +17,26 @@ pub(super) enum Secret {
 
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SecretFile {
+pub(crate) struct SecretFile {
     pub(super) file: PathBuf,
 }
 
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SecretVariable {
+pub(crate) struct SecretVariable {
     env: String,
 }
 
 impl Secret {
     /// A file's path counts from this folder.
-    pub(super) fn in_folder(&mut self, folder: &Path) {
+    pub(crate) fn in_folder(&mut self, folder: &Path) {
         if let Secret::File(at) = self {
             at.file = folder.join(&at.file);
         }
     }
 
     /// The value, or why it cannot be had; the reason never holds it.
-    pub(super) fn read(&self) -> Result<String, String> {
+    pub(crate) fn read(&self) -> Result<String, String> {
         match self {
             Secret::Text(text) => Ok(text.clone()),
             Secret::File(SecretFile { file }) => {

@@ -1,0 +1,268 @@
+//! Starts a process for each check, waits for what it tells, and says what its end means.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use super::session::short;
+use super::wire::{Reply, Request, send};
+use super::{Cases, Check, Grade, Report, Verdict};
+
+/// How often it is looked whether a process has ended that tells nothing.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The kit, for one library.
+#[derive(Debug)]
+pub struct Kit {
+    /// The program that calls [`serve`](super::serve), and its arguments.
+    pub program: (PathBuf, Vec<String>),
+    /// The library's file, absolute.
+    pub library: PathBuf,
+    /// What the engine can be asked to do.
+    pub cases: Cases,
+    /// The limit of one check.
+    pub timeout: Duration,
+    /// So long an attempt has to end once its time is up.
+    pub grace: Duration,
+    /// An empty folder, for the folders of tasks.
+    pub folder: PathBuf,
+    /// Which checks, in their order.
+    pub checks: Vec<Check>,
+}
+
+/// Why the kit cannot go on; never the library's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum KitError {
+    /// A folder or a file for a process cannot be made.
+    #[error("cannot prepare the check in {}: {source}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The process of a check cannot be started or spoken to.
+    #[error("cannot start the process of a check: {0}")]
+    Process(#[from] io::Error),
+}
+
+/// How a process ended.
+struct Ended {
+    reply: Option<Reply>,
+    /// `None` when it was killed: for what it told, or since it took too long.
+    status: Option<ExitStatus>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Kit {
+    /// Makes the checks, telling each as it is made.
+    ///
+    /// # Errors
+    ///
+    /// Any [`KitError`].
+    pub fn run(&self, tell: &mut dyn FnMut(&Report)) -> Result<(), KitError> {
+        let mut written = Vec::new();
+        let mut opens = true;
+        for &check in &self.checks {
+            let began = Instant::now();
+            let verdict = if !opens {
+                Verdict::not_tested("the library cannot be opened; see the check `handshake`")
+            } else {
+                let verdict = self.check(check, &mut written)?;
+                if check == Check::Stdout && !written.is_empty() { wrote(&written) } else { verdict }
+            };
+            opens &= check != Check::Handshake || verdict.grade == Grade::Passed;
+            tell(&Report { check, verdict, seconds: began.elapsed().as_secs_f64() });
+        }
+        Ok(())
+    }
+
+    fn check(&self, check: Check, written: &mut Vec<(Check, String)>) -> Result<Verdict, KitError> {
+        let folder = self.folder.join(check.name());
+        let failed = |source| KitError::Folder { folder: folder.clone(), source };
+        fs::create_dir_all(folder.join("work")).map_err(failed)?;
+        let mut request = Request {
+            check,
+            library: self.library.clone(),
+            cases: self.cases.clone(),
+            folder: folder.join("work"),
+            timeout: self.timeout,
+            grace: self.grace,
+            nonce: nonce(),
+            resume: None,
+        };
+        let mut ended = self.process(&request)?;
+        let mut keep = |ended: &Ended| {
+            if !ended.stdout.is_empty() {
+                written.push((check, ended.stdout.clone()));
+            }
+        };
+        keep(&ended);
+        if let Some(Reply::KillMe(resume)) = ended.reply.take() {
+            request.resume = Some(resume);
+            ended = self.process(&request)?;
+            keep(&ended);
+        }
+        Ok(self.judge(ended))
+    }
+
+    /// Starts a process and waits for its end, its word, or the limit.
+    fn process(&self, request: &Request) -> Result<Ended, KitError> {
+        let folder = self.folder.join(request.check.name());
+        let file = |name: &str| {
+            let path = folder.join(name);
+            File::create(&path)
+                .map(|file| (path, file))
+                .map_err(|source| KitError::Folder { folder: folder.clone(), source })
+        };
+        let ((stdout, out), (stderr, err)) = (file("stdout")?, file("stderr")?);
+        let (ours, theirs) = UnixStream::pair()?;
+        let mut child = Command::new(&self.program.0)
+            .args(&self.program.1)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(out)
+            .stderr(err)
+            .current_dir(&request.folder)
+            .spawn()?;
+        let until = Instant::now() + self.timeout;
+        let heard = converse(&mut child, &ours, request, until);
+        let (reply, status) = match heard {
+            Ok(heard) => heard,
+            Err(error) => {
+                end(&mut child)?;
+                return Err(error.into());
+            }
+        };
+        let text = |path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ok(Ended { reply, status, stdout: text(stdout)?, stderr: text(stderr)? })
+    }
+
+    fn judge(&self, ended: Ended) -> Verdict {
+        let Ended { reply, status, stderr, .. } = ended;
+        let last = stderr.lines().rev().find(|line| !line.trim().is_empty());
+        let last = last.map_or_else(String::new, |line| format!("; its last words: {}", short(line.trim())));
+        match (reply, status) {
+            (Some(Reply::Verdict(verdict)), Some(status))
+                if status.success() || verdict.grade == Grade::Failed =>
+            {
+                verdict
+            }
+            (Some(Reply::Verdict(_)), None) => Verdict::failed(
+                format!("all went well, but the process did not end within {:?}{last}", self.timeout),
+                "let nothing of the engine wait when the process ends",
+            ),
+            (Some(Reply::Verdict(_)), Some(status)) => Verdict::failed(
+                format!("all went well, but then the process {}{last}", how(status)),
+                "look at what runs when the process ends: destructors, threads",
+            ),
+            (_, None) => Verdict::failed(
+                format!("nothing came of it within {:?}{last}", self.timeout),
+                "see that every call returns; a longer --timeout if it only needs more",
+            ),
+            (_, Some(status)) => Verdict::failed(
+                format!("the process {}{last}", how(status)),
+                "never end the process, nor crash: in oxidag this would end every task of every DAG",
+            ),
+        }
+    }
+}
+
+/// Listens to a process until it says what it has to say and ends, or is to be killed. The status is only there if it ended by
+/// itself.
+fn converse(
+    child: &mut Child,
+    mut socket: &UnixStream,
+    request: &Request,
+    until: Instant,
+) -> io::Result<(Option<Reply>, Option<ExitStatus>)> {
+    // A process that died already says so by its status.
+    let _ = send(socket, request);
+    socket.set_read_timeout(Some(LOOK))?;
+    let (mut heard, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
+    let mut reply = None;
+    loop {
+        // Before the socket: what it sent before it ended is there then.
+        let status = child.try_wait()?;
+        let is_open = match socket.read(&mut buffer) {
+            Ok(read) => {
+                heard.extend_from_slice(&buffer[..read]);
+                read > 0
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => false,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                if status.is_some() {
+                    return Ok((reply, status));
+                }
+                true
+            }
+            Err(error) => return Err(error),
+        };
+        if reply.is_none() {
+            reply = line(&heard)?;
+        }
+        if let Some(Reply::KillMe(_)) = reply {
+            end(child)?;
+            return Ok((reply, None));
+        }
+        if !is_open {
+            if status.is_some() {
+                return Ok((reply, status));
+            }
+            std::thread::sleep(LOOK);
+        }
+        if Instant::now() > until {
+            end(child)?;
+            return Ok((reply, None));
+        }
+    }
+}
+
+fn line(heard: &[u8]) -> io::Result<Option<Reply>> {
+    let line = heard.iter().position(|&byte| byte == b'\n').map(|end| &heard[..end]);
+    line.map(serde_json::from_slice).transpose().map_err(io::Error::from)
+}
+
+/// SIGKILL, and its body is taken away.
+fn end(child: &mut Child) -> io::Result<()> {
+    child.kill()?;
+    child.wait().map(drop)
+}
+
+/// How a process ended, after "the process".
+fn how(status: ExitStatus) -> String {
+    const NAMES: [(i32, &str); 6] =
+        [(4, "SIGILL"), (6, "SIGABRT"), (7, "SIGBUS"), (8, "SIGFPE"), (9, "SIGKILL"), (11, "SIGSEGV")];
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => {
+            let name = NAMES.iter().find(|(number, _)| *number == signal);
+            name.map_or_else(
+                || format!("was ended by signal {signal}"),
+                |(_, name)| format!("was ended by {name}"),
+            )
+        }
+        (None, Some(code)) => format!("was ended with exit status {code} from within"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// The verdict on output that nobody asked for.
+fn wrote(written: &[(Check, String)]) -> Verdict {
+    let checks: Vec<&str> = written.iter().map(|(check, _)| check.name()).collect();
+    let text = written.first().map(|(_, text)| short(text)).unwrap_or_default();
+    Verdict::failed(
+        format!("{text:?} was written to standard output, in {}", checks.join(", ")),
+        "write to the task's log: `host.info`, `host.log`; standard output is oxidag's",
+    )
+}
+
+/// What no other call of the kit has.
+fn nonce() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}{:x}", now.as_nanos(), std::process::id())
+}
