@@ -1,5 +1,6 @@
 //! The command line as types. Values are checked and lowered while they are parsed; nothing is read from disk.
 
+mod conformance;
 mod new;
 
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use oxidag_core::spec::{Notify, NotifyOn, NotifyTarget, Span};
 use oxidag_core::state::RunState;
 use serde_json::{Map, Value};
 
+pub(crate) use self::conformance::TestArgs;
 pub(crate) use self::new::NewArgs;
 use crate::since::{self, Since};
 
@@ -388,6 +390,11 @@ pub(crate) enum EnginesCommand {
     },
     /// Make a crate with an engine of one's own
     New(NewArgs),
+    /// Test whether an engine's library keeps the rules, in every way that oxidag calls it
+    Test(TestArgs),
+    /// The process of one check
+    #[command(hide = true)]
+    TestChild,
     /// Show what an engine's library says of itself
     Inspect {
         /// An engine of the environment, or the path of a library

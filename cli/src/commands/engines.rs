@@ -1,6 +1,7 @@
 //! `oxidag engines list` and `engines inspect`.
 
 pub(super) mod new;
+pub(super) mod test;
 
 use std::path::{Path, PathBuf};
 

@@ -48,6 +48,8 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<Exit> {
             engines::inspect(&engine, &environment, json)?;
         }
         Command::Engines(EnginesCommand::New(args)) => engines::new::new(&args)?,
+        Command::Engines(EnginesCommand::Test(args)) => return engines::test::test(&args),
+        Command::Engines(EnginesCommand::TestChild) => engines::test::child()?,
         Command::Schedule(args) => return schedule::schedule(&args),
         Command::Cache(CacheCommand::Clear { environment, json }) => cache::clear(&environment, json)?,
         Command::Schema { file } => schema::schema(file)?,

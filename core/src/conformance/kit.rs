@@ -104,8 +104,8 @@ impl Kit {
             }
         };
         keep(&ended);
-        if let Some(Reply::KillMe(resume)) = ended.reply.take() {
-            request.resume = Some(resume);
+        if let Some(Reply::KillMe(resume)) = &ended.reply {
+            request.resume = Some(resume.clone());
             ended = self.process(&request)?;
             keep(&ended);
         }

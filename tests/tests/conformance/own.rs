@@ -1,0 +1,41 @@
+//! The engines that oxidag comes with.
+
+use oxidag_tests::{Sandbox, engine, root};
+use serde_json::Value;
+
+/// All checks of an engine with the cases in its folder; the names of those that came to this.
+fn report(name: &str) -> Value {
+    let sandbox = Sandbox::new();
+    let cases = root().join("engines").join(name).join("conformance.toml");
+    let (library, cases) = (engine(name).display().to_string(), cases.display().to_string());
+    let ended = sandbox.oxidag(&["engines", "test", &library, "--cases", &cases, "--json"]);
+    ended.expect_status(0).json()
+}
+
+fn names<'r>(report: &'r Value, result: &str) -> Vec<&'r str> {
+    let checks = report["checks"].as_array().unwrap().iter();
+    checks.filter(|check| check["result"] == result).map(|check| check["check"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn noop_keeps_every_rule() {
+    let report = report("noop");
+    assert_eq!(names(&report, "not_tested"), ["panic_create"], "{report:#}");
+    assert_eq!(names(&report, "not_applicable"), ["crash_after_checkpoint"], "{report:#}");
+    assert_eq!((&report["failed"], &report["passed"]), (&0.into(), &21.into()), "{report:#}");
+}
+
+#[test]
+fn shell_keeps_every_rule() {
+    let report = report("shell");
+    // Nothing that a script can do makes it panic.
+    assert_eq!(names(&report, "not_tested"), ["panic_create", "panic_task"], "{report:#}");
+    assert_eq!(names(&report, "not_applicable"), [""; 0], "{report:#}");
+}
+
+#[test]
+fn sql_keeps_every_rule() {
+    let report = report("sql");
+    assert_eq!(names(&report, "not_tested"), ["panic_create", "panic_task"], "{report:#}");
+    assert_eq!(names(&report, "not_applicable"), ["crash_after_checkpoint"], "{report:#}");
+}
