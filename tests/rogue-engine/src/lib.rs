@@ -1,10 +1,15 @@
 //! An engine that breaks its word in every way that can be asked for. For tests alone.
+//!
+//! Scripts that [`Rogue::run`] names do so for the task; `rules` and `module` break the rules of the conformance kit, one at a time.
+
+mod module;
+mod rules;
 
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use oxidag_plugin_api::{Engine, Error, Host, Outcome, Result, Task, export_engine};
+use oxidag_plugin_api::{Engine, Error, Finding, Host, Outcome, Result, Task};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -40,10 +45,17 @@ impl Engine for Rogue {
 
     fn create(config: Config) -> Result<Self> {
         match config.create {
-            Create::Well => Ok(Self { number: config.number }),
+            Create::Well => rules::created().map(|()| Self { number: config.number }),
             Create::Fails => Err(Error::invalid("told to fail")),
-            Create::Panics => panic!("told to panic"),
+            Create::Panics => {
+                rules::create_panics();
+                panic!("told to panic")
+            }
         }
+    }
+
+    fn validate(&self, _task: &Task) -> Result<Vec<Finding>> {
+        Ok(rules::validate())
     }
 
     /// The script names what to do.
@@ -72,9 +84,10 @@ impl Engine for Rogue {
             "large result" => {
                 Ok(Outcome { result: Some("x".repeat(Outcome::MAX_RESULT).into()), metrics: Map::new() })
             }
+            "succeed" | "fail" | "long" | "panic" => rules::run(&task, host),
             _ => Ok(Outcome::default().with_metric("number", self.number)),
         }
     }
 }
 
-export_engine!(Rogue, name = "rogue");
+oxidag_plugin_api::__export!("rogue", module::module());

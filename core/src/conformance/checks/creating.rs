@@ -56,8 +56,8 @@ pub(super) fn schema(request: &Request) -> Checked {
     }
     jsonschema::validator_for(schema)
         .map_err(|error| Verdict::failed(format!("the schema cannot be used: {error}"), ADVICE))?;
-    let suffixes = std::iter::once(&description.script_suffix).chain(&description.other_suffixes);
-    for suffix in suffixes.filter(|suffix| !suffix.is_empty() && !suffix.starts_with('.')) {
+    let mut suffixes = std::iter::once(&description.script_suffix).chain(&description.other_suffixes);
+    if let Some(suffix) = suffixes.find(|suffix| !suffix.is_empty() && !suffix.starts_with('.')) {
         return Err(Verdict::failed(
             format!("the suffix of scripts `{suffix}` has no dot"),
             "write it as `.sql`: it is appended to a script's name as it is",
