@@ -253,7 +253,9 @@ fn how(status: ExitStatus) -> String {
 
 /// The verdict on output that nobody asked for.
 fn wrote(written: &[(Check, String)]) -> Verdict {
-    let checks: Vec<&str> = written.iter().map(|(check, _)| check.name()).collect();
+    let mut checks: Vec<&str> = written.iter().map(|(check, _)| check.name()).collect();
+    // A crash has two processes.
+    checks.dedup();
     let text = written.first().map(|(_, text)| short(text)).unwrap_or_default();
     Verdict::failed(
         format!("{text:?} was written to standard output, in {}", checks.join(", ")),

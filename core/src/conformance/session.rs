@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use oxidag_plugin_api::abi::{End, Mode};
 use oxidag_plugin_api::{Error, ErrorKind, Outcome, Task};
 
-use super::Verdict;
 use super::cases::Case;
 use super::recorder::{Habits, Recorder, Seen};
 use super::wire::Request;
+use super::{Grade, Verdict};
 use crate::engine::{self, Engine, EngineError};
 use crate::plugins::{EngineConfig, LibraryPath};
 use crate::secrets::Masker;
@@ -102,6 +102,14 @@ impl<'r> Session<'r> {
         let case = self.request.cases.success();
         let end = self.run(&self.task(&case, key))?;
         self.expect_success(&case, end)
+    }
+
+    /// Runs it as what another check begins with: where it does not succeed, that is another check's affair.
+    pub(super) fn works(&self) -> Result<(), Verdict> {
+        self.succeed("before").map(drop).map_err(|verdict| match verdict.grade {
+            Grade::Failed => Verdict::not_tested(format!("{}; see the check `success`", verdict.seen)),
+            _ => verdict,
+        })
     }
 
     /// The end must be a success, with the case's result.
@@ -218,15 +226,10 @@ impl Started<'_> {
     /// Waits for its end; `None` when it has not come by then.
     pub(super) fn end_by(&self, until: Instant) -> Option<Result<End, Verdict>> {
         let over = |seen: &Seen| !seen.ends.is_empty() || (seen.returned && seen.released);
-        let mut seen = self.recorder.wait(until, over)?;
-        let end = seen.ends.pop();
-        // It stays there for who counts.
-        Some(match end {
-            Some(end) => {
-                let again = copy(&end);
-                seen.ends.push(end);
-                Ok(again)
-            }
+        let seen = self.recorder.wait(until, over)?;
+        // The first one counts, as it does for the runner.
+        Some(match seen.ends.first() {
+            Some(end) => Ok(copy(end)),
             None => Err(Verdict::failed(
                 "the engine has let go of the attempt without ending it: the task would run for ever",
                 "call `complete` in every case; plugin-api does it, so look at what goes around it",

@@ -54,8 +54,8 @@ impl Engine for Rogue {
         }
     }
 
-    fn validate(&self, _task: &Task) -> Result<Vec<Finding>> {
-        Ok(rules::validate())
+    fn validate(&self, task: &Task) -> Result<Vec<Finding>> {
+        Ok(rules::validate(task))
     }
 
     /// The script names what to do.

@@ -79,6 +79,9 @@ pub(super) fn create(request: &Request) -> Checked {
 }
 
 fn refused(request: &Request, error: &EngineError) -> Verdict {
+    if let EngineError::Description { .. } = error {
+        return Verdict::not_tested(format!("{}; see the check `schema`", short(&error.to_string())));
+    }
     if request.cases.config.is_none() && matches!(error, EngineError::Config { .. } | EngineError::Create(_))
     {
         return Verdict::not_tested(format!(

@@ -29,12 +29,12 @@ const LINGER: Duration = Duration::from_secs(5);
 const TEXT: &str = "žluťoučký 日本語 🦀 שלום e\u{301}";
 
 pub(super) fn large(session: &Session<'_>) -> Checked {
-    session.succeed("before")?;
+    session.works()?;
     taken_or_refused(session, &with_param(session, json!("x".repeat(1 << 20)), "large"))
 }
 
 pub(super) fn non_ascii(session: &Session<'_>) -> Checked {
-    session.succeed("before")?;
+    session.works()?;
     let folder = session.request.folder.join("données 日本");
     let made = std::fs::create_dir_all(&folder);
     made.map_err(|e| Verdict::not_tested(format!("cannot make {}: {e}", folder.display())))?;
@@ -68,7 +68,7 @@ fn taken_or_refused(session: &Session<'_>, task: &Task) -> Checked {
 }
 
 pub(super) fn concurrent(session: &Session<'_>) -> Checked {
-    session.succeed("before")?;
+    session.works()?;
     let together = Barrier::new(AT_ONCE);
     let ended: Vec<Result<(), Verdict>> = std::thread::scope(|scope| {
         let together = &together;
@@ -97,7 +97,7 @@ pub(super) fn threads(request: &Request) -> Checked {
     let lost = |error: io::Error| Verdict::not_tested(format!("cannot count threads: {error}"));
     let at_first = listed().map_err(lost)?;
     let session = Session::new(request)?;
-    session.succeed("before")?;
+    session.works()?;
     let attempt = |number: usize| {
         let task = session.task(&request.cases.success(), &format!("thread-{number}"));
         session.start(&task, Habits::default())?.over().map(drop)

@@ -65,6 +65,8 @@ pub(super) fn malformed(request: &Request) -> Checked {
 pub(super) fn create(request: &Request) -> Checked {
     let config = request.cases.panic_config.as_ref();
     let config = config.ok_or_else(|| Verdict::not_tested("the cases have no `[panic]` with a `config`"))?;
+    // What fails without any panic is another check's affair.
+    Session::new(request)?;
     let functions = open(&request.library)?.functions;
     let seen = match functions.create(&config.to_string()) {
         Ok(instance) => {
@@ -96,7 +98,7 @@ pub(super) fn create(request: &Request) -> Checked {
 pub(super) fn task(session: &Session<'_>) -> Checked {
     let case = session.request.cases.panic.as_ref();
     let case = case.ok_or_else(|| Verdict::not_tested("the cases have no `tasks.panic`"))?;
-    session.succeed("before")?;
+    session.works()?;
     let task = session.task(case, "panic");
     // Whether it panics is the engine's affair; that it comes back is not.
     let _ = session.engine().validate(&serde_json::to_string(&task).unwrap_or_default());

@@ -11,7 +11,7 @@ use crate::conformance::session::Session;
 
 pub(super) fn validate(session: &Session<'_>) -> Checked {
     // Whether it does succeed; an assumed case may not.
-    session.succeed("before")?;
+    session.works()?;
     let task = session.task(&session.request.cases.success(), "validate");
     let text = serde_json::to_string(&task).unwrap_or_default();
     let findings = session.engine().validate(&text).map_err(|error| {
@@ -68,6 +68,7 @@ pub(super) fn failure(session: &Session<'_>) -> Checked {
 }
 
 pub(super) fn same_key(session: &Session<'_>) -> Checked {
+    session.works()?;
     session.succeed("key")?;
     let case = session.request.cases.success();
     let mut again = session.task(&case, "key");
@@ -83,7 +84,7 @@ pub(super) fn same_key(session: &Session<'_>) -> Checked {
 }
 
 pub(super) fn completion(session: &Session<'_>) -> Checked {
-    session.succeed("before")?;
+    session.works()?;
     let cases = &session.request.cases;
     let success = cases.success();
     let all = [Some(&success), cases.failure.as_ref(), cases.panic.as_ref()];

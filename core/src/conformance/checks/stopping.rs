@@ -48,6 +48,7 @@ fn cancelled(session: &Session<'_>, started: &Started<'_>, what: &str) -> Checke
 }
 
 pub(super) fn after(session: &Session<'_>) -> Checked {
+    session.works()?;
     let case = session.request.cases.success();
     let habits = Habits { keeps_callbacks: true, ..Habits::default() };
     let started = session.start(&session.task(&case, "after"), habits)?;

@@ -1,0 +1,128 @@
+//! The rogue engine, which breaks one rule at a time: the check of that rule fails, with what was seen and what to do, and the
+//! others go on.
+
+use std::path::Path;
+
+use oxidag_tests::{Ended, Sandbox, engine, root};
+use serde_json::Value;
+
+/// Time enough for all that ends.
+const TIMEOUT: &str = "60s";
+
+/// The kit on the rogue engine, which breaks this rule.
+fn kit(rule: &str, arguments: &[&str]) -> Ended {
+    let library = engine("rogue");
+    kit_on(&library, rule, arguments)
+}
+
+fn kit_on(library: &Path, rule: &str, arguments: &[&str]) -> Ended {
+    let cases = root().join("tests/rogue-engine/conformance.toml").display().to_string();
+    let library = library.display().to_string();
+    let always = ["engines", "test", &library, "--cases", &cases, "--strict"];
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&[&always, arguments].concat());
+    command.env("OXIDAG_ROGUE", rule);
+    oxidag_tests::running::in_time(command)
+}
+
+/// The check fails, and what it saw has this.
+#[track_caller]
+fn fails_with(rule: &str, check: &str, limit: &str, seen: &str) {
+    let arguments = ["--only", check, "--json", "--grace", "1s", "--timeout", limit];
+    let report = kit(rule, &arguments).expect_status(1).json();
+    let made: &Value = &report["checks"][0];
+    assert_eq!((&made["check"], &made["result"]), (&check.into(), &"failed".into()), "{report:#}");
+    let text = made["seen"].as_str().unwrap();
+    assert!(text.contains(seen), "{text}");
+    assert!(!made["advice"].as_str().unwrap().is_empty());
+}
+
+/// The check of the same name as the rule fails.
+#[track_caller]
+fn fails(rule: &str, seen: &str) {
+    fails_with(rule, rule, TIMEOUT, seen);
+}
+
+#[test]
+fn an_engine_that_breaks_none_passes_all() {
+    let report = kit("none", &["--json", "--timeout", TIMEOUT]).expect_status(0).json();
+    assert_eq!(report["passed"], 23, "{report:#}");
+}
+
+#[test]
+fn what_is_wrong_before_any_task_is_found() {
+    fails("schema", "no JSON Schema");
+    fails("create", "told not to be created");
+    fails("config_refused", "oxidag_conformance_no_such_key");
+    fails_with("speechless", "config_refused", TIMEOUT, "without a message");
+    fails("malformed", "SIGABRT");
+}
+
+#[test]
+fn tasks_that_end_wrongly_are_found() {
+    fails("validate", "told to see mistakes");
+    fails("success", "told to fail");
+    fails("failure", "transient: told to call");
+    fails("same_key", "the job is there already");
+    fails_with("endless", "success", "2s", "has not ended");
+}
+
+#[test]
+fn an_attempt_that_is_ended_twice_or_never_or_kept_is_found() {
+    fails("completion", "ended 2 times");
+    fails_with("held", "completion", "2s", "still holds the host");
+    fails_with("forgotten", "success", TIMEOUT, "without ending it");
+}
+
+#[test]
+fn crashes_that_the_engine_does_not_take_up_are_found() {
+    fails("crash_before_checkpoint", "the job is there already");
+    fails("crash_after_checkpoint", "whose job is this?");
+}
+
+#[test]
+fn cancellations_that_are_not_heeded_are_found() {
+    fails("cancel_before", "went on and succeeded");
+    fails("cancel_during", "went on and succeeded");
+    fails("cancel_after", "SIGABRT");
+    fails("deadline", "still ran");
+}
+
+#[test]
+fn panics_that_leave_something_behind_are_found() {
+    fails("panic_create", "a creation before this one panicked");
+    fails("panic_task", "a lock is poisoned");
+}
+
+#[test]
+fn much_and_many_are_found_to_be_too_much() {
+    fails("large_parameters", "told to have no room");
+    fails("non_ascii", "panicked");
+    fails("concurrent", "31 of 32 tasks");
+    fails("threads", "8 threads");
+    fails("stdout", "told to print");
+}
+
+#[test]
+fn a_library_that_hangs_or_ends_the_process_is_a_failed_check_and_not_the_end() {
+    fails_with("hang", "schema", "1s", "nothing came of it within 1s");
+    let text = kit("exit", &["--only", "success", "--only", "failure"]).expect_status(1).stdout;
+    assert!(text.contains("was ended with exit status 0 from within"), "{text}");
+    assert!(text.contains("failure                  passed"), "{text}");
+    assert!(text.ends_with("\n1 passed, 1 failed, 0 not tested, 0 not applicable\n"), "{text}");
+}
+
+#[test]
+fn a_handshake_that_is_none_is_found_and_nothing_else_is_tried() {
+    let sandbox = Sandbox::new();
+    let mut library = std::fs::read(engine("rogue")).unwrap();
+    let magic = b"oxidag engine\0\0\x01";
+    let at = library.windows(magic.len()).position(|bytes| bytes == magic).unwrap();
+    library[at] = b'O';
+    let file = sandbox.path().join("other.so");
+    std::fs::write(&file, library).unwrap();
+    let report = kit_on(&file, "none", &["--json"]).expect_status(1).json();
+    assert_eq!((&report["failed"], &report["not_tested"]), (&1.into(), &22.into()), "{report:#}");
+    assert_eq!(report["checks"][0]["check"], "handshake");
+    assert!(report["checks"][0]["seen"].as_str().unwrap().contains("is not an oxidag engine"), "{report:#}");
+}
