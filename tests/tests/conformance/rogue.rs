@@ -64,13 +64,13 @@ fn tasks_that_end_wrongly_are_found() {
     fails("success", "told to fail");
     fails("failure", "transient: told to call");
     fails("same_key", "the job is there already");
-    fails_with("endless", "success", "2s", "has not ended");
+    fails_with("endless", "success", "8s", "has not ended");
 }
 
 #[test]
 fn an_attempt_that_is_ended_twice_or_never_or_kept_is_found() {
     fails("completion", "ended 2 times");
-    fails_with("held", "completion", "2s", "still holds the host");
+    fails_with("held", "completion", "8s", "still holds the host");
     fails_with("forgotten", "success", TIMEOUT, "without ending it");
 }
 
