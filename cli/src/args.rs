@@ -122,6 +122,12 @@ pub(crate) enum Command {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+    /// The process of an engine with isolation = "process"; oxidag starts it
+    #[command(name = oxidag_core::engine::child::HOST_COMMAND, hide = true)]
+    EngineHost {
+        /// Its name, for people who look at processes
+        engine: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -62,7 +62,7 @@ fn round(engine: &Engine, task: &str) -> Result<f64, String> {
     let attempt = Arc::<Counting>::default();
     let started = Instant::now();
     for _ in 0..CALLS {
-        engine.run(task, Arc::clone(&attempt));
+        engine.run(task, true, Arc::clone(&attempt));
     }
     let took = started.elapsed();
     let successes = attempt.successes.load(Ordering::Relaxed);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use oxidag_core::engine::{self, Engine};
 use oxidag_core::loader::{self, LibraryInfo};
-use oxidag_core::plugins::{EngineConfig, LibraryPath, Plugins};
+use oxidag_core::plugins::{EngineConfig, Isolation, LibraryPath, Plugins};
 use oxidag_core::spec::quote;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ impl<'a> Listed<'a> {
             Ok(engine) => (Some(engine.info()), Some(engine.path().to_owned()), None),
             // A library that is refused for its configuration alone can still say what it is.
             Err(error) => match engine::describe(config) {
-                Ok((path, library, _)) => (Some(library.info()), Some(path), Some(error.to_string())),
+                Ok((path, info, _)) => (Some(info), Some(path), Some(error.to_string())),
                 Err(_) => (None, loader::find(&config.library).ok(), Some(error.to_string())),
             },
         };
@@ -119,7 +119,14 @@ pub(super) fn inspect(engine: &str, environment: &EnvironmentArgs, json: bool) -
     let is_path = engine.contains('/');
     let answer = if is_path {
         let library = LibraryPath::File(engine.into());
-        let config = EngineConfig { library, sha256: None, max_concurrent: None, config: json!({}) };
+        let config = EngineConfig {
+            library,
+            sha256: None,
+            max_concurrent: None,
+            isolation: Isolation::InProcess,
+            limits: None,
+            config: json!({}),
+        };
         described(engine, &config)?
     } else {
         let plugins = settings::plugins(environment, None)?;
@@ -147,8 +154,7 @@ fn unknown(engine: &str, plugins: &Plugins) -> String {
 
 /// What a library says of itself.
 fn described(name: &str, config: &EngineConfig) -> anyhow::Result<Value> {
-    let (path, library, description) = engine::describe(config)?;
-    let info = library.info();
+    let (path, info, description) = engine::describe(config)?;
     Ok(json!({
         "name": name,
         "engine": info.engine,

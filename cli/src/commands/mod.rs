@@ -54,6 +54,7 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<Exit> {
         Command::Cache(CacheCommand::Clear { environment, json }) => cache::clear(&environment, json)?,
         Command::Schema { file } => schema::schema(file)?,
         Command::Completions { shell } => completions::completions(shell)?,
+        Command::EngineHost { .. } => match oxidag_core::engine::child::serve()? {},
     }
     Ok(Exit::Success)
 }

@@ -4,7 +4,7 @@ use oxidag_plugin_api::Level;
 use oxidag_plugin_api::abi::End;
 use serde_json::Value;
 
-/// Called once when the attempt is asked to stop, dropped otherwise. It may do anything but wait long.
+/// Called once when the attempt is asked to stop (or abandoned), dropped otherwise. It may do anything but wait long.
 pub type OnCancel = Box<dyn FnOnce() + Send>;
 
 /// The host's side of one attempt, whatever stands between it and the engine. The engine may hold it on any thread, and after
@@ -21,6 +21,12 @@ pub trait Attempt: Send + Sync + 'static {
 
     /// Calls back when the attempt is asked to stop, at once if it was already.
     fn on_cancel(&self, callback: OnCancel);
+
+    /// Calls back, at once if it was already, when the attempt is not waited for any longer though it goes on; dropped once it
+    /// has ended. Engines in this process are not told: nothing can end them. Without a scheduler nothing is abandoned.
+    fn on_abandon(&self, callback: OnCancel) {
+        drop(callback);
+    }
 
     /// Stores how to find the remote job again; returns once it is stored.
     ///

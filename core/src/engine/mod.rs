@@ -2,9 +2,10 @@
 
 mod attempt;
 pub(crate) mod c_host;
+pub mod child;
 pub(crate) mod rust_host;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oxidag_plugin_api::abi::{Description, Instance, Mode};
@@ -12,20 +13,30 @@ use oxidag_plugin_api::{Error, Finding};
 use serde_json::{Map, Value};
 
 use crate::loader::{self, Library, LibraryInfo, LoadError};
-use crate::plugins::EngineConfig;
+use crate::plugins::{EngineConfig, Isolation};
 use crate::scripts::Kind;
 
 pub use attempt::{Attempt, OnCancel};
+use child::{Isolated, Opened};
 
 /// An engine that is ready to run tasks.
 #[derive(Debug)]
 pub struct Engine {
     name: Arc<str>,
     path: PathBuf,
-    library: Library,
+    info: LibraryInfo,
     description: Description,
     max_concurrent: Option<u32>,
-    instance: Instance,
+    place: Place,
+}
+
+/// Where an engine runs.
+#[derive(Debug)]
+enum Place {
+    /// In this process.
+    Here { library: Library, instance: Instance },
+    /// In one of its own.
+    Child(Isolated),
 }
 
 /// Why an engine is not ready.
@@ -48,6 +59,12 @@ pub enum EngineError {
         /// Each problem with its place in `config`.
         problems: Vec<String>,
     },
+    /// Its own process cannot be started, or its library is not used there.
+    #[error("{message}")]
+    Isolated {
+        /// Why.
+        message: String,
+    },
     /// It refused to start.
     #[error("it cannot be created: {0}")]
     Create(Error),
@@ -61,35 +78,63 @@ impl EngineError {
     }
 }
 
-/// A library and what it says of itself, without an engine made from it.
+/// What a library says of itself, without an engine made from it.
 ///
 /// # Errors
 ///
 /// Any [`EngineError`] that comes before the configuration matters.
-pub fn describe(config: &EngineConfig) -> Result<(PathBuf, Library, Description), EngineError> {
+pub fn describe(config: &EngineConfig) -> Result<(PathBuf, LibraryInfo, Description), EngineError> {
     let path = loader::find(&config.library)?;
-    let library = Library::open(&path, config.sha256.as_deref())?;
+    let (info, description) = match config.isolation {
+        Isolation::InProcess => {
+            let (library, description) = open(&path, config)?;
+            (library.info(), description)
+        }
+        Isolation::Process => {
+            let (_, Opened { info, description }) = Isolated::open("-", &path, config)?;
+            (info, description)
+        }
+    };
+    Ok((path, info, description))
+}
+
+/// A library in this process.
+fn open(path: &Path, config: &EngineConfig) -> Result<(Library, Description), EngineError> {
+    let library = Library::open(path, config.sha256.as_deref())?;
     let description = library
         .functions
         .describe()
         .and_then(|json| serde_json::from_str(&json).map_err(|e| e.to_string()))
-        .map_err(|message| EngineError::Description { path: path.clone(), message })?;
-    Ok((path, library, description))
+        .map_err(|message| EngineError::Description { path: path.to_owned(), message })?;
+    Ok((library, description))
 }
 
 impl Engine {
-    /// Loads the library, checks the configuration against the engine's schema, and creates the engine.
+    /// Loads the library, checks the configuration against the engine's schema, and creates the engine; all of it where the
+    /// configuration says that the engine runs.
     ///
     /// # Errors
     ///
     /// Any [`EngineError`].
     pub fn load(name: &str, config: &EngineConfig) -> Result<Self, EngineError> {
-        let (path, library, description) = describe(config)?;
-        check_config(&path, &description.config_schema, &config.config)?;
-        let created = library.functions.create(&config.config.to_string());
-        let instance = created.map_err(|error| EngineError::Create(error_from(&error)))?;
+        let path = loader::find(&config.library)?;
+        let (info, description, place) = match config.isolation {
+            Isolation::InProcess => {
+                let (library, description) = open(&path, config)?;
+                check_config(&path, &description.config_schema, &config.config)?;
+                let created = library.functions.create(&config.config.to_string());
+                let instance = created.map_err(|error| EngineError::Create(error_from(&error)))?;
+                (library.info(), description, Place::Here { library, instance })
+            }
+            Isolation::Process => {
+                let (isolated, Opened { info, description }) = Isolated::open(name, &path, config)?;
+                check_config(&path, &description.config_schema, &config.config)?;
+                isolated.create()?;
+                (info, description, Place::Child(isolated))
+            }
+        };
         let max_concurrent = config.max_concurrent;
-        Ok(Self { name: name.into(), path, library, description, max_concurrent, instance })
+        Ok(Self { name: name.into(), path, info, description, max_concurrent, place })
     }
 
     /// Its name in `plugins.toml`.
@@ -107,7 +152,7 @@ impl Engine {
     /// What its library says of itself.
     #[must_use]
     pub fn info(&self) -> LibraryInfo {
-        self.library.info()
+        self.info.clone()
     }
 
     /// What it says of its scripts.
@@ -132,7 +177,10 @@ impl Engine {
             Mode::Async => false,
             Mode::PerTask => {
                 let json = serde_json::to_string(params).unwrap_or_default();
-                self.library.functions.blocks(self.instance, &json)
+                match &self.place {
+                    Place::Here { library, instance } => library.functions.blocks(*instance, &json),
+                    Place::Child(isolated) => isolated.blocks(&json),
+                }
             }
         }
     }
@@ -143,25 +191,35 @@ impl Engine {
     ///
     /// The engine's own, when it could not check.
     pub fn validate(&self, task: &str) -> Result<Vec<Finding>, Error> {
-        let findings = self.library.functions.validate(self.instance, task).map_err(|e| error_from(&e))?;
+        let (library, instance) = match &self.place {
+            Place::Here { library, instance } => (library, *instance),
+            Place::Child(isolated) => return isolated.validate(task),
+        };
+        let findings = library.functions.validate(instance, task).map_err(|e| error_from(&e))?;
         serde_json::from_str(&findings)
             .map_err(|e| Error::failed(format!("the engine's findings are not what the ABI says: {e}")))
     }
 
-    /// Runs an attempt of a task; it ends through [`Attempt::complete`], during this call or later.
-    pub fn run<A: Attempt>(&self, task: &str, attempt: Arc<A>) {
-        self.library.functions.run(self.instance, task, attempt);
+    /// Runs an attempt of a task, which [`blocks`](Self::blocks) or does not; it ends through [`Attempt::complete`], during this
+    /// call or later.
+    pub fn run<A: Attempt>(&self, task: &str, blocks: bool, attempt: Arc<A>) {
+        match &self.place {
+            Place::Here { library, instance } => library.functions.run(*instance, task, attempt),
+            Place::Child(isolated) => isolated.run(task, blocks, attempt),
+        }
     }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // Every call holds an `Arc` of its engine, so none is in flight.
-        self.library.functions.destroy(self.instance);
+        if let Place::Here { library, instance } = &self.place {
+            // Every call holds an `Arc` of its engine, so none is in flight.
+            library.functions.destroy(*instance);
+        }
     }
 }
 
-fn check_config(path: &std::path::Path, schema: &Value, config: &Value) -> Result<(), EngineError> {
+fn check_config(path: &Path, schema: &Value, config: &Value) -> Result<(), EngineError> {
     let validator = jsonschema::validator_for(schema).map_err(|e| EngineError::Description {
         path: path.to_owned(),
         message: format!("the schema of its configuration is not one: {e}"),

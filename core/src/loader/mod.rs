@@ -14,7 +14,7 @@ use std::path::Path;
 
 use abi_stable::library::RawLibrary;
 use oxidag_plugin_api::abi::{ABI_MAJOR, ABI_MINOR, HANDSHAKE_SYMBOL, Handshake, MAGIC};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use error::LoadError;
 pub use file::{ENGINE_PATH, find, sha256};
@@ -28,7 +28,7 @@ pub struct Library {
 }
 
 /// What a library says of itself, as text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LibraryInfo {
     /// The engine's own name.
     pub engine: String,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::isolation::{Isolation, Limits};
 use super::locations::{Cache, Locations};
 use super::logs::Logs;
 use super::secret::Secret;
@@ -41,6 +42,7 @@ struct EngineSection {
     sha256: Option<Sha256>,
     max_concurrent: Option<std::num::NonZeroU32>,
     isolation: Option<Isolation>,
+    limits: Option<Limits>,
     config: Option<toml::Table>,
     /// The folder that a relative `path` counts from; not in the file.
     #[serde(skip)]
@@ -79,13 +81,6 @@ impl TryFrom<String> for PoolName {
             Err("a pool's name must be 1 to 250 ASCII letters, digits, `_`, `-` and `.`")
         }
     }
-}
-
-/// Where an engine runs; there is one way yet.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Isolation {
-    InProcess,
 }
 
 /// `plugins.toml` becomes `plugins.prod.toml`.
@@ -167,6 +162,15 @@ impl File {
             let Some(config) = section.finish() else {
                 return Err(PluginsError::NoPath { path: path.to_owned(), engine: name });
             };
+            if config.limits.is_some() && config.isolation == Isolation::InProcess {
+                return Err(PluginsError::Setting {
+                    files: path.display().to_string(),
+                    setting: format!("[engines.{name}.limits]"),
+                    problem:
+                        "is for a process of the engine's own; add isolation = \"process\" to its section"
+                            .to_owned(),
+                });
+            }
             engines.insert(name, config);
         }
         let pools =
@@ -186,7 +190,11 @@ impl EngineSection {
         }
         self.sha256 = over.sha256.or(self.sha256.take());
         self.max_concurrent = over.max_concurrent.or(self.max_concurrent);
-        self.isolation = over.isolation.or(self.isolation.take());
+        self.isolation = over.isolation.or(self.isolation);
+        self.limits = match (self.limits.take(), over.limits) {
+            (Some(below), Some(above)) => Some(below.lay_over(above)),
+            (below, above) => above.or(below),
+        };
         match (&mut self.config, over.config) {
             (Some(config), Some(over)) => lay_over(config, over),
             (config, Some(over)) => *config = Some(over),
@@ -196,8 +204,6 @@ impl EngineSection {
 
     fn finish(self) -> Option<EngineConfig> {
         let path = self.path?;
-        // In process, whether said or not.
-        let _: Option<Isolation> = self.isolation;
         Some(EngineConfig {
             library: if path.contains('/') {
                 LibraryPath::File(self.folder.join(path))
@@ -206,6 +212,8 @@ impl EngineSection {
             },
             sha256: self.sha256.map(|sha| sha.0),
             max_concurrent: self.max_concurrent.map(std::num::NonZeroU32::get),
+            isolation: self.isolation.unwrap_or_default(),
+            limits: self.limits.map(Limits::read),
             config: json(toml::Value::Table(self.config.unwrap_or_default())),
         })
     }

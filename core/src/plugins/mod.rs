@@ -3,6 +3,7 @@
 //! Reads files; opens no library. `--env prod` lays `plugins.prod.toml` over `plugins.toml`.
 
 mod file;
+mod isolation;
 mod locations;
 mod logs;
 mod secret;
@@ -14,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::background::Background;
@@ -21,6 +23,7 @@ use crate::buckets::Buckets;
 use crate::cache::{Redis, ScriptCache};
 use crate::logs::Uploader;
 
+pub use isolation::{ChildLimits, Isolation};
 pub use locations::Columns;
 
 use crate::secrets::with_password;
@@ -47,7 +50,7 @@ pub struct Plugins {
 }
 
 /// One engine's section.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EngineConfig {
     /// Where its library is.
     pub library: LibraryPath,
@@ -55,12 +58,16 @@ pub struct EngineConfig {
     pub sha256: Option<String>,
     /// At most this many of its tasks in flight.
     pub max_concurrent: Option<u32>,
+    /// Where it runs.
+    pub isolation: Isolation,
+    /// What its process may use, where it has one of its own.
+    pub limits: Option<ChildLimits>,
     /// Handed to the engine as it is.
     pub config: Value,
 }
 
 /// How a library is found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LibraryPath {
     /// By its bare name, on the search path.
     Name(String),

@@ -88,6 +88,8 @@ const LOST: u8 = 2;
 struct Stop {
     asked: bool,
     callbacks: Vec<OnCancel>,
+    abandoned: bool,
+    on_abandon: Option<OnCancel>,
 }
 
 impl Call {
@@ -116,6 +118,14 @@ impl Call {
 
     /// The attempt is not waited for any longer; whether the thread that called the engine is lost with it.
     pub(super) fn abandon(&self) -> bool {
+        let callback = {
+            let mut stop = lock(&self.stop);
+            stop.abandoned = true;
+            stop.on_abandon.take()
+        };
+        if let Some(callback) = callback {
+            callback();
+        }
         self.thread.compare_exchange(IN_CALL, LOST, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
@@ -149,7 +159,10 @@ impl Call {
             return;
         }
         let end = self.attempt_end(end);
-        let callbacks = std::mem::take(&mut lock(&self.stop).callbacks);
+        let callbacks = {
+            let mut stop = lock(&self.stop);
+            (std::mem::take(&mut stop.callbacks), stop.on_abandon.take())
+        };
         drop(callbacks);
         if let Some(failure) = &end.error {
             self.write("error", &failure.message);
@@ -236,6 +249,19 @@ impl Attempt for Call {
             drop(callback);
         } else {
             stop.callbacks.push(callback);
+        }
+    }
+
+    fn on_abandon(&self, callback: OnCancel) {
+        let mut stop = lock(&self.stop);
+        if stop.abandoned {
+            drop(stop);
+            callback();
+        } else if self.has_ended() {
+            drop(stop);
+            drop(callback);
+        } else {
+            stop.on_abandon = Some(callback);
         }
     }
 

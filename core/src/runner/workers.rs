@@ -308,7 +308,10 @@ fn hand_over(job: &mut Job) {
         Err(message) => return job.call.refuse(message),
     };
     match serde_json::to_string(&task) {
-        Ok(json) => prepared.engine_of(job.entry()).run(&json, Arc::clone(&job.call)),
+        Ok(json) => {
+            let blocks = job.entry().blocks();
+            prepared.engine_of(job.entry()).run(&json, blocks, Arc::clone(&job.call));
+        }
         Err(error) => job.call.refuse(format!("the task cannot be written as JSON: {error}")),
     }
 }

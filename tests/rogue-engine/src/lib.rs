@@ -1,7 +1,9 @@
 //! An engine that breaks its word in every way that can be asked for. For tests alone.
 //!
-//! Scripts that [`Rogue::run`] names do so for the task; `rules` and `module` break the rules of the conformance kit, one at a time.
+//! Scripts that [`Rogue::run`] names do so for the task; `rules` and `module` break the rules of the conformance kit, one at a time; of `deadly`
+//! no other part of a process survives any.
 
+mod deadly;
 mod module;
 mod rules;
 
@@ -85,6 +87,7 @@ impl Engine for Rogue {
                 Ok(Outcome { result: Some("x".repeat(Outcome::MAX_RESULT).into()), metrics: Map::new() })
             }
             "succeed" | "fail" | "long" | "panic" => rules::run(&task, host),
+            deed if deadly::knows(deed) => deadly::run(deed, &task, host),
             _ => Ok(Outcome::default().with_metric("number", self.number)),
         }
     }
