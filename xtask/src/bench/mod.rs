@@ -95,6 +95,7 @@ impl Bench {
         let mut report = Report::new(self.rounds);
         self.one_task(&mut report)?;
         self.no_ops(&mut report)?;
+        self.isolated(&mut report)?;
         self.processes(&mut report)?;
         Ok(report)
     }
@@ -126,6 +127,28 @@ impl Bench {
         report.add("each of them", "µs", each, target);
         let each = chained.iter().map(|sample| per_task(sample.seconds, CHAIN));
         report.add("each of 10,000 noop tasks in a chain", "µs", each, target);
+        Ok(())
+    }
+
+    /// The same tasks with their engine in oxidag's process and in one of its own, in turn.
+    fn isolated(&self, report: &mut Report) -> Result<()> {
+        let plugins = |isolation: &str| {
+            let engine = "[engines.noop]\npath = \"oxidag_engine_noop\"\nisolation";
+            self.write(&format!("{isolation}.toml"), &format!("{engine} = \"{isolation}\"\n"))
+        };
+        let (here, apart) = (plugins("in-process")?, plugins("process")?);
+        let near = self.write("near.json", &dags::independent(CHAIN))?;
+        let far = self.write("far.json", &dags::independent(CHAIN))?;
+        let mut nears = Vec::new();
+        let mut fars = Vec::new();
+        for round in 0..self.rounds {
+            nears.push(per_task(self.run_on(&here, &near, round)?.seconds, CHAIN));
+            fars.push(per_task(self.run_on(&apart, &far, round)?.seconds, CHAIN));
+        }
+        let added: Vec<f64> = fars.iter().zip(&nears).map(|(far, near)| far - near).collect();
+        report.add_baseline("each of 10,000 noop tasks", "µs", nears);
+        report.add_baseline("the same, isolation = \"process\"", "µs", fars);
+        report.add("what isolation adds to each", "µs", added, 100.0);
         Ok(())
     }
 
@@ -161,6 +184,10 @@ impl Bench {
 
     /// One run of a DAG, on a state folder that no run has seen before.
     fn run(&self, dag: &Path, round: usize) -> Result<Sample> {
+        self.run_on(&root().join("plugins.toml"), dag, round)
+    }
+
+    fn run_on(&self, plugins: &Path, dag: &Path, round: usize) -> Result<Sample> {
         let stem = dag.file_stem().unwrap_or_default().to_string_lossy();
         let home = self.folder.path().join(format!("{stem}-{round}"));
         let mut oxidag = Command::new(&self.oxidag);
@@ -168,7 +195,7 @@ impl Bench {
             .arg("run")
             .arg(dag)
             .arg("--plugins")
-            .arg(root().join("plugins.toml"))
+            .arg(plugins)
             .args(["--workers", "2", "--format", "quiet"])
             .current_dir(self.folder.path())
             .env("OXIDAG_HOME", &home);

@@ -1,10 +1,10 @@
 //! One child, as the scheduler has it: what it says is brought to the attempts that are in it, and when it ends they end.
 //!
-//! Three threads belong to a child, however many attempts wait in it: one for what it says, two for what its library writes.
+//! Two threads belong to a child, however many attempts wait in it: one for what it says, one for what its library writes.
 //! An attempt that keeps a worker anyway is told by that worker, so that a slow terminal or store holds up this one alone.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 
 use super::ending::Ending;
 use super::outbox::Outbox;
-use super::output::{self, Words};
+use super::output::{self, Stream, Words};
 use super::protocol::{Said, ToChild, ToHost, Wish, frame, read_frame};
 use super::{HOST_COMMAND, lock};
 use crate::engine::Attempt;
@@ -51,7 +51,9 @@ pub(super) struct Child {
     about: About,
     outbox: Arc<Outbox>,
     state: Mutex<State>,
-    /// It has ended, or one of its streams.
+    /// What its library writes. Whoever reads it tells the lines before another one reads on.
+    streams: Mutex<Vec<Stream>>,
+    /// It has ended, or its streams have.
     changed: Condvar,
 }
 
@@ -63,8 +65,8 @@ struct State {
     calls: HashMap<u64, Sender<Result<Value, Error>>>,
     next: u64,
     words: Words,
-    /// How many of its two streams are open.
-    streams: u8,
+    /// Its library, or what that started, may write more.
+    is_heard: bool,
     retired: Option<Retired>,
     /// Once the process is gone, why.
     ending: Option<Arc<str>>,
@@ -100,23 +102,29 @@ impl Child {
         let (ours, theirs) = UnixStream::pair()?;
         let reader = ours.try_clone()?;
         let mut process = command(&about.engine).stdin(OwnedFd::from(theirs)).spawn()?;
-        let streams = (process.stdout.take(), process.stderr.take());
+        let pipes = [
+            (process.stdout.take().map(OwnedFd::from), Level::Stdout),
+            (process.stderr.take().map(OwnedFd::from), Level::Stderr),
+        ];
+        let pipes = pipes.into_iter().filter_map(|(pipe, level)| Some((pipe?, level)));
+        let streams: io::Result<Vec<Stream>> = pipes.map(|(pipe, level)| Stream::new(pipe, level)).collect();
         let state = State {
             process,
             attempts: BTreeMap::new(),
             calls: HashMap::new(),
             next: 0,
             words: Words::default(),
-            streams: 2,
+            is_heard: true,
             retired: None,
             ending: None,
         };
         let outbox = Arc::new(Outbox::new(ours));
-        let child = Arc::new(Self { about, outbox, state: Mutex::new(state), changed: Condvar::new() });
-        let started = child.spawn("oxidag-child", move |child| child.listen(reader)).and_then(|()| {
-            child.spawn("oxidag-child-out", move |child| child.hear(streams.0, Level::Stdout))?;
-            child.spawn("oxidag-child-err", move |child| child.hear(streams.1, Level::Stderr))
-        });
+        let streams = Mutex::new(streams?);
+        let child =
+            Arc::new(Self { about, outbox, state: Mutex::new(state), streams, changed: Condvar::new() });
+        let started = child
+            .spawn("oxidag-child", move |child| child.listen(reader))
+            .and_then(|()| child.spawn("oxidag-child-out", Self::hear));
         if started.is_err() {
             child.kill();
         }
@@ -308,6 +316,10 @@ impl Child {
 
     /// Brings to an attempt what it has said: to its worker, if it keeps one.
     fn bring(&self, number: u64, said: Said) {
+        if matches!(said, Said::Ended(_)) {
+            // What it wrote before belongs to it.
+            self.tell_lines();
+        }
         let slot = match said {
             Said::Ended(_) => self.forget(number).map(|slot| (slot.attempt, slot.worker)),
             _ => {
@@ -365,24 +377,39 @@ impl Child {
         }
     }
 
-    /// A line of its library: for the log of the attempt that began last, since nobody can tell whose it is.
-    fn hear(self: &Arc<Self>, stream: Option<impl Read>, level: Level) {
-        if let Some(stream) = stream {
-            output::each_line(stream, |line| {
-                let mut state = lock(&self.state);
-                state.words.add(level, &line);
-                let newest = state.attempts.last_key_value().map(|(_, slot)| Arc::clone(&slot.attempt));
-                match newest {
-                    Some(attempt) => {
-                        drop(state);
-                        attempt.log(level, &line);
-                    }
-                    None => state.words.keep(level, line),
-                }
-            });
+    /// Hears what its library writes, until nobody can write any more.
+    fn hear(self: &Arc<Self>) {
+        while self.tell_lines() {
+            let pipes: io::Result<Vec<OwnedFd>> = lock(&self.streams).iter().map(Stream::pipe).collect();
+            match pipes {
+                Ok(pipes) => output::wait(&pipes),
+                // Without a descriptor to wait for them, they are read as attempts end.
+                Err(_) => break,
+            }
         }
-        lock(&self.state).streams -= 1;
+        lock(&self.state).is_heard = false;
         self.changed.notify_all();
+    }
+
+    /// Tells the lines that are there; whether there may be more.
+    fn tell_lines(&self) -> bool {
+        let mut streams = lock(&self.streams);
+        streams.retain_mut(|stream| stream.read(&mut |level, line| self.tell_line(level, line)));
+        !streams.is_empty()
+    }
+
+    /// A line is for the log of the attempt that began last: nobody can tell whose it is.
+    fn tell_line(&self, level: Level, line: String) {
+        let mut state = lock(&self.state);
+        state.words.add(level, &line);
+        let newest = state.attempts.last_key_value().map(|(_, slot)| Arc::clone(&slot.attempt));
+        match newest {
+            Some(attempt) => {
+                drop(state);
+                attempt.log(level, &line);
+            }
+            None => state.words.keep(level, line),
+        }
     }
 
     /// The child says nothing more: its process is waited for, and whatever was in it ends.
@@ -393,7 +420,7 @@ impl Child {
         let status = self.reaped();
         let state = lock(&self.state);
         // A process that the library started may have its streams still.
-        self.wait_until(state, |state| state.streams == 0);
+        self.wait_until(state, |state| !state.is_heard);
         let mut state = lock(&self.state);
         let words = state.words.last().map(|words| self.about.masker.mask(&words).into_owned());
         let ending = Ending { status, broken, words };

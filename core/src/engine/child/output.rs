@@ -1,30 +1,85 @@
 //! What a library writes to standard output and standard error, line by line. Whose log a line is for is decided elsewhere.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
 
 use oxidag_plugin_api::Level;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{Errno, ioctl_fionbio, read};
 
 /// A line that is longer is taken apart.
-const LONGEST: u64 = 16 * 1024;
+const LONGEST: usize = 16 * 1024;
 /// So many lines are remembered.
 const REMEMBERED: usize = 20;
 /// So many of standard error stand in an error, each at most so long in characters.
 const QUOTED: usize = 5;
 const QUOTED_CHARS: usize = 300;
 
-/// Calls back for each line until the stream ends. Bytes that are not UTF-8 are replaced.
-pub(super) fn each_line(stream: impl Read, mut tell: impl FnMut(String)) {
-    let mut reader = BufReader::new(stream);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        // A stream that cannot be read has nothing more to say.
-        match reader.by_ref().take(LONGEST).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return,
-            Ok(_) => tell(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned()),
+/// The end of a pipe that a library writes to.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pipe: OwnedFd,
+    level: Level,
+    /// What has no line feed yet.
+    line: Vec<u8>,
+    is_open: bool,
+}
+
+impl Stream {
+    /// # Errors
+    ///
+    /// The pipe cannot be read without waiting.
+    pub(super) fn new(pipe: OwnedFd, level: Level) -> std::io::Result<Self> {
+        ioctl_fionbio(&pipe, true)?;
+        Ok(Self { pipe, level, line: Vec::new(), is_open: true })
+    }
+
+    /// The pipe, to wait for.
+    pub(super) fn pipe(&self) -> std::io::Result<OwnedFd> {
+        self.pipe.try_clone()
+    }
+
+    /// Calls back for each line that is there; whether there may be more.
+    pub(super) fn read(&mut self, tell: &mut impl FnMut(Level, String)) -> bool {
+        let mut bytes = [0; 4096];
+        while self.is_open {
+            match read(&self.pipe, &mut bytes) {
+                Ok(0) => self.is_open = false,
+                Ok(length) => self.take(&bytes[..length], tell),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return true,
+                // A stream that cannot be read has nothing more to say.
+                Err(_) => self.is_open = false,
+            }
+        }
+        self.tell_rest(tell);
+        false
+    }
+
+    fn take(&mut self, bytes: &[u8], tell: &mut impl FnMut(Level, String)) {
+        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.line.extend_from_slice(part);
+            if part.ends_with(b"\n") || self.line.len() >= LONGEST {
+                self.tell_rest(tell);
+            }
         }
     }
+
+    /// Bytes that are not UTF-8 are replaced.
+    fn tell_rest(&mut self, tell: &mut impl FnMut(Level, String)) {
+        if !self.line.is_empty() {
+            let line = String::from_utf8_lossy(&self.line);
+            tell(self.level, line.trim_end_matches(['\n', '\r']).to_owned());
+            self.line.clear();
+        }
+    }
+}
+
+/// Waits until there is something to read in one of these.
+pub(super) fn wait(pipes: &[OwnedFd]) {
+    let mut pipes: Vec<PollFd<'_>> = pipes.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)).collect();
+    // An interruption is a reason to look, too.
+    let _ = poll(&mut pipes, None);
 }
 
 /// The last lines that a child wrote.
@@ -84,12 +139,20 @@ mod tests {
 
     #[test]
     fn lines_are_taken_as_they_are_and_long_ones_apart() {
-        let mut text = b"one\r\n\xff\n\n".to_vec();
-        text.extend([b'x'; 20_000]);
+        let (ours, theirs) = rustix::pipe::pipe().unwrap();
+        let mut stream = Stream::new(ours, Level::Stdout).unwrap();
         let mut lines = Vec::new();
-        each_line(&text[..], |line| lines.push(line));
+        let mut tell = |_, line| lines.push(line);
+        assert!(stream.read(&mut tell), "nothing is there yet");
+        rustix::io::write(&theirs, b"one\r\n\xff\n\nrest").unwrap();
+        assert!(stream.read(&mut tell));
+        rustix::io::write(&theirs, &[b'x'; 20_000]).unwrap();
+        drop(theirs);
+        assert!(!stream.read(&mut tell));
         assert_eq!(lines[..3], ["one", "\u{fffd}", ""]);
-        assert_eq!(lines[3..].iter().map(String::len).collect::<Vec<_>>(), [16_384, 3_616]);
+        assert!(lines[3].starts_with("restx"));
+        assert_eq!(lines[3..].iter().map(String::len).sum::<usize>(), 20_004);
+        assert_eq!(lines.len(), 5);
     }
 
     #[test]
