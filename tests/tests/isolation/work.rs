@@ -40,7 +40,7 @@ fn a_dag_of_shell_sql_and_noop_leaves_the_same_in_both_places() {
             &[
                 task(
                     "shell",
-                    "#!/bin/sh\necho '{\"n\": 3}' > \"$OXIDAG_RESULT\"",
+                    "#!/bin/sh\necho '{{\"n\": 3}}' > \"$OXIDAG_RESULT\"",
                     "shell",
                     &[],
                     &json!({}),
