@@ -12,7 +12,7 @@ use super::recorder::{Habits, Recorder, Seen};
 use super::wire::Request;
 use super::{Grade, Verdict};
 use crate::engine::{self, Engine, EngineError};
-use crate::plugins::{EngineConfig, LibraryPath};
+use crate::plugins::{EngineConfig, Isolation, LibraryPath};
 use crate::secrets::Masker;
 
 /// So long a task is left alone before something happens to it, if it stores no checkpoint: nothing else tells from the
@@ -25,6 +25,8 @@ pub(super) fn section(request: &Request) -> EngineConfig {
         library: LibraryPath::File(request.library.clone()),
         sha256: None,
         max_concurrent: None,
+        isolation: Isolation::InProcess,
+        limits: None,
         config: request.cases.config(),
     }
 }
@@ -82,7 +84,7 @@ impl<'r> Session<'r> {
         let _ = self.engine.blocks(&task.params);
         let (engine, seen_by) = (Arc::clone(&self.engine), Arc::clone(&recorder));
         let call = move || {
-            engine.run(&text, seen_by.hand_out());
+            engine.run(&text, true, seen_by.hand_out());
             drop(engine);
             seen_by.returned();
         };
