@@ -54,23 +54,32 @@ static oxidag_text take_value(oxidag_text *text) {
     return value;
 }
 
+int json_next(oxidag_text *object, oxidag_text *name, oxidag_text *value) {
+    if (object->length > 0 && object->data[0] == '{') {
+        *object = from(*object, 1);
+    }
+    *name = take_value(object);
+    if (name->length < 2 || name->data[0] != '"') {
+        return 0;
+    }
+    name->data++;
+    name->length -= 2;
+    *value = take_value(object);
+    return 1;
+}
+
 oxidag_text json_member(oxidag_text object, const char *name) {
     oxidag_text none = {NULL, 0};
     if (object.length == 0 || object.data[0] != '{') {
         return none;
     }
-    oxidag_text rest = from(object, 1);
-    size_t wanted = strlen(name);
-    for (;;) {
-        oxidag_text key = take_value(&rest);
-        if (key.length < 2) {
-            return none;
-        }
-        oxidag_text value = take_value(&rest);
-        if (key.length == wanted + 2 && memcmp(key.data + 1, name, wanted) == 0) {
+    oxidag_text key, value;
+    while (json_next(&object, &key, &value)) {
+        if (key.length == strlen(name) && memcmp(key.data, name, key.length) == 0) {
             return value;
         }
     }
+    return none;
 }
 
 long long json_number(oxidag_text value, long long otherwise) {
@@ -98,16 +107,17 @@ static char unescaped(char c) {
 }
 
 char *json_string(oxidag_text value) {
-    char *text = malloc(value.length + 1);
+    if (value.length < 2 || value.data[0] != '"') {
+        return NULL;
+    }
+    char *text = malloc(value.length);
     size_t length = 0;
     if (text == NULL) {
         return NULL;
     }
-    if (value.length >= 2 && value.data[0] == '"') {
-        for (size_t i = 1; i + 1 < value.length; i++) {
-            char c = value.data[i];
-            text[length++] = c == '\\' ? unescaped(value.data[++i]) : c;
-        }
+    for (size_t i = 1; i + 1 < value.length; i++) {
+        char c = value.data[i];
+        text[length++] = c == '\\' ? unescaped(value.data[++i]) : c;
     }
     text[length] = '\0';
     return text;

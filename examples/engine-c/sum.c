@@ -8,6 +8,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,21 +60,52 @@ static void describe(oxidag_answer answer) {
                 "\"most\": {\"type\": \"integer\", \"description\": \"No number may be greater.\"}}}}");
 }
 
+/* Takes a value of the configuration; 0 where the engine has no such key, or the value is no number for it. */
+static int configure(struct engine *engine, oxidag_text name, oxidag_text value) {
+    const long long none = LLONG_MIN;
+    long long number = json_number(value, none);
+    if (number == none) {
+        return 0;
+    }
+    if (name.length == 8 && memcmp(name.data, "pause_ms", 8) == 0) {
+        engine->pause_ms = number;
+        return number >= 0 && number <= 60000;
+    }
+    if (name.length == 5 && memcmp(name.data, "least", 5) == 0) {
+        engine->least = number;
+        return 1;
+    }
+    if (name.length == 4 && memcmp(name.data, "most", 4) == 0) {
+        engine->most = number;
+        return 1;
+    }
+    return 0;
+}
+
+/* The host has held the configuration against the schema, and tells of mistakes better; the engine does not rely on it. */
 static void *create(oxidag_text config, oxidag_answer why) {
+    struct engine read = {0, -1000000000, 1000000000};
+    oxidag_text name, value;
+    if (config.length == 0 || config.data[0] != '{' || config.data[config.length - 1] != '}') {
+        say(why, "{\"kind\": \"invalid\", \"message\": \"the configuration is no object\"}");
+        return NULL;
+    }
+    while (json_next(&config, &name, &value)) {
+        if (!configure(&read, name, value)) {
+            say(why, "{\"kind\": \"invalid\", \"message\": \"only numbers for pause_ms, least and most are known\"}");
+            return NULL;
+        }
+    }
+    if (read.least > read.most) {
+        say(why, "{\"kind\": \"invalid\", \"message\": \"`least` is greater than `most`\"}");
+        return NULL;
+    }
     struct engine *engine = malloc(sizeof *engine);
     if (engine == NULL) {
         say(why, "{\"kind\": \"failed\", \"message\": \"out of memory\"}");
         return NULL;
     }
-    engine->pause_ms = json_number(json_member(config, "pause_ms"), 0);
-    engine->least = json_number(json_member(config, "least"), -1000000000);
-    engine->most = json_number(json_member(config, "most"), 1000000000);
-    /* The host has held the configuration against the schema; what no schema can say is checked here. */
-    if (engine->least > engine->most) {
-        free(engine);
-        say(why, "{\"kind\": \"invalid\", \"message\": \"`least` is greater than `most`\"}");
-        return NULL;
-    }
+    *engine = read;
     return engine;
 }
 
@@ -105,6 +137,7 @@ static size_t count_lines(const char *script) {
     return lines;
 }
 
+/* The script's text, for free(); NULL where the task has none. */
 static char *script_of(oxidag_text task) {
     return json_string(json_member(json_member(task, "script"), "text"));
 }
@@ -112,7 +145,7 @@ static char *script_of(oxidag_text task) {
 static int32_t validate(void *data, oxidag_text task, oxidag_answer answer) {
     char *script = script_of(task);
     if (script == NULL) {
-        say(answer, "{\"kind\": \"failed\", \"message\": \"out of memory\"}");
+        say(answer, "{\"kind\": \"invalid\", \"message\": \"the task has no script that can be read\"}");
         return OXIDAG_FAILED;
     }
     char finding[128] = "[]";
@@ -253,7 +286,8 @@ static struct work *work_on(const struct engine *engine, oxidag_text task, const
 static int32_t run(void *engine, oxidag_text task, const oxidag_host *host, oxidag_attempt attempt) {
     struct work *work = work_on(engine, task, host, attempt);
     if (work == NULL) {
-        host->complete(attempt, text_of("{\"error\": {\"kind\": \"transient\", \"message\": \"out of memory\"}}"));
+        host->complete(attempt, text_of("{\"error\": {\"kind\": \"invalid\","
+                                        " \"message\": \"the task has no script that can be read\"}}"));
         return OXIDAG_DONE;
     }
     char line[96];

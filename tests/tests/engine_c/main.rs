@@ -75,6 +75,17 @@ fn the_example_runs_as_its_readme_says() {
 }
 
 #[test]
+fn the_example_passes_the_conformance_kit() {
+    let sandbox = example();
+    let arguments = ["engines", "test", "./liboxidag_engine_sum.so", "--cases", "conformance.toml", "--json"];
+    let report = in_time(sandbox.command(&arguments)).expect_status(0).json();
+    let checks = report["checks"].as_array().unwrap();
+    let skipped: Vec<_> =
+        checks.iter().filter(|check| check["result"] != "passed").map(|check| &check["check"]).collect();
+    assert_eq!(skipped, ["panic_create", "panic_task"], "{report}");
+}
+
+#[test]
 fn the_result_of_an_engine_in_c_decides_about_other_tasks() {
     let sandbox = with("", " 1\n-20 \n\n300");
     let tasks = json!([
