@@ -12,9 +12,9 @@ pub enum Check {
     Schema,
     /// Engines are created from its configuration, several side by side, and destroyed.
     Create,
-    /// A configuration that the schema refuses is refused by the engine too, with a message.
+    /// Values that the schema refuses are refused by the engine too, with a message.
     ConfigRefused,
-    /// Text that is not what the ABI says is refused in every call, and nothing comes of it.
+    /// Text that is not what the ABI says harms no call, and an attempt with it ends.
     Malformed,
     /// A dry run of a task that succeeds finds nothing wrong.
     Validate,

@@ -24,6 +24,18 @@ pub(crate) struct Config {
     pub(crate) maximum_bytes_billed: Option<i64>,
 }
 
+impl Config {
+    /// What the schema says and the types do not.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.maximum_bytes_billed {
+            Some(bytes) if bytes < 1 => {
+                Err(Error::invalid(format!("`maximum_bytes_billed` must be at least 1, not {bytes}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// When a job starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

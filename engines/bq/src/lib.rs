@@ -45,6 +45,7 @@ impl AsyncEngine for BigQuery {
     const SCRIPT_SUFFIX: &'static str = ".sql";
 
     fn create(config: Config) -> Result<Self> {
+        config.check()?;
         Ok(Self { config, clients: Clients::default() })
     }
 

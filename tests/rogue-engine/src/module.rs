@@ -28,7 +28,7 @@ extern "C" fn create(config: RStr<'_>) -> RResult<Instance, RString> {
     let create = blocking_module::<Rogue>().create();
     let created = create(config);
     match &created {
-        RResult::RErr(error) if breaks("config_refused") && error.contains("unknown field") => {
+        RResult::RErr(error) if breaks("config_refused") && error.contains("invalid type") => {
             create(RStr::from_str("{}"))
         }
         RResult::RErr(_) if breaks("speechless") => {

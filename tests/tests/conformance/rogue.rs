@@ -53,7 +53,7 @@ fn an_engine_that_breaks_none_passes_all() {
 fn what_is_wrong_before_any_task_is_found() {
     fails("schema", "no JSON Schema");
     fails("create", "told not to be created");
-    fails("config_refused", "oxidag_conformance_no_such_key");
+    fails("config_refused", "the schema refuses `number` = true");
     fails_with("speechless", "config_refused", TIMEOUT, "without a message");
     fails("malformed", "SIGABRT");
 }

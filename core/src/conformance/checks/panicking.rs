@@ -1,7 +1,5 @@
 //! What must never leave the engine: panics, and crashes over what it cannot read.
 
-use std::sync::Arc;
-
 use oxidag_plugin_api::ErrorKind;
 use oxidag_plugin_api::abi::End;
 
@@ -39,7 +37,8 @@ pub(super) fn malformed(request: &Request) -> Checked {
     for text in GARBAGE {
         let _ = functions.blocks(instance, text);
         match functions.validate(instance, text) {
-            Ok(_) => return Err(refuse("validate", text, "found out something".to_owned())),
+            // An engine that finds nothing wrong may look at nothing.
+            Ok(_) => {}
             Err(json) => {
                 _ = readable(&json).map_err(|why| refuse("validate", text, format!("failed {why}")))?
             }
@@ -53,13 +52,13 @@ pub(super) fn malformed(request: &Request) -> Checked {
             Some(End::Error(error)) => {
                 return Err(refuse("run", text, format!("panicked: {}", short(&error.message))));
             }
-            Some(End::Outcome(_)) => return Err(refuse("run", text, "succeeded".to_owned())),
+            // As one that looks at nothing but its parameters does.
+            Some(End::Outcome(_)) => {}
             None => return Err(refuse("run", text, "did not end the attempt".to_owned())),
         }
-        drop(Arc::clone(&recorder));
     }
     functions.destroy(instance);
-    Ok("create, blocks, validate and run refuse what they cannot read".to_owned())
+    Ok("create, blocks, validate and run bear what they cannot read".to_owned())
 }
 
 pub(super) fn create(request: &Request) -> Checked {
