@@ -38,7 +38,9 @@ impl<C: Clone> Clients<C> {
         let key = (account.fingerprint(), place.to_owned());
         let cell = Arc::clone(self.made.lock().await.entry(key).or_default());
         let client = cell.get_or_try_init(async || {
-            build(account.credentials()?).await.map_err(|error| crate::from_builder(&error))
+            // On the heap: one task builds, and thousands may wait for it.
+            let building = Box::pin(build(account.credentials()?));
+            building.await.map_err(|error| crate::from_builder(&error))
         });
         client.await.cloned()
     }

@@ -59,7 +59,8 @@ pub(crate) struct ServerlessBatch {
     bucket: Bucket,
     handle: Handle,
     script: Placed,
-    batch: Batch,
+    /// What is asked for, until it has been.
+    batch: Option<Box<Batch>>,
     output: Output,
 }
 
@@ -75,7 +76,7 @@ impl ServerlessBatch {
         let account = Account::of(task, &config.google)?;
         let client = shared.batches(&account, &handle.place, config).await?;
         let bucket = shared.storage(&account, config).await?;
-        let batch = batch(work, &script.uri, task, &config.serverless);
+        let batch = Some(Box::new(batch(work, &script.uri, task, &config.serverless)));
         Ok(Self { client, bucket, handle, script, batch, output: Output::default() })
     }
 
@@ -121,7 +122,12 @@ impl Remote for ServerlessBatch {
         copy(&self.script, &self.bucket).await?;
         let create = self.client.create_batch().set_parent(self.handle.parent());
         let create = create.set_batch_id(&self.handle.batch_id).set_request_id(&self.handle.batch_id);
-        let made = match create.set_batch(self.batch.clone()).with_idempotency(true).send().await {
+        let made = match create
+            .set_or_clear_batch(self.batch.take().map(|batch| *batch))
+            .with_idempotency(true)
+            .send()
+            .await
+        {
             Ok(_) => true,
             Err(error) if is_taken(&error) => false,
             Err(error) => return Err(from_gax(&format!("cannot submit {}", self.title()), &error)),

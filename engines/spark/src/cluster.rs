@@ -56,7 +56,8 @@ pub(crate) struct ClusterJob {
     bucket: Bucket,
     handle: Handle,
     script: Placed,
-    job: Job,
+    /// What is asked for, until it has been.
+    job: Option<Box<Job>>,
     output: Output,
 }
 
@@ -72,7 +73,7 @@ impl ClusterJob {
         let account = Account::of(task, &config.google)?;
         let client = shared.jobs(&account, &handle.place, config).await?;
         let bucket = shared.storage(&account, config).await?;
-        let job = job(&handle, work, &script.uri, task);
+        let job = Some(Box::new(job(&handle, work, &script.uri, task)));
         Ok(Self { client, bucket, handle, script, job, output: Output::default() })
     }
 
@@ -119,7 +120,8 @@ impl Remote for ClusterJob {
         copy(&self.script, &self.bucket).await?;
         let Place { project, region } = &self.handle.place;
         let submit = self.client.submit_job().set_project_id(project).set_region(region);
-        let submit = submit.set_request_id(&self.handle.job_id).set_job(self.job.clone());
+        let submit =
+            submit.set_request_id(&self.handle.job_id).set_or_clear_job(self.job.take().map(|job| *job));
         let made = match submit.with_idempotency(true).send().await {
             Ok(_) => true,
             Err(error) if is_taken(&error) => false,

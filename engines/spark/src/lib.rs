@@ -68,26 +68,34 @@ impl AsyncEngine for Spark {
     }
 
     async fn run(&self, task: Task, host: Host) -> Result<Outcome> {
-        let (config, shared) = (&self.config, &self.shared);
+        let (config, shared, resumed) = (&self.config, &self.shared, task.resumed);
         let left = |error| left_alone(error, &task, &host);
-        let work = Work::of(&task, config).map_err(left)?;
-        match backend(&task, config)? {
+        let backend = backend(&task, config)?;
+        let slot = match backend {
+            Backend::SparkSubmit => None,
+            _ => remote::turn(resumed, &host).await?,
+        };
+        let work = Box::new(Work::of(&task, config).map_err(left)?);
+        match backend {
             Backend::Dataproc => {
-                let job =
-                    Box::pin(cluster::ClusterJob::of(&task, &work, config, shared)).await.map_err(left)?;
-                remote::run(job, task.resumed, &host).await
+                let job = Box::pin(cluster::ClusterJob::of(&task, &work, config, shared)).await;
+                let job = job.map_err(left)?;
+                drop((work, task));
+                remote::run(job, resumed, slot, &host).await
             }
             Backend::DataprocServerless => {
-                let batch =
-                    Box::pin(batch::ServerlessBatch::of(&task, &work, config, shared)).await.map_err(left)?;
-                remote::run(batch, task.resumed, &host).await
+                let batch = Box::pin(batch::ServerlessBatch::of(&task, &work, config, shared)).await;
+                let batch = batch.map_err(left)?;
+                drop((work, task));
+                remote::run(batch, resumed, slot, &host).await
             }
             Backend::Livy => {
-                let batch =
-                    Box::pin(livy::LivyBatch::of(&task, &work, config, shared)).await.map_err(left)?;
-                remote::run(batch, task.resumed, &host).await
+                let batch = Box::pin(livy::LivyBatch::of(&task, &work, config, shared)).await;
+                let batch = batch.map_err(left)?;
+                drop((work, task));
+                remote::run(batch, resumed, slot, &host).await
             }
-            Backend::SparkSubmit => local::run(&task, &work, &config.spark_submit, &host).await,
+            Backend::SparkSubmit => Box::pin(local::run(&task, &work, &config.spark_submit, &host)).await,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use oxidag_google::{Pace, request_slot};
 use oxidag_plugin_api::{Error, ErrorKind, Level, Outcome, Result};
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::lines::Tail;
@@ -85,22 +85,42 @@ pub(crate) trait Remote: Send {
     fn cancel(&mut self) -> impl Future<Output = Result<bool>> + Send;
 }
 
+/// Leave to submit a job. What a submission needs is not made before: thousands of tasks wait here at once. `None` when
+/// the attempt is asked to stop, and there may be a job to be ended.
+///
+/// # Errors
+///
+/// When the attempt is asked to stop, and there is none.
+pub(crate) async fn turn(resumed: bool, sink: &impl Sink) -> Result<Turn> {
+    tokio::select! {
+        biased;
+        () = sink.until_cancelled() => {
+            if resumed { Ok(None) } else { Err(Error::cancelled("cancelled before the job was submitted")) }
+        }
+        slot = request_slot() => Ok(slot),
+    }
+}
+
 /// Runs a job to its end.
 ///
 /// # Errors
 ///
 /// When it could not be submitted, did not succeed, was cancelled or could not be watched.
-pub(crate) async fn run(remote: impl Remote, resumed: bool, sink: &impl Sink) -> Result<Outcome> {
+pub(crate) async fn run(remote: impl Remote, resumed: bool, slot: Turn, sink: &impl Sink) -> Result<Outcome> {
     let began = Instant::now();
     let mut watch = Watch { remote, sink, told: Look::default(), tail: Tail::default(), silent: false };
-    // What a step takes is on the heap and gone after it: thousands of jobs are waited for at once.
-    let look = match Box::pin(watch.begin(resumed)).await? {
+    // What a step takes is on the heap, from when it is its turn until it is done: thousands of jobs are waited for at
+    // once.
+    let look = match Box::pin(watch.begin(resumed, slot)).await? {
         Begun::Goes => watch.until_end().await?,
         Begun::IsToStop => Box::pin(watch.stop(false)).await?,
         Begun::CutOff => Box::pin(watch.stop(true)).await?,
     };
     watch.verdict(look, began.elapsed())
 }
+
+/// Leave to make a call.
+type Turn = Option<SemaphorePermit<'static>>;
 
 /// How a job began.
 enum Begun {
@@ -125,9 +145,10 @@ struct Watch<'a, R, S> {
 
 impl<R: Remote, S: Sink> Watch<'_, R, S> {
     /// Submits the job, or finds the one that there is.
-    async fn begin(&mut self, resumed: bool) -> Result<Begun> {
+    async fn begin(&mut self, resumed: bool, mut slot: Turn) -> Result<Begun> {
         let sink = self.sink;
         if resumed {
+            drop(slot.take());
             match self.found().await? {
                 Some(true) => {
                     // Again: what was found may say more than what was known before.
@@ -139,16 +160,13 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
                 None => return Ok(Begun::IsToStop),
             }
         }
-        let slot = tokio::select! {
-            biased;
-            () = sink.until_cancelled() => {
-                return Err(Error::cancelled("cancelled before the job was submitted"));
-            }
-            slot = request_slot() => slot,
+        let slot = match slot {
+            Some(slot) => Some(slot),
+            None => turn(false, sink).await?,
         };
         let known = self.remote.checkpoint();
         sink.checkpoint(&known)?;
-        let submitted = self.submit().await;
+        let submitted = Box::pin(self.submit()).await;
         drop(slot);
         let made = match submitted {
             None => return Ok(Begun::CutOff),
@@ -179,7 +197,7 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
             let found = tokio::select! {
                 found = async {
                     let _slot = request_slot().await;
-                    self.remote.find().await
+                    Box::pin(self.remote.find()).await
                 } => found,
                 () = sink.until_cancelled() => return Ok(None),
             };
@@ -262,7 +280,8 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
         {
             self.sink.progress(Some(*fraction), message);
         }
-        self.told.clone_from(look);
+        let (state, progress) = (look.state.clone(), look.progress.clone());
+        self.told = Look { state, progress, ..Look::default() };
     }
 
     /// Logs what is new of the output; that it cannot be read is said once.

@@ -110,6 +110,12 @@ impl Sink for Told {
     }
 }
 
+/// With its turn.
+async fn run(remote: &mut Fake, resumed: bool, sink: &Told) -> Result<Outcome> {
+    let slot = turn(resumed, sink).await?;
+    super::run(remote, resumed, slot, sink).await
+}
+
 fn at(state: &str) -> Result<Look> {
     Ok(Look { state: state.to_owned(), ..Look::default() })
 }
