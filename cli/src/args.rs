@@ -1,7 +1,7 @@
 //! The command line as types. Values are checked and lowered while they are parsed; nothing is read from disk.
 
 mod conformance;
-mod new;
+mod engines;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use oxidag_core::state::RunState;
 use serde_json::{Map, Value};
 
 pub(crate) use self::conformance::TestArgs;
-pub(crate) use self::new::NewArgs;
+pub(crate) use self::engines::{EnginesCommand, InspectArgs, NewArgs};
 use crate::since::{self, Since};
 
 const EXAMPLES: &str = "\
@@ -200,6 +200,8 @@ pub(crate) struct ResumeArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) env: Option<String>,
     #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+    #[command(flatten)]
     pub(crate) workers: WorkersArgs,
     #[command(flatten)]
     pub(crate) notify: NotifyArgs,
@@ -242,6 +244,9 @@ impl ScheduleArgs {
         }
         if let Some(workers) = self.workers.asked {
             pass("--workers", workers.to_string().into());
+        }
+        if self.environment.trust.allow_writable {
+            passed.push("--allow-writable".into());
         }
         passed
     }
@@ -331,6 +336,8 @@ pub(crate) enum RunsCommand {
         /// The environment [default: the run's own]
         #[arg(long, value_name = "NAME")]
         env: Option<String>,
+        #[command(flatten)]
+        trust: TrustArgs,
     },
     /// Cancel a run of another process, or some of its tasks, and wait until that is done
     Cancel {
@@ -385,36 +392,6 @@ pub(crate) struct PruneArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum EnginesCommand {
-    /// List the engines of the environment, and whether they load
-    List {
-        #[command(flatten)]
-        environment: EnvironmentArgs,
-        /// Print the engines as JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Make a crate with an engine of one's own
-    New(NewArgs),
-    /// Test whether an engine's library keeps the rules, in every way that oxidag calls it
-    Test(TestArgs),
-    /// The process of one check
-    #[command(hide = true)]
-    TestChild,
-    /// Show what an engine's library says of itself
-    Inspect {
-        /// An engine of the environment, or the path of a library
-        #[arg(value_name = "NAME")]
-        engine: String,
-        #[command(flatten)]
-        environment: EnvironmentArgs,
-        /// Print it as JSON
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum CacheCommand {
     /// Remove the scripts that oxidag keeps in the Redis of plugins.toml
     Clear {
@@ -454,7 +431,7 @@ fn notice(text: &str) -> Result<Notify, String> {
     Ok(Notify { on, target, span: Span::default() })
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct EnvironmentArgs {
     /// The environment: lays plugins.NAME.toml over plugins.toml
     #[arg(long, value_name = "NAME")]
@@ -463,6 +440,15 @@ pub(crate) struct EnvironmentArgs {
     /// without any, the engines shell, sql and noop]
     #[arg(long, value_name = "FILE")]
     pub(crate) plugins: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct TrustArgs {
+    /// Use configuration files and engines that others can write too
+    #[arg(long)]
+    pub(crate) allow_writable: bool,
 }
 
 #[derive(Debug, Args)]

@@ -36,7 +36,7 @@ pub(crate) fn default_workers() -> u32 {
 
 /// The environment for a DAG, or for none.
 pub(crate) fn plugins(args: &EnvironmentArgs, dag: Option<&Path>) -> Result<Plugins, PluginsError> {
-    Plugins::load(chosen_plugins(args, dag).as_deref(), args.env.as_deref())
+    Plugins::load(chosen_plugins(args, dag).as_deref(), args.env.as_deref(), args.trust.allow_writable)
 }
 
 /// Its `plugins.toml`; none where there is no such file.

@@ -76,7 +76,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // `cargo bench` adds `--bench`.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let [plugins, rounds] = &arguments[..] else { return Err("usage: abi_call PLUGINS ROUNDS".into()) };
-    let plugins = Plugins::load(Some(Path::new(plugins)), None)?;
+    let plugins = Plugins::load(Some(Path::new(plugins)), None, false)?;
     let task = task();
     for (name, config) in &plugins.engines {
         let engine = Engine::load(name, config)?;

@@ -38,3 +38,4 @@ pub mod secrets;
 pub mod spec;
 pub mod state;
 pub mod store;
+pub mod trust;

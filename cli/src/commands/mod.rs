@@ -21,7 +21,7 @@ mod show;
 mod upload;
 mod validate;
 
-use crate::args::{CacheCommand, Command, EnginesCommand, RunsCommand};
+use crate::args::{CacheCommand, Command, EnvironmentArgs, RunsCommand};
 use crate::exit::Exit;
 
 /// Does what was asked for. An error means that the request was refused.
@@ -40,16 +40,10 @@ pub(crate) fn execute(command: Command) -> anyhow::Result<Exit> {
         Command::Runs(RunsCommand::Gantt { run, svg }) => gantt::gantt(&run, svg.as_deref())?,
         Command::Runs(RunsCommand::Cancel { run, tasks }) => return cancel::cancel(&run, &tasks),
         Command::Runs(RunsCommand::Prune(args)) => prune::prune(&args)?,
-        Command::Runs(RunsCommand::Upload { run, plugins, env }) => {
-            upload::upload(&run, plugins.as_ref(), env.as_ref())?;
+        Command::Runs(RunsCommand::Upload { run, plugins, env, trust }) => {
+            upload::upload(&run, EnvironmentArgs { env, plugins, trust })?;
         }
-        Command::Engines(EnginesCommand::List { environment, json }) => engines::list(&environment, json)?,
-        Command::Engines(EnginesCommand::Inspect { engine, environment, json }) => {
-            engines::inspect(&engine, &environment, json)?;
-        }
-        Command::Engines(EnginesCommand::New(args)) => engines::new::new(&args)?,
-        Command::Engines(EnginesCommand::Test(args)) => return engines::test::test(&args),
-        Command::Engines(EnginesCommand::TestChild) => engines::test::child()?,
+        Command::Engines(command) => return engines::engines(command),
         Command::Schedule(args) => return schedule::schedule(&args),
         Command::Cache(CacheCommand::Clear { environment, json }) => cache::clear(&environment, json)?,
         Command::Schema { file } => schema::schema(file)?,

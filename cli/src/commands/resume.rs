@@ -30,7 +30,11 @@ struct Request<'a> {
 
 pub(super) fn resume(args: &ResumeArgs) -> anyhow::Result<Exit> {
     go_on(Request {
-        environment: EnvironmentArgs { env: args.env.clone(), plugins: args.plugins.clone() },
+        environment: EnvironmentArgs {
+            env: args.env.clone(),
+            plugins: args.plugins.clone(),
+            trust: args.trust,
+        },
         workers: args.workers.count(),
         format: args.format,
         changed: args.changed,
@@ -41,8 +45,7 @@ pub(super) fn resume(args: &ResumeArgs) -> anyhow::Result<Exit> {
 
 /// For `run --resume`.
 pub(super) fn latest(run_id: &str, args: &RunArgs) -> anyhow::Result<Exit> {
-    let environment =
-        EnvironmentArgs { env: args.environment.env.clone(), plugins: args.environment.plugins.clone() };
+    let environment = args.environment.clone();
     let (workers, format) = (args.workers.count(), args.format);
     go_on(Request { environment, workers, format, changed: false, notify: &args.notify, run: run_id })
 }

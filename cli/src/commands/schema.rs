@@ -30,7 +30,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plugins.toml");
         std::fs::write(&path, text).unwrap();
-        (validator.is_valid(&instance), Plugins::load(Some(&path), None).is_ok())
+        (validator.is_valid(&instance), Plugins::load(Some(&path), None, false).is_ok())
     }
 
     #[test]

@@ -13,11 +13,7 @@ use crate::format::count;
 use crate::{output, settings};
 
 /// Nothing records what an earlier process has uploaded, so it is all of the run's logs.
-pub(super) fn upload(
-    run: &str,
-    plugins: Option<&PathBuf>,
-    environment: Option<&String>,
-) -> anyhow::Result<()> {
+pub(super) fn upload(run: &str, mut environment: EnvironmentArgs) -> anyhow::Result<()> {
     let (_, run) = runs::find(run)?;
     let run_id = &run.head.run_id;
     if run.head.state == RunState::Running {
@@ -26,10 +22,8 @@ pub(super) fn upload(
             false => bail!("the run {run_id} is still going on and uploads its logs itself"),
         }
     }
-    let environment = EnvironmentArgs {
-        env: environment.or(run.environment.as_ref()).cloned(),
-        plugins: plugins.cloned().or_else(|| run.plugins.as_ref().map(PathBuf::from)),
-    };
+    environment.env = environment.env.or_else(|| run.environment.clone());
+    environment.plugins = environment.plugins.or_else(|| run.plugins.as_ref().map(PathBuf::from));
     let plugins = settings::plugins(&environment, Some(Path::new(&run.dag_path)))?;
     let uploader = plugins.uploader()?.context(
         "the environment says no place for logs: give plugins.toml an `upload` below [logs], such as gs://bucket/folder",

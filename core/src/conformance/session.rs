@@ -12,7 +12,7 @@ use super::recorder::{Habits, Recorder, Seen};
 use super::wire::Request;
 use super::{Grade, Verdict};
 use crate::engine::{self, Engine, EngineError};
-use crate::plugins::{EngineConfig, Isolation, LibraryPath};
+use crate::plugins::{EngineConfig, LibraryPath};
 use crate::secrets::Masker;
 
 /// So long a task is left alone before something happens to it, if it stores no checkpoint: nothing else tells from the
@@ -22,12 +22,10 @@ const SETTLED: Duration = Duration::from_millis(500);
 /// The engine's section of a `plugins.toml` that there is not.
 pub(super) fn section(request: &Request) -> EngineConfig {
     EngineConfig {
-        library: LibraryPath::File(request.library.clone()),
-        sha256: None,
-        max_concurrent: None,
-        isolation: Isolation::InProcess,
-        limits: None,
+        // Whoever names a file to be tested means it.
+        allow_writable: true,
         config: request.cases.config(),
+        ..EngineConfig::new(LibraryPath::File(request.library.clone()))
     }
 }
 

@@ -88,7 +88,7 @@ pub fn describe(config: &EngineConfig) -> Result<(PathBuf, LibraryInfo, Descript
     let (info, description) = match config.isolation {
         Isolation::InProcess => {
             let (library, description) = open(&path, config)?;
-            (library.info(), description)
+            (library.info, description)
         }
         Isolation::Process => {
             let (_, Opened { info, description }) = Isolated::open("-", &path, config)?;
@@ -100,7 +100,7 @@ pub fn describe(config: &EngineConfig) -> Result<(PathBuf, LibraryInfo, Descript
 
 /// A library in this process.
 fn open(path: &Path, config: &EngineConfig) -> Result<(Library, Description), EngineError> {
-    let library = Library::open(path, config.sha256.as_deref())?;
+    let library = Library::open(path, config)?;
     let description = library
         .functions
         .describe()
@@ -124,7 +124,7 @@ impl Engine {
                 check_config(&path, &description.config_schema, &config.config)?;
                 let created = library.functions.create(&config.config.to_string());
                 let instance = created.map_err(|error| EngineError::Create(error_from(&error)))?;
-                (library.info(), description, Place::Here { library, instance })
+                (library.info.clone(), description, Place::Here { library, instance })
             }
             Isolation::Process => {
                 let (isolated, Opened { info, description }) = Isolated::open(name, &path, config)?;

@@ -1,11 +1,12 @@
 //! Why a library is not used.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oxidag_plugin_api::abi::{ABI_MAJOR, HANDSHAKE_SYMBOL};
 
 use super::ENGINE_PATH;
+use crate::trust::TrustError;
 
 /// Why a library is not used.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +31,7 @@ pub enum LoadError {
         source: io::Error,
     },
     /// The file is not the one that was pinned.
-    #[error("the library {} has the SHA-256 {found}, but plugins.toml wants {wanted}; install the pinned file, or update `sha256` if the change is meant", path.display())]
+    #[error("the library {} has the SHA-256 {found}, but {} wants {wanted}; install the file that is meant, or, if this is it, {}", path.display(), by.display(), renew(by))]
     Hash {
         /// The file.
         path: PathBuf,
@@ -38,7 +39,20 @@ pub enum LoadError {
         found: String,
         /// The hash it should have.
         wanted: String,
+        /// The file that says so.
+        by: PathBuf,
     },
+    /// There is a `plugins.lock`, which does not know it.
+    #[error("the library {} is not in {}; `oxidag engines lock`, with the same --env, puts it there if it is meant to be used", path.display(), lock.display())]
+    NotLocked {
+        /// The library.
+        path: PathBuf,
+        /// The lock file.
+        lock: PathBuf,
+    },
+    /// Others can change it.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// A part of the file is missing.
     #[error("the library {} is cut off: it has {length} bytes of at least {promised}; copy or build it again", path.display())]
     CutOff {
@@ -56,6 +70,20 @@ pub enum LoadError {
         path: PathBuf,
         /// What the system says.
         message: String,
+    },
+    /// It is another kind of file.
+    #[error("cannot open the library {}: it is not a shared library", path.display())]
+    NotALibrary {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It was built for another processor.
+    #[error("the engine {} was built for {found}, this machine is {}; install the one for this machine", path.display(), std::env::consts::ARCH)]
+    Machine {
+        /// The file.
+        path: PathBuf,
+        /// Its target.
+        found: String,
     },
     /// It has no handshake.
     #[error("{} is not an oxidag engine: it has no symbol {HANDSHAKE_SYMBOL}; was it built with export_engine!?", path.display())]
@@ -81,6 +109,15 @@ pub enum LoadError {
         /// What is wrong, in one line.
         message: String,
     },
+}
+
+/// How a hash is brought up to date.
+fn renew(by: &Path) -> &'static str {
+    if by.extension().is_some_and(|extension| extension == "lock") {
+        "run `oxidag engines lock`"
+    } else {
+        "update its `sha256`"
+    }
 }
 
 fn list(folders: &[PathBuf]) -> String {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::LoadError;
-use crate::plugins::LibraryPath;
+use crate::plugins::{EngineConfig, LibraryPath, Locked};
 
 /// The variable with more folders to look for libraries in, separated by colons.
 pub const ENGINE_PATH: &str = "OXIDAG_ENGINE_PATH";
@@ -76,11 +76,24 @@ pub(super) fn check_complete(path: &Path) -> Result<(), LoadError> {
     Ok(())
 }
 
-pub(super) fn check_hash(path: &Path, wanted: &str) -> Result<(), LoadError> {
+/// Holds the file against the hash in plugins.toml and, where there is one, plugins.lock.
+pub(super) fn check_hash(path: &Path, config: &EngineConfig) -> Result<(), LoadError> {
+    let pinned = config.sha256.as_ref().map(|sha256| (sha256, Path::new("plugins.toml")));
+    let locked = match &config.lock {
+        Some(Locked { file, sha256: None }) => {
+            return Err(LoadError::NotLocked { path: path.to_owned(), lock: file.clone() });
+        }
+        Some(Locked { file, sha256: Some(sha256) }) => Some((sha256, file.as_path())),
+        None => None,
+    };
+    if pinned.is_none() && locked.is_none() {
+        return Ok(());
+    }
     let found = sha256(path)?;
-    if found == wanted {
-        Ok(())
-    } else {
-        Err(LoadError::Hash { path: path.to_owned(), found, wanted: wanted.to_owned() })
+    match pinned.into_iter().chain(locked).find(|(wanted, _)| **wanted != found) {
+        None => Ok(()),
+        Some((wanted, by)) => {
+            Err(LoadError::Hash { path: path.to_owned(), found, wanted: wanted.clone(), by: by.to_owned() })
+        }
     }
 }

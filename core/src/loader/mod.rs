@@ -1,30 +1,35 @@
 //! Opens engines' libraries: the only place that does.
 //!
-//! A library is trusted step by step: its file is found, its hash compared, its handshake read, and only
-//! then is its C table read, or does abi_stable compare the layout of its root module. Nothing is ever unloaded: an abandoned attempt
-//! may still be running in it.
+//! A library is trusted step by step: its file is found, its handshake read from there, who can write it and its hash
+//! looked at; only then is it opened, and its C table read, or the layout of its root module compared by abi_stable.
+//! Nothing is ever unloaded: an abandoned attempt may still be running in it.
 
 mod c_table;
 mod error;
 mod file;
 mod functions;
+mod image;
 
-use std::fs;
 use std::path::Path;
 
 use abi_stable::library::RawLibrary;
-use oxidag_plugin_api::abi::{ABI_MAJOR, ABI_MINOR, HANDSHAKE_SYMBOL, Handshake, MAGIC};
+use oxidag_plugin_api::abi::{ABI_MAJOR, ABI_MINOR, Handshake};
 use serde::{Deserialize, Serialize};
 
 pub use error::LoadError;
 pub use file::{ENGINE_PATH, find, sha256};
 pub(crate) use functions::Functions;
+pub use image::Image;
+
+use crate::plugins::EngineConfig;
+use crate::trust;
 
 /// An opened library.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Library {
     pub(crate) functions: Functions,
-    handshake: Handshake,
+    /// What the library says of itself.
+    pub info: LibraryInfo,
 }
 
 /// What a library says of itself, as text.
@@ -44,50 +49,45 @@ pub struct LibraryInfo {
     pub target: String,
 }
 
+impl LibraryInfo {
+    fn of(handshake: &Handshake) -> Self {
+        Self {
+            engine: Handshake::text(&handshake.engine),
+            version: Handshake::text(&handshake.engine_version),
+            abi: format!("{}.{}", handshake.abi_major, handshake.abi_minor),
+            plugin_api: Handshake::text(&handshake.plugin_api),
+            rustc: Handshake::text(&handshake.rustc),
+            target: Handshake::text(&handshake.target),
+        }
+    }
+}
+
 impl Library {
-    /// Opens a library.
+    /// Opens the library of an engine that is configured so.
     ///
     /// # Errors
     ///
     /// Any [`LoadError`].
-    pub fn open(path: &Path, sha256: Option<&str>) -> Result<Self, LoadError> {
-        if let Some(wanted) = sha256 {
-            file::check_hash(path, wanted)?;
-        } else if let Err(source) = fs::File::open(path) {
-            return Err(LoadError::Read { path: path.to_owned(), source });
+    pub fn open(path: &Path, config: &EngineConfig) -> Result<Self, LoadError> {
+        let image = Image::read(path)?;
+        if !config.allow_writable {
+            trust::check(path)?;
         }
-        file::check_complete(path)?;
+        file::check_hash(path, config)?;
+        image.check(path)?;
         let open = |error: &dyn std::error::Error| LoadError::Open {
             path: path.to_owned(),
             message: deepest(error),
         };
         let raw = RawLibrary::load_at(path).map_err(|e| open(&e))?;
-        let handshake = read_handshake(&raw, path)?;
         let functions = Functions::of(&raw).map_err(|message| LoadError::Layout {
             path: path.to_owned(),
-            found: info(&handshake).abi,
+            found: image.info.abi.clone(),
             message,
         })?;
         // Never unloaded, see above.
         std::mem::forget(raw);
-        Ok(Self { functions, handshake })
-    }
-
-    /// What the library says of itself.
-    #[must_use]
-    pub fn info(&self) -> LibraryInfo {
-        info(&self.handshake)
-    }
-}
-
-fn info(handshake: &Handshake) -> LibraryInfo {
-    LibraryInfo {
-        engine: Handshake::text(&handshake.engine),
-        version: Handshake::text(&handshake.engine_version),
-        abi: format!("{}.{}", handshake.abi_major, handshake.abi_minor),
-        plugin_api: Handshake::text(&handshake.plugin_api),
-        rustc: Handshake::text(&handshake.rustc),
-        target: Handshake::text(&handshake.target),
+        Ok(Self { functions, info: image.info })
     }
 }
 
@@ -95,26 +95,6 @@ fn info(handshake: &Handshake) -> LibraryInfo {
 #[must_use]
 pub fn host_abi() -> String {
     format!("{ABI_MAJOR}.{ABI_MINOR}")
-}
-
-fn read_handshake(raw: &RawLibrary, path: &Path) -> Result<Handshake, LoadError> {
-    let not_an_engine = || LoadError::NotAnEngine { path: path.to_owned() };
-    let symbol = format!("{HANDSHAKE_SYMBOL}\0");
-    // SAFETY: the symbol is a static of a library that is never unloaded; nothing is read through the pointer yet.
-    let pointer: *const Handshake =
-        unsafe { *raw.get::<*const Handshake>(symbol.as_bytes()).map_err(|_| not_an_engine())? };
-    // SAFETY: whoever exports this name promises at least the magic there, which every version begins with.
-    let magic = unsafe { pointer.cast::<[u8; 16]>().read_unaligned() };
-    if magic != MAGIC {
-        return Err(not_an_engine());
-    }
-    // SAFETY: the magic stands for this layout, which no version of the ABI changes.
-    let handshake = unsafe { pointer.read_unaligned() };
-    if handshake.abi_major == ABI_MAJOR {
-        Ok(handshake)
-    } else {
-        Err(LoadError::Abi { path: path.to_owned(), found: info(&handshake).abi })
-    }
 }
 
 /// The innermost cause: what the system's own loader says.
@@ -128,6 +108,6 @@ fn deepest(error: &dyn std::error::Error) -> String {
 
 impl std::fmt::Debug for Library {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Library").field("info", &self.info()).finish_non_exhaustive()
+        f.debug_struct("Library").field("info", &self.info).finish_non_exhaustive()
     }
 }

@@ -11,8 +11,8 @@ use super::isolation::{Isolation, Limits};
 use super::locations::{Cache, Locations};
 use super::logs::Logs;
 use super::secret::Secret;
-use super::{EngineConfig, LibraryPath, Plugins, PluginsError};
-use crate::spec;
+use super::{EngineConfig, LibraryPath, Lock, Plugins, PluginsError};
+use crate::{spec, trust};
 
 /// The engines of an environment without a `plugins.toml`: those that do something without settings or an account.
 const DEFAULT_ENGINES: [&str; 3] = ["shell", "sql", "noop"];
@@ -50,9 +50,9 @@ struct EngineSection {
 }
 
 /// So many bytes in hexadecimal, in either case.
-#[derive(Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-struct Sha256(String);
+pub(super) struct Sha256(pub(super) String);
 
 impl TryFrom<String> for Sha256 {
     type Error = &'static str;
@@ -91,12 +91,16 @@ pub(super) fn overlay(path: Option<&Path>, name: &str) -> PathBuf {
 }
 
 /// What is laid over the file.
-pub(super) fn read_overlay(path: Option<&Path>, name: &str) -> Result<File, PluginsError> {
+pub(super) fn read_overlay(
+    path: Option<&Path>,
+    name: &str,
+    allow_writable: bool,
+) -> Result<File, PluginsError> {
     let path = overlay(path, name);
     if name.contains('/') || !path.is_file() {
         return Err(PluginsError::NoOverlay { name: name.to_owned(), path });
     }
-    read(&path)
+    read(&path, allow_writable)
 }
 
 pub(super) fn default_file() -> File {
@@ -106,9 +110,8 @@ pub(super) fn default_file() -> File {
 }
 
 /// Reads one file; relative paths in it count from its folder.
-pub(super) fn read(path: &Path) -> Result<File, PluginsError> {
-    let text =
-        fs::read_to_string(path).map_err(|source| PluginsError::Read { path: path.to_owned(), source })?;
+pub(super) fn read(path: &Path, allow_writable: bool) -> Result<File, PluginsError> {
+    let text = text(path, allow_writable)?;
     let mut file: File = toml::from_str(&text).map_err(|e| syntax(path, &text, &e))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     for section in file.engines.values_mut() {
@@ -120,8 +123,18 @@ pub(super) fn read(path: &Path) -> Result<File, PluginsError> {
     Ok(file)
 }
 
+/// The text of a file that decides what is run.
+pub(super) fn text(path: &Path, allow_writable: bool) -> Result<String, PluginsError> {
+    let text =
+        fs::read_to_string(path).map_err(|source| PluginsError::Read { path: path.to_owned(), source })?;
+    if !allow_writable {
+        trust::check(path)?;
+    }
+    Ok(text)
+}
+
 /// Only the parser's own words and the place: the line itself may hold a secret.
-fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> PluginsError {
+pub(super) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> PluginsError {
     let before = &text[..text.floor_char_boundary(error.span().map_or(0, |span| span.start))];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     PluginsError::Syntax {
@@ -156,10 +169,16 @@ impl File {
         self.logs.lay_over(over.logs);
     }
 
-    pub(super) fn finish(mut self, path: &Path) -> Result<Plugins, PluginsError> {
+    /// The libraries that it names, as they are written.
+    pub(super) fn paths(&self) -> impl Iterator<Item = String> {
+        self.engines.values().filter_map(|section| section.path.clone())
+    }
+
+    /// The environment. `lock` is what the lock file of `path` holds, where there is one.
+    pub(super) fn finish(mut self, path: &Path, lock: Option<&Lock>) -> Result<Plugins, PluginsError> {
         let mut engines = BTreeMap::new();
         for (name, section) in std::mem::take(&mut self.engines) {
-            let Some(config) = section.finish() else {
+            let Some(mut config) = section.finish() else {
                 return Err(PluginsError::NoPath { path: path.to_owned(), engine: name });
             };
             if config.limits.is_some() && config.isolation == Isolation::InProcess {
@@ -171,6 +190,7 @@ impl File {
                             .to_owned(),
                 });
             }
+            config.lock = lock.map(|lock| lock.of(path, &config.written));
             engines.insert(name, config);
         }
         let pools =
@@ -204,17 +224,18 @@ impl EngineSection {
 
     fn finish(self) -> Option<EngineConfig> {
         let path = self.path?;
+        let library = match path.contains('/') {
+            true => LibraryPath::File(self.folder.join(&path)),
+            false => LibraryPath::Name(path.clone()),
+        };
         Some(EngineConfig {
-            library: if path.contains('/') {
-                LibraryPath::File(self.folder.join(path))
-            } else {
-                LibraryPath::Name(path)
-            },
+            written: path,
             sha256: self.sha256.map(|sha| sha.0),
             max_concurrent: self.max_concurrent.map(std::num::NonZeroU32::get),
             isolation: self.isolation.unwrap_or_default(),
             limits: self.limits.map(Limits::read),
             config: json(toml::Value::Table(self.config.unwrap_or_default())),
+            ..EngineConfig::new(library)
         })
     }
 }

@@ -5,6 +5,7 @@
 mod file;
 mod isolation;
 mod locations;
+mod lock;
 mod logs;
 mod secret;
 #[cfg(test)]
@@ -25,8 +26,10 @@ use crate::logs::Uploader;
 
 pub use isolation::{ChildLimits, Isolation};
 pub use locations::Columns;
+pub use lock::{Change, Lock, LockError, Locked};
 
 use crate::secrets::with_password;
+use crate::trust::TrustError;
 use locations::{Cache, Locations, REDIS, WrongSetting, put};
 use logs::Logs;
 pub(crate) use secret::Secret;
@@ -54,8 +57,14 @@ pub struct Plugins {
 pub struct EngineConfig {
     /// Where its library is.
     pub library: LibraryPath,
+    /// The same as it is written: what `plugins.lock` knows it by.
+    pub written: String,
     /// The SHA-256 that the library's file must have, in lower-case hexadecimal.
     pub sha256: Option<String>,
+    /// What `plugins.lock` says of the library, where there is such a file.
+    pub lock: Option<Locked>,
+    /// The library may be one that others can write.
+    pub allow_writable: bool,
     /// At most this many of its tasks in flight.
     pub max_concurrent: Option<u32>,
     /// Where it runs.
@@ -64,6 +73,28 @@ pub struct EngineConfig {
     pub limits: Option<ChildLimits>,
     /// Handed to the engine as it is.
     pub config: Value,
+}
+
+impl EngineConfig {
+    /// The engine of this library with no settings.
+    #[must_use]
+    pub fn new(library: LibraryPath) -> Self {
+        let written = match &library {
+            LibraryPath::Name(name) => name.clone(),
+            LibraryPath::File(path) => path.display().to_string(),
+        };
+        Self {
+            library,
+            written,
+            sha256: None,
+            lock: None,
+            allow_writable: false,
+            max_concurrent: None,
+            isolation: Isolation::default(),
+            limits: None,
+            config: Value::Object(serde_json::Map::new()),
+        }
+    }
 }
 
 /// How a library is found.
@@ -86,6 +117,9 @@ pub enum PluginsError {
         /// Why.
         source: io::Error,
     },
+    /// Others can change it.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The file is not what it should be.
     #[error("{}:{line}:{column}: {message}", path.display())]
     Syntax {
@@ -138,14 +172,20 @@ pub enum PluginsError {
 
 impl Plugins {
     /// Reads an environment: the file, and over it the file of the environment's name. Without a file, it has the engines
-    /// that need neither settings nor an account.
+    /// that need neither settings nor an account. Files that others can write are refused unless `allow_writable`, and so are
+    /// such libraries.
     ///
     /// # Errors
     ///
     /// Any [`PluginsError`] but that of a connection.
-    pub fn load(path: Option<&Path>, environment: Option<&str>) -> Result<Self, PluginsError> {
-        let base = path.map(file::read).transpose()?;
-        let overlay = environment.map(|name| file::read_overlay(path, name)).transpose()?;
+    pub fn load(
+        path: Option<&Path>,
+        environment: Option<&str>,
+        allow_writable: bool,
+    ) -> Result<Self, PluginsError> {
+        let base = path.map(|path| file::read(path, allow_writable)).transpose()?;
+        let overlay = environment.map(|name| file::read_overlay(path, name, allow_writable)).transpose()?;
+        let lock = path.map(|path| Lock::read(path, allow_writable)).transpose()?.flatten();
         let shown = path.unwrap_or(Path::new("plugins.toml"));
         let mut file = base.unwrap_or_else(file::default_file);
         let mut files = shown.display().to_string();
@@ -153,7 +193,8 @@ impl Plugins {
             file.lay_over(overlay);
             files += &format!(" with {}", file::overlay(path, name).display());
         }
-        let plugins = Self { files, ..file.finish(shown)? };
+        let mut plugins = Self { files, ..file.finish(shown, lock.as_ref())? };
+        plugins.engines.values_mut().for_each(|engine| engine.allow_writable = allow_writable);
         plugins.locations.check().map_err(|wrong| plugins.wrong(wrong))?;
         Ok(plugins)
     }

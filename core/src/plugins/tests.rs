@@ -15,7 +15,7 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 fn load(folder: &tempfile::TempDir, environment: Option<&str>) -> Result<Plugins, String> {
     let path = folder.path().join("plugins.toml");
     let folder = format!("{}/", folder.path().display());
-    Plugins::load(Some(&path), environment).map_err(|e| e.to_string().replace(&folder, ""))
+    Plugins::load(Some(&path), environment, false).map_err(|e| e.to_string().replace(&folder, ""))
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn mistakes_are_told_with_their_place_and_without_secrets() {
 
 #[test]
 fn without_a_file_there_are_the_engines_that_need_no_settings() {
-    let plugins = Plugins::load(None, None).unwrap();
+    let plugins = Plugins::load(None, None, false).unwrap();
     assert_eq!(plugins.engines.keys().collect::<Vec<_>>(), ["noop", "shell", "sql"]);
     assert_eq!(plugins.engines["sql"].config, json!({}));
 }

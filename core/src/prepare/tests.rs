@@ -102,7 +102,7 @@ fn an_engine_whose_library_is_not_installed_is_what_the_environment_lacks() {
     let path = folder.path().join("plugins.toml");
     let found = |library: &str| {
         std::fs::write(&path, format!("[engines.noop]\npath = {library:?}")).unwrap();
-        let plugins = Plugins::load(Some(&path), None).unwrap();
+        let plugins = Plugins::load(Some(&path), None, false).unwrap();
         let (dag, source) = dag("tasks: [{task_id: a, {script}}]");
         let mut engines = Engines::default();
         let checked = check(&dag, source.path(), &plugins, &mut engines, &Map::new()).unwrap();

@@ -11,6 +11,7 @@ mod many;
 mod scripts;
 mod secrets;
 mod service;
+mod swapped;
 mod validation;
 
 use oxidag_tests::Ended;

@@ -31,7 +31,7 @@ const PLUGIN_API_NAME: &str = "name = \"oxidag-plugin-api\"";
 /// The handshake has 63 bytes for it; and what is made stays as `cargo fmt` would have it.
 const LONGEST_NAME: usize = 32;
 
-pub(in crate::commands) fn new(args: &NewArgs) -> anyhow::Result<()> {
+pub(super) fn new(args: &NewArgs) -> anyhow::Result<()> {
     let name = checked(&args.name)?;
     let folder = args.path.clone().unwrap_or_else(|| name.into());
     if folder.symlink_metadata().is_ok() {

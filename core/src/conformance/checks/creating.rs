@@ -1,7 +1,5 @@
 //! What comes before any task: the library, its description, its configuration.
 
-use std::path::Path;
-
 use oxidag_plugin_api::Error;
 use oxidag_plugin_api::abi::Description;
 use serde_json::{Map, Value, json};
@@ -17,13 +15,13 @@ use crate::loader::Library;
 const UNKNOWN: &str = "oxidag_conformance_no_such_key";
 
 /// Opens the library.
-pub(super) fn open(path: &Path) -> Result<Library, Verdict> {
-    Library::open(path, None)
+pub(super) fn open(request: &Request) -> Result<Library, Verdict> {
+    Library::open(&request.library, &section(request))
         .map_err(|error| Verdict::failed(error.to_string(), "build it again with oxidag-plugin-api"))
 }
 
 pub(super) fn handshake(request: &Request) -> Checked {
-    let info = open(&request.library)?.info();
+    let info = open(request)?.info;
     for (what, text) in [("a name", &info.engine), ("a version", &info.version)] {
         if text.is_empty() {
             return Err(Verdict::failed(
@@ -102,7 +100,7 @@ pub(super) fn config_refused(request: &Request) -> Checked {
             "the schema refuses no configuration that the kit knows to make",
         ));
     }
-    let functions = open(&request.library)?.functions;
+    let functions = open(request)?.functions;
     for (what, config) in &wrong {
         match functions.create(&config.to_string()) {
             // What reads the configuration may pass over keys that it does not know: that is what the schema is for.

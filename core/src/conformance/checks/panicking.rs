@@ -22,7 +22,7 @@ pub(super) fn malformed(request: &Request) -> Checked {
     };
     // An engine that can be created, and is destroyed again.
     Session::new(request)?;
-    let functions = open(&request.library)?.functions;
+    let functions = open(request)?.functions;
     for text in GARBAGE {
         match functions.create(text) {
             // A configuration may be nothing but defaults, which a list may stand for.
@@ -66,7 +66,7 @@ pub(super) fn create(request: &Request) -> Checked {
     let config = config.ok_or_else(|| Verdict::not_tested("the cases have no `[panic]` with a `config`"))?;
     // What fails without any panic is another check's affair.
     Session::new(request)?;
-    let functions = open(&request.library)?.functions;
+    let functions = open(request)?.functions;
     let seen = match functions.create(&config.to_string()) {
         Ok(instance) => {
             functions.destroy(instance);

@@ -134,7 +134,7 @@ impl Inside {
         self.wire.watch_cpu(limits.cpu);
         let (library, description) =
             crate::engine::open(path, config).map_err(|error| Error::invalid(error.to_string()))?;
-        let opened = Opened { info: library.info(), description };
+        let opened = Opened { info: library.info.clone(), description };
         // The scheduler opens once.
         let _ = self.library.set(library);
         let _ = self.config.set(config.config.to_string());

@@ -1,0 +1,127 @@
+//! Whether a file that says what is run, or is run, can be changed by others than its owner.
+//!
+//! As `ssh` does with its `StrictModes`: the file and the folder that it is in may be written by their owner alone. Two
+//! groups are no others: the user's private one, as many systems make it for each user, and that of root.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a file is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// Its modes cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others can change it.
+    #[error(
+        "others can write {what}{} (mode {mode:04o}), and so decide what oxidag runs; run `chmod go-w {}`, or say --allow-writable",
+        path.display(), path.display()
+    )]
+    Writable {
+        /// Nothing, or how the folder is told from a file.
+        what: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+}
+
+/// Checks a file and its folder. Links are followed: what counts is where they lead.
+///
+/// # Errors
+///
+/// Any [`TrustError`].
+pub fn check(path: &Path) -> Result<(), TrustError> {
+    let failed = |source| TrustError::Read { path: path.to_owned(), source };
+    let file = path.canonicalize().map_err(failed)?;
+    let writable = |what, shown: &Path, metadata: &Metadata| {
+        others_can_write(metadata).map(|mode| TrustError::Writable { what, path: shown.to_owned(), mode })
+    };
+    let folder =
+        file.parent().map(|folder| Ok((folder, fs::metadata(folder).map_err(failed)?))).transpose()?;
+    let of_folder = folder.and_then(|(folder, metadata)| writable("the folder ", folder, &metadata));
+    match writable("", path, &fs::metadata(&file).map_err(failed)?).or(of_folder) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// The permissions, if others can write there.
+#[cfg(unix)]
+fn others_can_write(metadata: &Metadata) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let own_group = (user == group).then_some(group);
+    let mode = metadata.mode() & 0o7777;
+    is_open(mode, metadata.is_dir(), metadata.gid(), own_group).then_some(mode)
+}
+
+#[cfg(not(unix))]
+fn others_can_write(_: &Metadata) -> Option<u32> {
+    None
+}
+
+/// `own_group` is the group that only the user is in. In a folder with the sticky bit, nobody replaces what is another's.
+#[cfg(unix)]
+fn is_open(mode: u32, folder: bool, group: u32, own_group: Option<u32>) -> bool {
+    const ROOT: u32 = 0;
+    if folder && mode & 0o1000 != 0 {
+        return false;
+    }
+    let by_group = mode & 0o020 != 0 && group != ROOT && own_group != Some(group);
+    by_group || mode & 0o002 != 0
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn others_are_everybody_and_groups_of_several() {
+        for (mode, folder, group, open) in [
+            (0o644, false, 1000, false),
+            (0o664, false, 1000, false),
+            (0o664, false, 0, false),
+            (0o664, false, 100, true),
+            (0o666, false, 1000, true),
+            (0o757, true, 1000, true),
+            (0o1777, true, 0, false),
+            (0o1666, false, 1000, true),
+        ] {
+            assert_eq!(is_open(mode, folder, group, Some(1000)), open, "{mode:o} {group}");
+        }
+        assert!(is_open(0o664, false, 1000, None), "the user's group is not private");
+    }
+
+    #[test]
+    fn a_file_is_as_safe_as_its_folder() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let folder = sandbox.path().join("open");
+        fs::create_dir(&folder).unwrap();
+        let file = folder.join("plugins.toml");
+        fs::write(&file, "").unwrap();
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        set(&folder, 0o755);
+        assert!(check(&file).is_ok());
+        set(&file, 0o646);
+        let said = check(&file).unwrap_err().to_string();
+        assert!(said.contains("plugins.toml (mode 0646)") && said.contains("chmod go-w"), "{said}");
+        set(&file, 0o644);
+        set(&folder, 0o777);
+        let said = check(&file).unwrap_err().to_string();
+        assert!(said.contains("others can write the folder ") && said.contains("(mode 0777)"), "{said}");
+        // Through a link from a safe place.
+        let link = sandbox.path().join("link.toml");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert!(check(&link).is_err());
+    }
+}

@@ -1,0 +1,186 @@
+//! What an ops team relies on: the library that was locked and no other, files that nobody else can write, and a look at a
+//! library that runs none of it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use oxidag_tests::{Sandbox, engine};
+use serde_json::Value;
+
+const DAG: &str = "dag_id: d\ntasks:\n  - {task_id: a, script: {engine: noop, inline: ''}}\n";
+
+/// A copy of the engine `noop` in the sandbox, as `./noop.so` of its plugins.toml.
+fn environment() -> (Sandbox, PathBuf) {
+    let sandbox = Sandbox::new();
+    let library = sandbox.path().join("noop.so");
+    fs::copy(engine("noop"), &library).unwrap();
+    sandbox.write("plugins.toml", "[engines.noop]\npath = './noop.so'\n");
+    sandbox.write("dag.yaml", DAG);
+    (sandbox, library)
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Another file that is as good an engine: what follows the end of a library is not looked at by the system.
+fn replace(library: &Path) {
+    let mut bytes = fs::read(library).unwrap();
+    bytes.push(0);
+    fs::write(library, bytes).unwrap();
+}
+
+fn sha256(sandbox: &Sandbox, library: &str) -> String {
+    let said = sandbox.oxidag(&["engines", "inspect", library, "--json"]).expect_status(0).json();
+    said["sha256"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_library_that_is_not_the_locked_one_is_refused_with_both_hashes() {
+    let (sandbox, library) = environment();
+    let before = sha256(&sandbox, "./noop.so");
+    let said = sandbox.oxidag(&["engines", "lock"]).expect_status(0).stdout;
+    assert!(said.starts_with(&format!("new      ./noop.so 0.1.0 sha256:{before}\n")), "{said}");
+    assert!(said.ends_with("1 library file locked in plugins.lock\n"), "{said}");
+    sandbox.oxidag(&["run", "dag.yaml"]).expect_status(0);
+    sandbox.oxidag(&["engines", "lock", "--check"]).expect_status(0);
+
+    replace(&library);
+    let after = sha256(&sandbox, "./noop.so");
+    let refused = sandbox.oxidag(&["run", "dag.yaml"]).expect_status(2).stderr;
+    for part in [&before, &after, "dag.yaml:3:26", "plugins.lock", "oxidag engines lock"] {
+        assert!(refused.contains(part), "{part} is not in {refused}");
+    }
+    let listed = sandbox.oxidag(&["engines", "list", "--json"]).expect_status(0).json();
+    assert_eq!((&listed[0]["state"], &listed[0]["sha256"]), (&"refused".into(), &after.clone().into()));
+    let check = sandbox.oxidag(&["engines", "lock", "--check", "--json"]).expect_status(1).json();
+    assert_eq!(check["changes"][0]["library"], "./noop.so");
+    assert!(check["changes"][0]["to"].as_str().unwrap().ends_with(&after), "{check}");
+    sandbox.oxidag(&["run", "dag.yaml"]).expect_status(2);
+
+    sandbox.oxidag(&["engines", "lock"]).expect_status(0);
+    sandbox.oxidag(&["run", "dag.yaml"]).expect_status(0);
+}
+
+#[test]
+fn one_lock_file_serves_all_environments() {
+    let (sandbox, library) = environment();
+    fs::copy(&library, sandbox.path().join("other.so")).unwrap();
+    sandbox.write("plugins.prod.toml", "[engines.noop]\npath = './other.so'\n");
+    sandbox.oxidag(&["engines", "lock"]).expect_status(0);
+    let refused = sandbox.oxidag(&["run", "dag.yaml", "--env", "prod"]).expect_status(2).stderr;
+    assert!(refused.contains("other.so is not in ") && refused.contains("with the same --env"), "{refused}");
+    let said = sandbox.oxidag(&["engines", "lock", "--env", "prod"]).expect_status(0).stdout;
+    assert!(said.contains("new      ./other.so") && said.contains("2 library files locked"), "{said}");
+    sandbox.oxidag(&["run", "dag.yaml"]).expect_status(0);
+    sandbox.oxidag(&["run", "dag.yaml", "--env", "prod"]).expect_status(0);
+    // What no file names any more goes.
+    sandbox.write("plugins.prod.toml", "");
+    let said = sandbox.oxidag(&["engines", "lock"]).expect_status(0).stdout;
+    assert!(said.contains("removed  ./other.so") && said.contains("1 library file locked"), "{said}");
+}
+
+#[test]
+fn a_lock_file_is_written_by_a_request_that_can_be_met() {
+    let sandbox = Sandbox::new();
+    let lock = || sandbox.oxidag(&["engines", "lock"]).expect_status(2).stderr;
+    fs::remove_file(sandbox.path().join("plugins.toml")).unwrap();
+    assert!(lock().contains("there is no plugins.toml to lock"));
+    sandbox.write("plugins.toml", "[engines.gone]\npath = './gone.so'\n");
+    let refused = lock();
+    assert!(refused.contains("`gone`") && refused.contains("gone.so"), "{refused}");
+    sandbox.write("plugins.lock", "[libraries.x]\nsha256 = 'short'\n");
+    assert!(lock().contains("plugins.lock:2:10: sha256 must be 64 hexadecimal digits"), "{}", lock());
+}
+
+#[test]
+fn what_others_can_write_is_used_only_when_asked_for() {
+    let (sandbox, library) = environment();
+    sandbox.write("plugins.prod.toml", "");
+    sandbox.oxidag(&["engines", "lock"]).expect_status(0);
+    for (file, place) in [
+        ("plugins.toml", "plugins.toml (mode 0666)"),
+        ("plugins.prod.toml", "plugins.prod.toml (mode 0666)"),
+        ("plugins.lock", "plugins.lock (mode 0666)"),
+        ("noop.so", "noop.so (mode 0666)"),
+    ] {
+        let path = sandbox.path().join(file);
+        set_mode(&path, 0o666);
+        let run = ["run", "dag.yaml", "--env", "prod"];
+        let refused = sandbox.oxidag(&run).expect_status(2).stderr;
+        for part in [place, "others can write", "chmod go-w", "--allow-writable"] {
+            assert!(refused.contains(part), "{part} is not in {refused}");
+        }
+        sandbox.oxidag(&[&run[..], &["--allow-writable"]].concat()).expect_status(0);
+        set_mode(&path, 0o644);
+    }
+    set_mode(&library, 0o666);
+    let refused = sandbox.oxidag(&["engines", "list", "--json"]).expect_status(0).json();
+    assert_eq!(refused[0]["state"], "refused", "{refused}");
+    let lock = sandbox.oxidag(&["engines", "lock"]).expect_status(2).stderr;
+    assert!(lock.contains("`noop`: others can write"), "{lock}");
+}
+
+#[test]
+fn a_look_at_a_file_runs_none_of_its_code() {
+    let sandbox = Sandbox::new();
+    // The constructor runs as soon as the library is opened.
+    let source = r#"
+#include <stdio.h>
+#include <stdlib.h>
+struct { char magic[16]; unsigned major, minor; char texts[288]; } oxidag_engine_handshake =
+    { "oxidag engine\0\0\1", 1, 0, "" };
+__attribute__((constructor)) static void ran(void) { fclose(fopen(getenv("RAN"), "w")); }
+"#;
+    sandbox.write("own.c", source);
+    let cc = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o", "own.so", "own.c"])
+        .current_dir(sandbox.path())
+        .status()
+        .unwrap();
+    assert!(cc.success());
+    let ran = sandbox.path().join("ran");
+    let inspect = |more: &[&str]| {
+        let arguments = [&["engines", "inspect", "./own.so", "--json"], more].concat();
+        oxidag_tests::Ended::from(sandbox.command(&arguments).env("RAN", &ran).output().unwrap())
+    };
+    let said: Value = inspect(&[]).expect_status(0).json();
+    assert_eq!((said["abi"].as_str(), said["state"].as_str()), (Some("1.0"), Some("compatible")));
+    assert!(said.get("config_schema").is_none() && !ran.exists());
+    // The same library, opened.
+    assert!(inspect(&["--describe"]).expect_status(2).stderr.contains("not laid out so"));
+    assert!(ran.exists());
+}
+
+#[test]
+fn a_library_for_another_processor_is_told_by_its_file() {
+    let (sandbox, library) = environment();
+    let mut bytes = fs::read(&library).unwrap();
+    // `e_machine` of the ELF header: EM_S390.
+    bytes[18..20].copy_from_slice(&22_u16.to_le_bytes());
+    fs::write(&library, bytes).unwrap();
+    let refused = sandbox.oxidag(&["run", "dag.yaml"]).expect_status(2).stderr;
+    assert!(refused.contains("noop.so was built for") && refused.contains("this machine is"), "{refused}");
+    let said = sandbox.oxidag(&["engines", "inspect", "./noop.so", "--json"]).expect_status(0).json();
+    assert_eq!(said["state"], "refused", "{said}");
+}
+
+#[test]
+fn the_current_folder_is_never_searched() {
+    let (sandbox, library) = environment();
+    fs::rename(&library, sandbox.path().join("libmine.so")).unwrap();
+    sandbox.write("plugins.toml", "[engines.noop]\npath = 'mine'\n");
+    for path in ["", ".", ":", "./"] {
+        let mut command = sandbox.command(&["run", "dag.yaml"]);
+        let ended = oxidag_tests::Ended::from(command.env("OXIDAG_ENGINE_PATH", path).output().unwrap());
+        assert!(ended.expect_status(2).stderr.contains("libmine.so is in none of"), "{path:?}");
+    }
+    let mut command = sandbox.command(&["run", "dag.yaml"]);
+    let ended =
+        oxidag_tests::Ended::from(command.env("OXIDAG_ENGINE_PATH", sandbox.path()).output().unwrap());
+    let _: oxidag_tests::Ended = ended.expect_status(0);
+}
