@@ -4,6 +4,7 @@
 
 pub mod cloud;
 pub mod ledger;
+pub mod many;
 pub mod running;
 pub mod servers;
 

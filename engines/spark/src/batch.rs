@@ -70,14 +70,14 @@ impl ServerlessBatch {
     /// # Errors
     ///
     /// When the task or the credentials are wrong.
-    pub(crate) async fn of(task: &Task, work: &Work, config: &Config, shared: &Shared) -> Result<Self> {
+    pub(crate) async fn of(task: &Task, work: &Work, config: &Config, shared: &Shared) -> Result<Box<Self>> {
         let handle = Handle::of(task, config)?;
         let script = placed(task, work, config)?;
         let account = Account::of(task, &config.google)?;
         let client = shared.batches(&account, &handle.place, config).await?;
         let bucket = shared.storage(&account, config).await?;
         let batch = Some(Box::new(batch(work, &script.uri, task, &config.serverless)));
-        Ok(Self { client, bucket, handle, script, batch, output: Output::default() })
+        Ok(Box::new(Self { client, bucket, handle, script, batch, output: Output::default() }))
     }
 
     async fn get(&self) -> google_cloud_gax::Result<Batch> {

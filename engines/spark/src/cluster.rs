@@ -67,14 +67,14 @@ impl ClusterJob {
     /// # Errors
     ///
     /// When the task or the credentials are wrong.
-    pub(crate) async fn of(task: &Task, work: &Work, config: &Config, shared: &Shared) -> Result<Self> {
+    pub(crate) async fn of(task: &Task, work: &Work, config: &Config, shared: &Shared) -> Result<Box<Self>> {
         let handle = Handle::of(task, config)?;
         let script = placed(task, work, config)?;
         let account = Account::of(task, &config.google)?;
         let client = shared.jobs(&account, &handle.place, config).await?;
         let bucket = shared.storage(&account, config).await?;
         let job = Some(Box::new(job(&handle, work, &script.uri, task)));
-        Ok(Self { client, bucket, handle, script, job, output: Output::default() })
+        Ok(Box::new(Self { client, bucket, handle, script, job, output: Output::default() }))
     }
 
     async fn get(&self) -> google_cloud_gax::Result<Job> {

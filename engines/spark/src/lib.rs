@@ -79,21 +79,21 @@ impl AsyncEngine for Spark {
         match backend {
             Backend::Dataproc => {
                 let job = Box::pin(cluster::ClusterJob::of(&task, &work, config, shared)).await;
-                let job = job.map_err(left)?;
+                let mut job = job.map_err(left)?;
                 drop((work, task));
-                remote::run(job, resumed, slot, &host).await
+                Box::pin(remote::run(&mut *job, resumed, slot, &host)).await
             }
             Backend::DataprocServerless => {
                 let batch = Box::pin(batch::ServerlessBatch::of(&task, &work, config, shared)).await;
-                let batch = batch.map_err(left)?;
+                let mut batch = batch.map_err(left)?;
                 drop((work, task));
-                remote::run(batch, resumed, slot, &host).await
+                Box::pin(remote::run(&mut *batch, resumed, slot, &host)).await
             }
             Backend::Livy => {
                 let batch = Box::pin(livy::LivyBatch::of(&task, &work, config, shared)).await;
-                let batch = batch.map_err(left)?;
+                let mut batch = batch.map_err(left)?;
                 drop((work, task));
-                remote::run(batch, resumed, slot, &host).await
+                Box::pin(remote::run(&mut *batch, resumed, slot, &host)).await
             }
             Backend::SparkSubmit => Box::pin(local::run(&task, &work, &config.spark_submit, &host)).await,
         }

@@ -96,7 +96,7 @@ impl LivyBatch {
     /// # Errors
     ///
     /// When the task is wrong.
-    pub(crate) async fn of(task: &Task, work: &Work, config: &Config, shared: &Shared) -> Result<Self> {
+    pub(crate) async fn of(task: &Task, work: &Work, config: &Config, shared: &Shared) -> Result<Box<Self>> {
         let handle = match stored(task) {
             Some(handle) => handle,
             None => Handle { url: url(config)?, name: task.idempotency_key.clone(), id: None },
@@ -111,7 +111,7 @@ impl LivyBatch {
         };
         let http = Http::new(shared.livy().await?, &handle.url, task)?;
         let request = request(&handle.name, work, &script.uri, config);
-        Ok(Self { http, handle, script, bucket, request, log: Log::default(), killed: false })
+        Ok(Box::new(Self { http, handle, script, bucket, request, log: Log::default(), killed: false }))
     }
 
     /// The batch's place below the server's URL, once its id is known.

@@ -106,7 +106,12 @@ pub(crate) async fn turn(resumed: bool, sink: &impl Sink) -> Result<Turn> {
 /// # Errors
 ///
 /// When it could not be submitted, did not succeed, was cancelled or could not be watched.
-pub(crate) async fn run(remote: impl Remote, resumed: bool, slot: Turn, sink: &impl Sink) -> Result<Outcome> {
+pub(crate) async fn run(
+    remote: &mut impl Remote,
+    resumed: bool,
+    slot: Turn,
+    sink: &impl Sink,
+) -> Result<Outcome> {
     let began = Instant::now();
     let mut watch = Watch { remote, sink, told: Look::default(), tail: Tail::default(), silent: false };
     // What a step takes is on the heap, from when it is its turn until it is done: thousands of jobs are waited for at
@@ -134,7 +139,7 @@ enum Begun {
 
 /// A job on its way.
 struct Watch<'a, R, S> {
-    remote: R,
+    remote: &'a mut R,
     sink: &'a S,
     /// What was last said of it.
     told: Look,

@@ -33,7 +33,7 @@ fn next<T: Clone>(answers: &mut VecDeque<T>) -> T {
     if answers.len() > 1 { answers.pop_front().unwrap() } else { answers[0].clone() }
 }
 
-impl Remote for &mut Fake {
+impl Remote for Fake {
     fn title(&self) -> String {
         "the job k".to_owned()
     }

@@ -7,6 +7,7 @@ mod batch;
 mod cluster;
 mod crash;
 mod livy;
+mod many;
 mod mistakes;
 mod submit;
 mod support;
