@@ -64,7 +64,6 @@ pub fn end(cloud: &Cloud, mut run: Running) {
 
 #[track_caller]
 fn assert_little(peak: u64) {
-    println!("{peak} bytes of memory at the peak");
     assert!(peak < MEMORY, "{peak} bytes of memory at the peak");
 }
 
