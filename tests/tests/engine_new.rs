@@ -42,8 +42,7 @@ impl Made {
 
     /// Runs the example on the library that was built, as the crate's plugins.toml names it.
     fn run_example(&self) -> Ended {
-        let library =
-            format!("{}oxidag_engine_mine{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+        let library = library();
         let place = self.folder().join("target/debug");
         std::fs::create_dir_all(&place).unwrap();
         std::fs::copy(self.target.join("debug").join(&library), place.join(&library)).unwrap();
@@ -51,6 +50,10 @@ impl Made {
         let ended: Ended = oxidag.current_dir(self.folder()).output().unwrap().into();
         ended.expect_status(0)
     }
+}
+
+fn library() -> String {
+    format!("{}oxidag_engine_mine{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
 }
 
 #[test]
@@ -67,6 +70,11 @@ fn what_is_made_builds_passes_its_tests_and_runs() {
         let lines = made.run_example().json_lines();
         let told: Vec<_> = lines.iter().filter(|e| e["event"] == "log").map(|e| &e["line"]).collect();
         assert_eq!(told, ["hello", "and goodbye"]);
+        let library = made.folder().join("target/debug").join(library());
+        let cases = made.folder().join("conformance.toml");
+        let (library, cases) = (library.to_str().unwrap(), cases.to_str().unwrap());
+        let kit = made.sandbox.oxidag(&["engines", "test", library, "--cases", cases]).expect_status(0);
+        assert!(kit.stdout.contains("cancel_during"), "{}", kit.stdout);
     }
 }
 

@@ -11,12 +11,13 @@ use crate::args::NewArgs;
 use crate::output;
 
 /// What is made, by its place in the crate. `src/lib.rs` is one of two.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("Cargo.toml", include_str!("template/Cargo.toml.template")),
     ("src/tests.rs", include_str!("template/tests.rs.template")),
     ("tests/dag.rs", include_str!("template/dag.rs.template")),
     ("plugins.toml", include_str!("template/plugins.toml.template")),
     ("example.yaml", include_str!("template/example.yaml.template")),
+    ("conformance.toml", include_str!("template/conformance.toml.template")),
     ("README.md", include_str!("template/README.md.template")),
     (".gitignore", include_str!("template/gitignore.template")),
     (".github/workflows/ci.yml", include_str!("template/ci.yml.template")),
