@@ -164,7 +164,7 @@ fn a_program_that_is_not_there_is_asked_for() {
 fn tofu(sandbox: &Sandbox) -> PathBuf {
     let folders = std::env::var_os("PATH").unwrap();
     let mut programs = std::env::split_paths(&folders).map(|folder| folder.join("terraform"));
-    let terraform = programs.find(|path| path.is_file()).expect("`terraform` is on PATH");
+    let terraform = programs.find(|path| path.is_file()).unwrap();
     let folder = sandbox.path().join("bin");
     fs::create_dir(&folder).unwrap();
     std::os::unix::fs::symlink(terraform, folder.join("tofu")).unwrap();
