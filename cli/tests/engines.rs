@@ -57,5 +57,10 @@ fn what_is_no_engine_cannot_be_inspected() {
     let refused = |engine| sandbox.oxidag(&["engines", "inspect", engine]).expect_status(2).stderr;
     assert!(refused("bq").starts_with("error: there is no engine `bq`; plugins.toml has: noop, shell, sql"));
     assert!(refused("no.so").contains("say ./no.so"));
-    assert!(refused("./no.so").contains("cannot open the library ./no.so"));
+    assert!(refused(".").starts_with("error: there is no engine"));
+    assert!(refused("./").contains("./ is no file"));
+    assert!(refused("./gone.so").contains("cannot read ./gone.so"));
+    let no = sandbox.oxidag(&["engines", "inspect", "./no.so", "--json"]).expect_status(1).json();
+    assert_eq!((no["state"].as_str(), no["sha256"].as_str().map(str::len)), (Some("refused"), Some(64)));
+    assert!(no["error"].as_str().unwrap_or_default().contains("./no.so: it is not a shared library"), "{no}");
 }

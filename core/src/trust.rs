@@ -1,7 +1,7 @@
 //! Whether a file that says what is run, or is run, can be changed by others than its owner.
 //!
-//! As `ssh` does with its `StrictModes`: the file and the folder that it is in may be written by their owner alone. Two
-//! groups are no others: the user's private one, as many systems make it for each user, and that of root.
+//! The file and the folder that it is in belong to the user or to root, and nobody else may write there; the folders above are
+//! not looked at. Two groups are no others: the user's private one, as many systems make it for each user, and that of root.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -17,6 +17,19 @@ pub enum TrustError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// It is another user's.
+    #[error(
+        "{what}{} belongs to the user with the number {owner}, who so decides what oxidag runs; make it your own, or say --allow-writable",
+        path.display()
+    )]
+    Foreign {
+        /// Nothing, or how the folder is told from a file.
+        what: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
     },
     /// Others can change it.
     #[error(
@@ -42,7 +55,11 @@ pub fn check(path: &Path) -> Result<(), TrustError> {
     let failed = |source| TrustError::Read { path: path.to_owned(), source };
     let file = path.canonicalize().map_err(failed)?;
     let writable = |what, shown: &Path, metadata: &Metadata| {
-        others_can_write(metadata).map(|mode| TrustError::Writable { what, path: shown.to_owned(), mode })
+        let path = || shown.to_owned();
+        let foreign = foreign_owner(metadata).map(|owner| TrustError::Foreign { what, path: path(), owner });
+        let open =
+            || others_can_write(metadata).map(|mode| TrustError::Writable { what, path: path(), mode });
+        foreign.or_else(open)
     };
     let folder =
         file.parent().map(|folder| Ok((folder, fs::metadata(folder).map_err(failed)?))).transpose()?;
@@ -52,6 +69,10 @@ pub fn check(path: &Path) -> Result<(), TrustError> {
         None => Ok(()),
     }
 }
+
+/// The number of the user and of the group.
+#[cfg(unix)]
+const ROOT: u32 = 0;
 
 /// The permissions, if others can write there.
 #[cfg(unix)]
@@ -64,6 +85,20 @@ fn others_can_write(metadata: &Metadata) -> Option<u32> {
     is_open(mode, metadata.is_dir(), metadata.gid(), own_group).then_some(mode)
 }
 
+/// The owner, if it is neither the user nor root.
+#[cfg(unix)]
+fn foreign_owner(metadata: &Metadata) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let owner = metadata.uid();
+    (owner != ROOT && owner != rustix::process::geteuid().as_raw()).then_some(owner)
+}
+
+#[cfg(not(unix))]
+fn foreign_owner(_: &Metadata) -> Option<u32> {
+    None
+}
+
 #[cfg(not(unix))]
 fn others_can_write(_: &Metadata) -> Option<u32> {
     None
@@ -72,7 +107,6 @@ fn others_can_write(_: &Metadata) -> Option<u32> {
 /// `own_group` is the group that only the user is in. In a folder with the sticky bit, nobody replaces what is another's.
 #[cfg(unix)]
 fn is_open(mode: u32, folder: bool, group: u32, own_group: Option<u32>) -> bool {
-    const ROOT: u32 = 0;
     if folder && mode & 0o1000 != 0 {
         return false;
     }

@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-/* The ABI of this header. A host takes engines of its own major version and of the one before. */
+/* The ABI of this header. A host takes engines of its own major version; a host of 2 will take those of 1 too. */
 #define OXIDAG_ABI_MAJOR 1
 #define OXIDAG_ABI_MINOR 1
 
@@ -58,10 +58,10 @@ typedef uint64_t oxidag_attempt;
 /* What functions return that may fail: OXIDAG_OK, or OXIDAG_FAILED and why. */
 enum { OXIDAG_OK = 0, OXIDAG_FAILED = 1 };
 
-/* What run returns. */
+/* What run returns; after anything else the attempt fails, unless it has ended. */
 enum {
     OXIDAG_DONE = 0, /* the attempt has ended; one that has not fails, and the engine gets the blame */
-    OXIDAG_LATER = 1 /* it goes on; the engine calls complete when it ends, on a thread of its own */
+    OXIDAG_LATER = 2 /* it goes on; the engine calls complete when it ends, on a thread of its own */
 };
 
 /* How important a line of a log is, or which stream of a script it comes from. */

@@ -71,11 +71,12 @@ impl Handshake {
         }
     }
 
-    /// The text in one of the padded fields; bytes that are not UTF-8 are replaced.
+    /// The text in one of the padded fields; what is not UTF-8 is replaced, and so are characters that control a terminal.
     #[must_use]
     pub fn text(field: &[u8]) -> String {
         let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
-        String::from_utf8_lossy(&field[..end]).into_owned()
+        let text = String::from_utf8_lossy(&field[..end]);
+        text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
     }
 }
 

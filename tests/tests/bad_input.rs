@@ -180,6 +180,8 @@ fn refused_engine(section: &str, parts: &[&str]) {
     let sandbox = with_engine(section);
     refused(&sandbox, &["run", "dag.yaml"], parts);
     let list = sandbox.oxidag(&["engines", "list", "--json"]).expect_status(0).json();
+    let error = list[1]["error"].as_str().unwrap();
+    assert!(!error.contains('\n'), "more than one line: {error}");
     let states: Vec<_> =
         list.as_array().unwrap().iter().map(|e| (e["name"].as_str(), e["state"].as_str())).collect();
     assert_eq!(states, [(Some("noop"), Some("loaded")), (Some("x"), Some("refused"))]);

@@ -69,19 +69,31 @@ fn a_library_that_is_not_the_locked_one_is_refused_with_both_hashes() {
 #[test]
 fn one_lock_file_serves_all_environments() {
     let (sandbox, library) = environment();
-    fs::copy(&library, sandbox.path().join("other.so")).unwrap();
-    sandbox.write("plugins.prod.toml", "[engines.noop]\npath = './other.so'\n");
     sandbox.oxidag(&["engines", "lock"]).expect_status(0);
+    let copy = |name: &str| fs::copy(&library, sandbox.path().join(name)).unwrap();
+    copy("other.so");
+    sandbox.write("plugins.prod.toml", "[engines.noop]\npath = './other.so'\n");
     let refused = sandbox.oxidag(&["run", "dag.yaml", "--env", "prod"]).expect_status(2).stderr;
-    assert!(refused.contains("other.so is not in ") && refused.contains("with the same --env"), "{refused}");
-    let said = sandbox.oxidag(&["engines", "lock", "--env", "prod"]).expect_status(0).stdout;
+    assert!(
+        refused.contains("other.so is not in ") && refused.contains("`oxidag engines lock`"),
+        "{refused}"
+    );
+    let said = sandbox.oxidag(&["engines", "lock"]).expect_status(0).stdout;
     assert!(said.contains("new      ./other.so") && said.contains("2 library files locked"), "{said}");
     sandbox.oxidag(&["run", "dag.yaml"]).expect_status(0);
     sandbox.oxidag(&["run", "dag.yaml", "--env", "prod"]).expect_status(0);
+    // What is not here can be locked where it is.
+    sandbox.write("plugins.dev.toml", "[engines.noop]\npath = './third.so'\n");
+    let refused = sandbox.oxidag(&["engines", "lock"]).expect_status(2).stderr;
+    assert!(refused.contains("environment `dev`") && refused.contains("one by one with --env"), "{refused}");
+    sandbox.oxidag(&["engines", "lock", "--env", "prod"]).expect_status(0);
+    copy("third.so");
+    let said = sandbox.oxidag(&["engines", "lock", "--env", "dev"]).expect_status(0).stdout;
+    assert!(said.contains("new      ./third.so") && said.contains("3 library files locked"), "{said}");
     // What no file names any more goes.
     sandbox.write("plugins.prod.toml", "");
     let said = sandbox.oxidag(&["engines", "lock"]).expect_status(0).stdout;
-    assert!(said.contains("removed  ./other.so") && said.contains("1 library file locked"), "{said}");
+    assert!(said.contains("removed  ./other.so") && said.contains("2 library files locked"), "{said}");
 }
 
 #[test]
@@ -165,7 +177,7 @@ fn a_library_for_another_processor_is_told_by_its_file() {
     fs::write(&library, bytes).unwrap();
     let refused = sandbox.oxidag(&["run", "dag.yaml"]).expect_status(2).stderr;
     assert!(refused.contains("noop.so was built for") && refused.contains("this machine is"), "{refused}");
-    let said = sandbox.oxidag(&["engines", "inspect", "./noop.so", "--json"]).expect_status(0).json();
+    let said = sandbox.oxidag(&["engines", "inspect", "./noop.so", "--json"]).expect_status(1).json();
     assert_eq!(said["state"], "refused", "{said}");
 }
 

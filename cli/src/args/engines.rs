@@ -18,7 +18,7 @@ pub(crate) enum EnginesCommand {
     },
     /// Show what an engine's library says of itself
     Inspect(InspectArgs),
-    /// Write the hashes of the environment's libraries to plugins.lock, beside plugins.toml
+    /// Write the hash of every library to plugins.lock, beside plugins.toml
     #[command(after_help = LOCK_HELP)]
     Lock {
         #[command(flatten)]
@@ -40,8 +40,8 @@ pub(crate) enum EnginesCommand {
 }
 
 const LOCK_HELP: &str = "\
-Where plugins.lock is, an engine is loaded only from the very file that was locked. One file serves all environments:
---env NAME adds the libraries of plugins.NAME.toml, and those of the others stay.";
+Where plugins.lock is, an engine is loaded only from the very file that was locked. It has the libraries of plugins.toml and of
+all plugins.NAME.toml beside it; with --env NAME those of one environment are looked at, and the others stay.";
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {

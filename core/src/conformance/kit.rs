@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::secrets::Masker;
+
 use super::session::short;
 use super::wire::{Reply, Request, send};
 use super::{Cases, Check, Grade, Report, Verdict};
@@ -139,7 +141,9 @@ impl Kit {
                 return Err(error.into());
             }
         };
-        let text = |path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let masker = Masker::new(request.cases.connections.values().map(String::as_str));
+        let text =
+            |path| fs::read(path).map(|bytes| masker.mask(&String::from_utf8_lossy(&bytes)).into_owned());
         Ok(Ended { reply, status, stdout: text(stdout)?, stderr: text(stderr)? })
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use oxidag_plugin_api::abi::End;
-use oxidag_plugin_api::abi::c::{Answer, DONE, FAILED, HostTable, OK, Stop, Text};
+use oxidag_plugin_api::abi::c::{Answer, DONE, FAILED, HostTable, LATER, OK, Stop, Text};
 use oxidag_plugin_api::{Error, ErrorKind, Level};
 use serde_json::Value;
 
@@ -58,7 +58,7 @@ pub(crate) fn returned(number: u64, how: i32) {
     let handed = {
         let mut attempts = attempts();
         match attempts.get_mut(&number) {
-            Some(handed) if how != DONE && !handed.ended => {
+            Some(handed) if how == LATER && !handed.ended => {
                 handed.in_run = false;
                 return;
             }
@@ -66,7 +66,12 @@ pub(crate) fn returned(number: u64, how: i32) {
         }
     };
     if let Some(handed) = handed.filter(|handed| !handed.ended) {
-        let message = "the engine returned from the task without ending it";
+        let message = match how {
+            DONE => "the engine returned from the task without ending it".to_owned(),
+            _ => format!(
+                "the engine returned {how} from the task, which is neither OXIDAG_DONE nor OXIDAG_LATER"
+            ),
+        };
         handed.attempt.complete(End::Error(Error::new(ErrorKind::Panicked, message)));
     }
 }

@@ -43,7 +43,7 @@ pub enum LoadError {
         by: PathBuf,
     },
     /// There is a `plugins.lock`, which does not know it.
-    #[error("the library {} is not in {}; `oxidag engines lock`, with the same --env, puts it there if it is meant to be used", path.display(), lock.display())]
+    #[error("the library {} is not in {}; `oxidag engines lock` puts it there if it is meant to be used", path.display(), lock.display())]
     NotLocked {
         /// The library.
         path: PathBuf,

@@ -25,7 +25,11 @@ impl Image {
     ///
     /// [`LoadError`] when it is no engine's library, of any ABI and for any machine.
     pub fn read(path: &Path) -> Result<Self, LoadError> {
-        let file = File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let failed = |source| LoadError::Read { path: path.to_owned(), source };
+        if !path.metadata().map_err(failed)?.is_file() {
+            return Err(LoadError::NotALibrary { path: path.to_owned() });
+        }
+        let file = File::open(path).map_err(failed)?;
         file::check_complete(path)?;
         let not_a_library = || LoadError::NotALibrary { path: path.to_owned() };
         let cache = ReadCache::new(file);

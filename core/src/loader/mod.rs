@@ -10,6 +10,7 @@ mod file;
 mod functions;
 mod image;
 
+use std::mem::ManuallyDrop;
 use std::path::Path;
 
 use abi_stable::library::RawLibrary;
@@ -79,14 +80,13 @@ impl Library {
             path: path.to_owned(),
             message: deepest(error),
         };
-        let raw = RawLibrary::load_at(path).map_err(|e| open(&e))?;
+        // Never unloaded, refused or not: its constructors may have started a thread, and what abi_stable has read of it stays.
+        let raw = ManuallyDrop::new(RawLibrary::load_at(path).map_err(|e| open(&e))?);
         let functions = Functions::of(&raw).map_err(|message| LoadError::Layout {
             path: path.to_owned(),
             found: image.info.abi.clone(),
             message,
         })?;
-        // Never unloaded, see above.
-        std::mem::forget(raw);
         Ok(Self { functions, info: image.info })
     }
 }

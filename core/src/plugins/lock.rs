@@ -95,7 +95,8 @@ impl Lock {
     /// [`PluginsError`], when it cannot be read, is not one, or others can write it.
     pub fn read(plugins: &Path, allow_writable: bool) -> Result<Option<Self>, PluginsError> {
         let path = Self::beside(plugins);
-        if !path.exists() {
+        // A link that leads nowhere is a lock that is gone, which has to be said.
+        if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return Ok(None);
         }
         let text = file::text(&path, allow_writable)?;
@@ -134,8 +135,8 @@ impl Lock {
     pub fn text(&self) -> String {
         let mut text = HEAD.to_owned();
         for (path, Entry { version, sha256 }) in &self.libraries {
-            // A text of JSON is one of TOML.
-            let quoted = |text: &str| serde_json::Value::from(text).to_string();
+            // A text of JSON is one of TOML, but for one character.
+            let quoted = |text: &str| serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f");
             let (path, version) = (quoted(path), quoted(version));
             text += &format!("\n[libraries.{path}]\nversion = {version}\nsha256 = \"{}\"\n", sha256.0);
         }
@@ -150,11 +151,15 @@ impl Lock {
     pub fn write(&self, plugins: &Path) -> Result<PathBuf, LockError> {
         let path = Self::beside(plugins);
         let written = || {
-            let part = path.with_extension("lock.part");
-            let mut file = fs::File::create(&part)?;
-            file.write_all(self.text().as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&part, &path)
+            let part = path.with_extension(format!("lock.{}", std::process::id()));
+            let mut options = fs::OpenOptions::new();
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o644);
+            let mut file = options.write(true).create_new(true).open(&part)?;
+            file.write_all(self.text().as_bytes())
+                .and_then(|()| file.sync_all())
+                .and_then(|()| fs::rename(&part, &path))
+                .inspect_err(|_| _ = fs::remove_file(&part))
         };
         written().map_err(|source| LockError::Write { path: path.clone(), source })?;
         Ok(path)
@@ -203,17 +208,28 @@ impl fmt::Display for Entry {
 
 /// The libraries that `plugins.toml` and the overlays beside it name, by the paths written there.
 fn named(plugins: &Path, allow_writable: bool) -> Result<BTreeSet<String>, PluginsError> {
+    let mut paths: BTreeSet<String> = file::read(plugins, allow_writable)?.paths().collect();
+    for environment in environments(plugins)? {
+        paths.extend(file::read_overlay(Some(plugins), &environment, allow_writable)?.paths());
+    }
+    Ok(paths)
+}
+
+/// The names of the environments that have an overlay beside this `plugins.toml`.
+///
+/// # Errors
+///
+/// [`PluginsError::Read`] when its folder cannot be read.
+pub fn environments(plugins: &Path) -> Result<BTreeSet<String>, PluginsError> {
     let folder = plugins.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |source| PluginsError::Read { path: folder.to_owned(), source };
     let stem = plugins.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let mut paths: BTreeSet<String> = file::read(plugins, allow_writable)?.paths().collect();
+    let mut names = BTreeSet::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let middle = name.strip_prefix(&stem).and_then(|rest| rest.strip_suffix(".toml"));
-        if middle.is_some_and(|middle| middle.starts_with('.') && middle.len() > 1) {
-            paths.extend(file::read(&path, allow_writable)?.paths());
-        }
+        names.extend(middle.and_then(|middle| middle.strip_prefix('.')).map(str::to_owned));
     }
-    Ok(paths)
+    Ok(names)
 }

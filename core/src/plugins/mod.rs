@@ -26,7 +26,7 @@ use crate::logs::Uploader;
 
 pub use isolation::{ChildLimits, Isolation};
 pub use locations::Columns;
-pub use lock::{Change, Lock, LockError, Locked};
+pub use lock::{Change, Lock, LockError, Locked, environments};
 
 use crate::secrets::with_password;
 use crate::trust::TrustError;

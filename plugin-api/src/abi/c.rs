@@ -16,7 +16,7 @@ pub const FAILED: i32 = 1;
 /// `run` has returned and the attempt has ended.
 pub const DONE: i32 = 0;
 /// `run` has returned and the attempt goes on.
-pub const LATER: i32 = 1;
+pub const LATER: i32 = 2;
 
 /// A text of the caller's, for as long as a call lasts.
 #[repr(C)]

@@ -11,8 +11,9 @@ fn one_dag_runs_on_bigquery_and_on_a_stand_in() {
     let read = "select n, square, safe_divide(square, 0) as nothing from d.t where n > 1 order by n";
     let tasks = [bq("fill", &[], fill, &json!({})), bq("read", &["fill"], read, &json!({}))];
     let cloud = cloud("bq-swapped", &tasks);
-    let dev = format!("[engines.bq]\npath = {:?}\n", engine("duckdb"));
-    cloud.sandbox.write("plugins.dev.toml", &dev);
+    let mapped = |library: &str| format!("[engines.bq]\npath = {:?}\n", engine(library));
+    cloud.sandbox.write("plugins.dev.toml", &mapped("duckdb"));
+    cloud.sandbox.write("plugins.prod.toml", &(mapped("bq") + "[engines.bq.config]\npriority = 'batch'\n"));
     let run = |id: &str, environment: &[&str]| -> Value {
         let arguments = [&["run", "dag.json", "--format", "json", "--run-id", id], environment].concat();
         let mut command = cloud.command(&arguments);
@@ -21,7 +22,7 @@ fn one_dag_runs_on_bigquery_and_on_a_stand_in() {
         end_of(&ended.expect_status(0), "read")["result"].clone()
     };
     let expected = json!([{"n": 2, "square": 4, "nothing": null}, {"n": 3, "square": 9, "nothing": null}]);
-    assert_eq!(run("bigquery", &[]), expected);
+    assert_eq!(run("bigquery", &["--env", "prod"]), expected);
     assert_eq!(submissions(&cloud), 2);
     assert_eq!(run("laptop", &["--env", "dev"]), expected);
     assert_eq!(submissions(&cloud), 2, "BigQuery was asked");

@@ -6,6 +6,24 @@
 
 #include "oxidag_engine.h"
 
+#ifdef STARTS_A_THREAD
+#include <pthread.h>
+
+/* Runs until the process ends, in this library's code. */
+static void *stays(void *nothing) {
+    static volatile int turns;
+    for (;;) {
+        turns++;
+    }
+    return nothing;
+}
+
+__attribute__((constructor)) static void loaded(void) {
+    pthread_t thread;
+    pthread_create(&thread, NULL, stays, NULL);
+}
+#endif
+
 #define TEXT(literal) ((oxidag_text){literal, sizeof literal - 1})
 
 static const char outcome[] = "{\"outcome\": {\"result\": 7}}";

@@ -46,6 +46,8 @@ fn refused(defines: &[&str], parts: &[&str]) {
 #[test]
 fn a_library_without_a_table_is_refused() {
     refused(&["NO_TABLE"], &["broken.so", "ABI 1.1", "oxidag_engine_c_v1"]);
+    // It is refused, and stays open: closing it would take the code from under its thread.
+    refused(&["NO_TABLE", "STARTS_A_THREAD"], &["broken.so", "oxidag_engine_c_v1"]);
     refused(&["SIZE=8"], &["oxidag_engine_c_v1 has 8 bytes"]);
     refused(&["SIZE=0"], &["oxidag_engine_c_v1 has 0 bytes"]);
     refused(&["NO_RUN"], &["oxidag_engine_c_v1 has no function run"]);

@@ -1,8 +1,9 @@
 //! `oxidag engines inspect`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use oxidag_core::engine::{self, Engine};
 use oxidag_core::loader::{self, Image};
 use oxidag_core::plugins::{EngineConfig, LibraryPath, Plugins};
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 use super::{Said, State};
 use crate::args::InspectArgs;
+use crate::exit::Exit;
 use crate::style::Palette;
 use crate::{output, settings};
 
@@ -36,16 +38,21 @@ struct Described {
     config_schema: Value,
 }
 
-pub(super) fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
+pub(super) fn inspect(args: &InspectArgs) -> anyhow::Result<Exit> {
     let answer = if args.engine.contains('/') { of_file(args)? } else { of_environment(args)? };
     let printed = if args.json { output::print_json(&answer) } else { output::print(&lines(&answer)) };
-    printed.context("cannot print the engine")
+    printed.context("cannot print the engine")?;
+    Ok(if answer.state == State::Refused { Exit::Failed } else { Exit::Success })
 }
 
 /// A library that nothing vouches for: it is only read, unless asked for.
 fn of_file(args: &InspectArgs) -> anyhow::Result<Inspected<'_>> {
     let path = PathBuf::from(&args.engine);
-    let error = Image::read(&path)?.check(&path).err();
+    let kind = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    if !kind.is_file() {
+        bail!("{} is no file", path.display());
+    }
+    let error = Image::read(&path).and_then(|image| image.check(&path)).err();
     let state = if error.is_none() { State::Compatible } else { State::Refused };
     let config = EngineConfig {
         allow_writable: args.environment.trust.allow_writable,

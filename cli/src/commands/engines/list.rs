@@ -36,6 +36,11 @@ impl<'a> Listed<'a> {
     }
 }
 
+/// `rustc 1.95.0 (hash and date)` without what is in parentheses.
+fn compiler(full: &str) -> &str {
+    full.split(" (").next().unwrap_or(full)
+}
+
 pub(super) fn list(environment: &EnvironmentArgs, json: bool) -> anyhow::Result<()> {
     let plugins = settings::plugins(environment, None)?;
     let engines: Vec<Listed<'_>> =
@@ -47,7 +52,7 @@ pub(super) fn list(environment: &EnvironmentArgs, json: bool) -> anyhow::Result<
 }
 
 fn table(engines: &[Listed<'_>], palette: Palette) -> String {
-    let mut table = Table::new(["ENGINE", "STATE", "VERSION", "ABI", "SHA-256", "LIBRARY"], 5);
+    let mut table = Table::new(["ENGINE", "STATE", "VERSION", "ABI", "BUILT WITH", "SHA-256", "LIBRARY"], 6);
     let text = |text: Option<&str>| Painted::plain(text.unwrap_or("-"));
     for Listed { name, state, said, .. } in engines {
         let path = said.path.as_ref().map(|path| path.display().to_string());
@@ -56,6 +61,7 @@ fn table(engines: &[Listed<'_>], palette: Palette) -> String {
             state.painted(palette),
             text(said.info.as_ref().map(|info| info.version.as_str())),
             text(said.info.as_ref().map(|info| info.abi.as_str())),
+            text(said.info.as_ref().map(|info| compiler(&info.rustc))),
             text(said.sha256.as_ref().and_then(|hash| hash.get(..DIGITS))),
             text(path.as_deref()),
         ]);

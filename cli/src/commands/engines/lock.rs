@@ -1,7 +1,7 @@
 //! `oxidag engines lock`.
 
 use anyhow::Context as _;
-use oxidag_core::plugins::{Change, Lock, Plugins};
+use oxidag_core::plugins::{Change, Lock, Plugins, environments};
 use serde::Serialize;
 
 use crate::args::EnvironmentArgs;
@@ -23,10 +23,21 @@ pub(super) fn lock(environment: &EnvironmentArgs, check: bool, json: bool) -> an
     let file = settings::chosen_plugins(environment, None)
         .context("there is no plugins.toml to lock; make one, or name it with --plugins")?;
     let allow_writable = environment.trust.allow_writable;
-    let plugins = Plugins::load(Some(&file), environment.env.as_deref(), allow_writable)?;
     let before = Lock::read(&file, allow_writable)?.unwrap_or_default();
     let mut lock = before.clone();
-    lock.update(&file, &plugins.engines, allow_writable)?;
+    let environments = match &environment.env {
+        Some(name) => vec![Some(name.clone())],
+        None => [None].into_iter().chain(environments(&file)?.into_iter().map(Some)).collect(),
+    };
+    for name in environments {
+        let plugins = Plugins::load(Some(&file), name.as_deref(), allow_writable)?;
+        lock.update(&file, &plugins.engines, allow_writable).with_context(|| match name {
+            Some(name) if environment.env.is_none() => {
+                format!("environment `{name}` (where some have libraries that are not here, lock one by one with --env)")
+            }
+            _ => "cannot lock".to_owned(),
+        })?;
+    }
     let changes = before.changes(&lock);
     if !check {
         lock.write(&file)?;

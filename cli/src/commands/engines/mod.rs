@@ -19,7 +19,7 @@ use crate::style::{Painted, Palette};
 pub(super) fn engines(command: EnginesCommand) -> anyhow::Result<Exit> {
     match command {
         EnginesCommand::List { environment, json } => list::list(&environment, json)?,
-        EnginesCommand::Inspect(args) => inspect::inspect(&args)?,
+        EnginesCommand::Inspect(args) => return inspect::inspect(&args),
         EnginesCommand::Lock { environment, check, json } => return lock::lock(&environment, check, json),
         EnginesCommand::New(args) => new::new(&args)?,
         EnginesCommand::Test(args) => return test::test(&args),
@@ -44,7 +44,8 @@ impl Said {
     fn of(path: &Path) -> Self {
         Self {
             path: Some(path.to_owned()),
-            sha256: loader::sha256(path).ok(),
+            // A pipe or a device might never end.
+            sha256: path.is_file().then(|| loader::sha256(path).ok()).flatten(),
             info: Image::read(path).ok().map(|image| image.info),
         }
     }

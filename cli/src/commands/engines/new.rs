@@ -29,6 +29,12 @@ const ASYNC: &str = include_str!("template/lib_async.rs.template");
 const PLUGIN_API: &str = include_str!("../../../../plugin-api/Cargo.toml");
 const PLUGIN_API_NAME: &str = "name = \"oxidag-plugin-api\"";
 
+/// Said where the crate has no checkout to take it from.
+const UNPUBLISHED: &str = "
+This takes oxidag-plugin-api from crates.io. Where cargo does not find it there yet, let `path` in Cargo.toml name the folder
+plugin-api of a checkout of oxidag, or make the crate with --plugin-api DIR.
+";
+
 /// The handshake has 63 bytes for it; and what is made stays as `cargo fmt` would have it.
 const LONGEST_NAME: usize = 32;
 
@@ -50,8 +56,9 @@ pub(super) fn new(args: &NewArgs) -> anyhow::Result<()> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     let folder = folder.display();
+    let note = if plugin_api.contains("path") { "" } else { UNPUBLISHED };
     output::print(&format!(
-        "made the engine {name} in {folder}; next:\n\n  cd {folder}\n  cargo build\n  oxidag run example.yaml\n  cargo test\n"
+        "made the engine {name} in {folder}; next:\n\n  cd {folder}\n  cargo build\n  oxidag run example.yaml\n  cargo test\n{note}"
     ))
     .context("cannot print what was made")
 }

@@ -4,6 +4,7 @@
 
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use oxidag_core::conformance::{self, Cases, Check, Grade, Kit, Report};
@@ -14,6 +15,8 @@ use crate::exit::Exit;
 use crate::format::one_line;
 use crate::output;
 use crate::style::{Painted, Palette};
+
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the program is called with for one check.
 const CHILD: [&str; 2] = ["engines", "test-child"];
@@ -58,8 +61,9 @@ pub(crate) fn test(args: &TestArgs) -> anyhow::Result<Exit> {
         program: (program, CHILD.map(str::to_owned).to_vec()),
         library,
         cases,
-        timeout: args.timeout,
-        grace: args.grace,
+        // Longer is for ever.
+        timeout: args.timeout.min(A_DAY),
+        grace: args.grace.min(A_DAY),
         folder: folder.path().to_owned(),
         checks: Check::ALL.into_iter().filter(wanted).collect(),
     };

@@ -102,7 +102,13 @@ pub(super) fn task(session: &Session<'_>) -> Checked {
     // Whether it panics is the engine's affair; that it comes back is not.
     let _ = session.engine().validate(&serde_json::to_string(&task).unwrap_or_default());
     let seen = match session.run(&task)? {
-        End::Error(error) => session.say(&error),
+        End::Error(error) if error.kind == ErrorKind::Panicked => session.say(&error),
+        End::Error(error) => {
+            return Err(Verdict::failed(
+                format!("a task that should panic ended {}", session.say(&error)),
+                "mend the case: nothing panicked",
+            ));
+        }
         End::Outcome(_) => {
             return Err(Verdict::failed(
                 "a task that should panic succeeded",

@@ -1,7 +1,8 @@
 //! One child, as the scheduler has it: what it says is brought to the attempts that are in it, and when it ends they end.
 //!
 //! Two threads belong to a child, however many attempts wait in it: one for what it says, one for what its library writes.
-//! An attempt that keeps a worker anyway is told by that worker, so that a slow terminal or store holds up this one alone.
+//! An attempt that keeps a worker anyway is told by that worker, so that a slow terminal or store holds up this one alone, until
+//! its queue is full.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufReader};
@@ -107,7 +108,9 @@ impl Child {
             (process.stderr.take().map(OwnedFd::from), Level::Stderr),
         ];
         let pipes = pipes.into_iter().filter_map(|(pipe, level)| Some((pipe?, level)));
-        let streams: io::Result<Vec<Stream>> = pipes.map(|(pipe, level)| Stream::new(pipe, level)).collect();
+        let streams =
+            pipes.map(|(pipe, level)| Stream::new(pipe, level)).collect::<io::Result<Vec<Stream>>>();
+        let streams = streams.inspect_err(|_| bury(&mut process))?;
         let state = State {
             process,
             attempts: BTreeMap::new(),
@@ -119,14 +122,14 @@ impl Child {
             ending: None,
         };
         let outbox = Arc::new(Outbox::new(ours));
-        let streams = Mutex::new(streams?);
+        let streams = Mutex::new(streams);
         let child =
             Arc::new(Self { about, outbox, state: Mutex::new(state), streams, changed: Condvar::new() });
         let started = child
             .spawn("oxidag-child", move |child| child.listen(reader))
             .and_then(|()| child.spawn("oxidag-child-out", Self::hear));
         if started.is_err() {
-            child.kill();
+            bury(&mut lock(&child.state).process);
         }
         started.map(|()| child)
     }
@@ -422,7 +425,7 @@ impl Child {
         // A process that the library started may have its streams still.
         self.wait_until(state, |state| !state.is_heard);
         let mut state = lock(&self.state);
-        let words = state.words.last().map(|words| self.about.masker.mask(&words).into_owned());
+        let words = state.words.last(&self.about.masker);
         let ending = Ending { status, broken, words };
         let why: Arc<str> = ending.sentence(&self.about.engine, &self.about.limits).into();
         state.ending = Some(Arc::clone(&why));
@@ -472,6 +475,13 @@ impl State {
     }
 }
 
+/// Ends a process that nobody listens to.
+fn bury(process: &mut std::process::Child) {
+    // It has ended already if it cannot be killed.
+    let _ = process.kill();
+    let _ = process.wait();
+}
+
 impl std::fmt::Debug for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Slot").field("keeps_worker", &self.worker.is_some()).finish_non_exhaustive()
@@ -493,7 +503,7 @@ fn command(engine: &str) -> Command {
         false => std::env::current_exe().unwrap_or_else(|_| "oxidag".into()),
     };
     let mut command = Command::new(program);
-    command.arg0("oxidag").args([HOST_COMMAND, engine]);
+    command.arg0("oxidag").args([HOST_COMMAND, "--", engine]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     command
 }

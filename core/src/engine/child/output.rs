@@ -3,9 +3,13 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
+use crate::secrets::Masker;
 use oxidag_plugin_api::Level;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ioctl_fionbio, read};
+
+/// So often a stream is read in a row.
+const READS: usize = 64;
 
 /// A line that is longer is taken apart.
 const LONGEST: usize = 16 * 1024;
@@ -39,10 +43,13 @@ impl Stream {
         self.pipe.try_clone()
     }
 
-    /// Calls back for each line that is there; whether there may be more.
+    /// Calls back for each line that is there, up to some: others want to be heard too. Whether there may be more.
     pub(super) fn read(&mut self, tell: &mut impl FnMut(Level, String)) -> bool {
         let mut bytes = [0; 4096];
-        while self.is_open {
+        for _ in 0..READS {
+            if !self.is_open {
+                break;
+            }
             match read(&self.pipe, &mut bytes) {
                 Ok(0) => self.is_open = false,
                 Ok(length) => self.take(&bytes[..length], tell),
@@ -51,6 +58,9 @@ impl Stream {
                 // A stream that cannot be read has nothing more to say.
                 Err(_) => self.is_open = false,
             }
+        }
+        if self.is_open {
+            return true;
         }
         self.tell_rest(tell);
         false
@@ -109,9 +119,10 @@ impl Words {
     }
 
     /// The last lines of standard error, for an error; nothing where there are none.
-    pub(super) fn last(&self) -> Option<String> {
+    pub(super) fn last(&self, masker: &Masker) -> Option<String> {
         let first = self.errors.len().saturating_sub(QUOTED);
-        let short = |line: &String| line.chars().take(QUOTED_CHARS).collect::<String>();
+        // A secret that is cut would not be found.
+        let short = |line: &String| masker.mask(line).chars().take(QUOTED_CHARS).collect::<String>();
         let lines: Vec<String> = self.errors.iter().skip(first).map(short).collect();
         Some(lines.join("\n")).filter(|lines| !lines.is_empty())
     }
@@ -158,14 +169,14 @@ mod tests {
     #[test]
     fn an_error_has_the_last_lines_of_standard_error() {
         let mut words = Words::default();
-        assert_eq!(words.last(), None);
+        assert_eq!(words.last(&Masker::default()), None);
         words.add(Level::Stdout, "out");
         (0..100).for_each(|n| words.add(Level::Stderr, &format!("line {n}")));
         words.add(Level::Stderr, &"x".repeat(1_000));
         ["stack backtrace:", "   0: main", "             at ./main.c:1", "note: more"]
             .iter()
             .for_each(|line| words.add(Level::Stderr, line));
-        let last = words.last().unwrap();
+        let last = words.last(&Masker::default()).unwrap();
         assert!(last.starts_with("line 96\nline 97\nline 98\nline 99\nx"), "{last}");
         assert_eq!(last.lines().last().unwrap().len(), QUOTED_CHARS);
     }

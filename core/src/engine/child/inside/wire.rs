@@ -74,8 +74,12 @@ impl Wire {
 
     fn send(&self, message: &ToHost) {
         match frame(message) {
-            // Where the scheduler is gone, the thread that reads notices it.
-            Ok(frame) => _ = lock(&self.socket).write_all(&frame),
+            Ok(frame) => {
+                if lock(&self.socket).write_all(&frame).is_err() {
+                    // Nobody hears of anything any more, be it that the scheduler is gone or that the library closed the socket.
+                    std::process::exit(1);
+                }
+            }
             Err(error) => self.send_instead(message, &error.to_string()),
         }
     }
