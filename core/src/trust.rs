@@ -90,8 +90,13 @@ fn others_can_write(metadata: &Metadata) -> Option<u32> {
 fn foreign_owner(metadata: &Metadata) -> Option<u32> {
     use std::os::unix::fs::MetadataExt as _;
 
-    let owner = metadata.uid();
-    (owner != ROOT && owner != rustix::process::geteuid().as_raw()).then_some(owner)
+    let user = rustix::process::geteuid().as_raw();
+    Some(metadata.uid()).filter(|&owner| is_foreign(owner, user))
+}
+
+#[cfg(unix)]
+fn is_foreign(owner: u32, user: u32) -> bool {
+    owner != ROOT && owner != user
 }
 
 #[cfg(not(unix))]
@@ -134,6 +139,12 @@ mod tests {
             assert_eq!(is_open(mode, folder, group, Some(1000)), open, "{mode:o} {group}");
         }
         assert!(is_open(0o664, false, 1000, None), "the user's group is not private");
+    }
+
+    #[test]
+    fn only_the_user_and_root_are_no_others() {
+        assert!(!is_foreign(1000, 1000) && !is_foreign(ROOT, 1000));
+        assert!(is_foreign(1000, 1001) && is_foreign(1000, ROOT));
     }
 
     #[test]

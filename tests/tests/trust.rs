@@ -23,6 +23,13 @@ fn environment() -> (Sandbox, PathBuf) {
     (sandbox, library)
 }
 
+/// The library `own.so` of the file `own.c`.
+fn compile(sandbox: &Sandbox) {
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-o", "own.so", "own.c"]).current_dir(sandbox.path());
+    assert!(cc.status().unwrap().success());
+}
+
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
@@ -110,6 +117,31 @@ fn a_lock_file_is_written_by_a_request_that_can_be_met() {
 }
 
 #[test]
+fn a_lock_file_that_is_gone_is_no_licence() {
+    let (sandbox, _) = environment();
+    std::os::unix::fs::symlink("nowhere", sandbox.path().join("plugins.lock")).unwrap();
+    let refused = sandbox.oxidag(&["run", "dag.yaml"]).expect_status(2).stderr;
+    assert!(refused.contains("cannot read") && refused.contains("plugins.lock"), "{refused}");
+}
+
+#[test]
+fn a_version_of_any_characters_is_locked_and_shown_without_them() {
+    let sandbox = Sandbox::new();
+    // The version has a DEL, and what clears a terminal.
+    let source = r#"
+struct { char magic[16]; unsigned major, minor; char plugin_api[32], rustc[96], target[64], engine[64], version[32]; }
+    oxidag_engine_handshake = { "oxidag engine\0\0\1", 1, 0, "", "", "", "own", "1\x7f\033[2J" };
+"#;
+    sandbox.write("own.c", source);
+    compile(&sandbox);
+    sandbox.write("plugins.toml", "[engines.own]\npath = './own.so'\n");
+    let said = sandbox.oxidag(&["engines", "lock"]).expect_status(0).stdout;
+    assert!(said.contains("new      ./own.so 1"), "{said}");
+    assert!(!said.contains(['\x7f', '\x1b']), "{said:?}");
+    sandbox.oxidag(&["engines", "lock", "--check"]).expect_status(0);
+}
+
+#[test]
 fn what_others_can_write_is_used_only_when_asked_for() {
     let (sandbox, library) = environment();
     sandbox.write("plugins.prod.toml", "");
@@ -149,12 +181,7 @@ struct { char magic[16]; unsigned major, minor; char texts[288]; } oxidag_engine
 __attribute__((constructor)) static void ran(void) { fclose(fopen(getenv("RAN"), "w")); }
 "#;
     sandbox.write("own.c", source);
-    let cc = Command::new("cc")
-        .args(["-shared", "-fPIC", "-o", "own.so", "own.c"])
-        .current_dir(sandbox.path())
-        .status()
-        .unwrap();
-    assert!(cc.success());
+    compile(&sandbox);
     let ran = sandbox.path().join("ran");
     let inspect = |more: &[&str]| {
         let arguments = [&["engines", "inspect", "./own.so", "--json"], more].concat();
