@@ -31,7 +31,7 @@ const PLUGIN_API_NAME: &str = "name = \"oxidag-plugin-api\"";
 
 /// Said where the crate has no checkout to take it from.
 const UNPUBLISHED: &str = "
-This takes oxidag-plugin-api from crates.io. Where cargo does not find it there yet, let `path` in Cargo.toml name the folder
+This takes the published oxidag-plugin-api. Where cargo does not find one yet, let `path` in Cargo.toml name the folder
 plugin-api of a checkout of oxidag, or make the crate with --plugin-api DIR.
 ";
 
