@@ -9,7 +9,7 @@ use crate::command::{command, run};
 use crate::programs::{PYTHON, require};
 use crate::workspace::Workspace;
 
-/// The engines that plugins.toml names.
+/// The engines of the quick start.
 const ENGINES: [&str; 3] = ["oxidag-engine-noop", "oxidag-engine-shell", "oxidag-engine-sql"];
 
 /// Builds what the quick start needs, runs it and says where to look next.

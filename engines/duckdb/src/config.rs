@@ -42,6 +42,9 @@ pub(crate) struct Config {
     #[serde(rename = "endpoint")]
     _endpoint: Option<Value>,
     /// As `project`.
+    #[serde(rename = "iam_endpoint")]
+    _iam_endpoint: Option<Value>,
+    /// As `project`.
     #[serde(rename = "storage_endpoint")]
     _storage_endpoint: Option<Value>,
     /// As `project`.
@@ -65,6 +68,7 @@ impl Default for Config {
             _priority: None,
             _maximum_bytes_billed: None,
             _endpoint: None,
+            _iam_endpoint: None,
             _storage_endpoint: None,
             _impersonate: None,
             _quota_project: None,
