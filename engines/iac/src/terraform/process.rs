@@ -268,8 +268,8 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_cannot_be_followed_is_interrupted_and_its_end_waited_for() {
         let folder = tempfile::tempdir().unwrap();
-        let script =
-            "trap 'touch interrupted; exit 1' INT; touch begun; while [ -e begun ]; do sleep 0.05; done";
+        // Without a program for each file: the signal is for the whole group, and would end that too.
+        let script = "trap ': > interrupted; exit 1' INT; : > begun; while [ -e begun ]; do sleep 0.05; done";
         let mut command = Command::new("sh");
         command.args(["-c", script]).current_dir(folder.path()).process_group(0);
         let mut child = command.spawn().unwrap();
