@@ -72,16 +72,12 @@ fn running(ledger: &Value) -> usize {
     ledger["jobs"].as_object().into_iter().flatten().filter(|(_, job)| job["state"] == "RUNNING").count()
 }
 
-/// The most memory that a process has had, in bytes; without what it has read of its program and its libraries, of which a
-/// build for tests has several times as much as one for use.
+/// The most memory that a process has had, in bytes.
 #[track_caller]
 fn peak_memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
     let status = status.unwrap_or_else(|e| panic!("cannot look at process {pid}: {e}"));
-    let bytes = |name: &str| {
-        let size = status.lines().find_map(|line| line.strip_prefix(name));
-        let size = size.and_then(|size| size.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        size.unwrap_or_else(|| panic!("process {pid} has no {name} {status}")) * 1024
-    };
-    bytes("VmHWM:") - bytes("RssFile:")
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    peak.unwrap_or_else(|| panic!("process {pid} has no memory: {status}")) * 1024
 }

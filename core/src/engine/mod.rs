@@ -196,8 +196,7 @@ impl Engine {
             Place::Child(isolated) => return isolated.validate(task),
         };
         let findings = library.functions.validate(instance, task).map_err(|e| error_from(&e))?;
-        serde_json::from_str(&findings)
-            .map_err(|e| Error::failed(format!("the engine's findings are not what the ABI says: {e}")))
+        serde_json::from_str(&findings).map_err(|error| no_findings(&error))
     }
 
     /// Runs an attempt of a task, which [`blocks`](Self::blocks) or does not; it ends through [`Attempt::complete`], during this
@@ -233,6 +232,11 @@ fn check_config(path: &Path, schema: &Value, config: &Value) -> Result<(), Engin
     if problems.is_empty() { Ok(()) } else { Err(EngineError::Config { problems }) }
 }
 
+fn no_findings(error: &serde_json::Error) -> Error {
+    Error::failed(format!("the engine's findings are not what the ABI says: {error}"))
+}
+
+/// The error that an engine gave, or that it gave none.
 fn error_from(json: &str) -> Error {
     serde_json::from_str(json)
         .unwrap_or_else(|e| Error::failed(format!("the engine's error is not what the ABI says: {e}")))

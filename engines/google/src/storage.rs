@@ -1,5 +1,7 @@
 //! Objects in Cloud Storage: what a driver prints, scripts on their way to a service.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use google_cloud_storage::client::Storage;
 use oxidag_plugin_api::{Error, Result};
@@ -32,10 +34,10 @@ impl std::fmt::Display for ObjectPlace {
     }
 }
 
-/// A client of Cloud Storage.
+/// A client of Cloud Storage: one for all tasks of an account, since thousands of them wait with it.
 #[derive(Debug, Clone)]
 pub struct Bucket {
-    client: Storage,
+    client: Arc<Storage>,
 }
 
 impl Bucket {
@@ -44,7 +46,11 @@ impl Bucket {
     /// # Errors
     ///
     /// When it cannot be built.
-    pub async fn open(clients: &Clients<Storage>, account: &Account, endpoint: Option<&str>) -> Result<Self> {
+    pub async fn open(
+        clients: &Clients<Arc<Storage>>,
+        account: &Account,
+        endpoint: Option<&str>,
+    ) -> Result<Self> {
         let build = async |credentials| {
             let builder = Storage::builder()
                 .with_credentials(credentials)
@@ -56,6 +62,7 @@ impl Bucket {
             }
             .build()
             .await
+            .map(Arc::new)
         };
         Ok(Self { client: clients.get(account, endpoint.unwrap_or_default(), build).await? })
     }

@@ -1,5 +1,7 @@
 //! What backends share, those of Dataproc above all: the place, the clients, the script's copy.
 
+use std::sync::Arc;
+
 use google_cloud_dataproc_v1::client::{BatchController, ClusterController, JobController};
 use google_cloud_gax::error::Error as Gax;
 use google_cloud_storage::client::Storage;
@@ -22,7 +24,7 @@ pub(crate) struct Shared {
     jobs: Clients<JobController>,
     batches: Clients<BatchController>,
     clusters: Clients<ClusterController>,
-    storage: Clients<Storage>,
+    storage: Clients<Arc<Storage>>,
     livy: OnceCell<reqwest::Client>,
 }
 

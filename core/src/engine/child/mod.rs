@@ -19,6 +19,7 @@ use oxidag_plugin_api::{Error, Finding};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::no_findings;
 use super::{Attempt, EngineError};
 use crate::plugins::EngineConfig;
 use crate::secrets::Masker;
@@ -91,8 +92,7 @@ impl Isolated {
     /// What the engine finds about a task.
     pub(super) fn validate(&self, task: &str) -> Result<Vec<Finding>, Error> {
         let findings = self.ask(task, |call, task| ToChild::Validate { call, task })?;
-        serde_json::from_value(findings)
-            .map_err(|e| Error::failed(format!("the engine's findings are not what the ABI says: {e}")))
+        serde_json::from_value(findings).map_err(|error| no_findings(&error))
     }
 
     /// Runs an attempt; where it blocks, until it has ended or is abandoned.

@@ -23,6 +23,7 @@ use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, setrlimit}
 use serde_json::Value;
 
 use super::protocol::{Opened, ToChild, read_frame};
+use crate::engine::{error_from, no_findings};
 use crate::loader::Library;
 use crate::plugins::{ChildLimits, EngineConfig};
 use attempt::Attempts;
@@ -158,8 +159,7 @@ impl Inside {
     fn validate(&self, task: &str) -> Result<Value, Error> {
         let (library, engine) = self.engine()?;
         let findings = library.functions.validate(engine, task).map_err(|error| error_from(&error))?;
-        serde_json::from_str(&findings)
-            .map_err(|e| Error::failed(format!("the engine's findings are not what the ABI says: {e}")))
+        serde_json::from_str(&findings).map_err(|error| no_findings(&error))
     }
 
     fn run(self: &Arc<Self>, number: u64, blocks: bool, task: String) {
@@ -223,11 +223,6 @@ fn set_limits(limits: ChildLimits) -> io::Result<()> {
         setrlimit(Resource::Cpu, Rlimit { current: Some(seconds), maximum })?;
     }
     Ok(())
-}
-
-fn error_from(json: &str) -> Error {
-    serde_json::from_str(json)
-        .unwrap_or_else(|e| Error::failed(format!("the engine's error is not what the ABI says: {e}")))
 }
 
 fn no_thread(error: &io::Error) -> Error {
