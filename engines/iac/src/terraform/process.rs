@@ -270,8 +270,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // Without a program for each file: the signal is for the whole group, and would end that too.
         let script = "trap ': > interrupted; exit 1' INT; : > begun; while [ -e begun ]; do sleep 0.05; done";
-        let mut command = Command::new("sh");
-        command.args(["-c", script]).current_dir(folder.path()).process_group(0);
+        // A shell does not trap what it was started to ignore, as it is by one that runs the tests in the background.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT", "sh", "-c", script]);
+        command.current_dir(folder.path()).process_group(0);
         let mut child = command.spawn().unwrap();
         while !folder.path().join("begun").exists() {
             tokio::time::sleep(LOOK).await;
