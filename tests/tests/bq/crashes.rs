@@ -77,9 +77,10 @@ fn a_job_that_nobody_may_look_after_any_more_is_told_with_its_place() {
     let run = cloud.start();
     let (id, _) = cloud.until_job("RUNNING");
     run.kill();
-    for method in ["insert", "cancel"] {
-        let fault =
-            json!({"method": format!("bigquery.jobs.{method}"), "fault": "403", "reason": "accessDenied"});
+    // To cancel is asked again for a while.
+    for (method, times) in [("insert", 1), ("cancel", 1000)] {
+        let method = format!("bigquery.jobs.{method}");
+        let fault = json!({"method": method, "fault": "403", "reason": "accessDenied", "times": times});
         cloud.google.fault("bq-killed-locked-out", fault);
     }
     let (kind, message) = error_of(&cloud.oxidag(&RESUME).expect_status(1), "one");
