@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use crate::command::{cargo, command, run, shown};
 use crate::programs::{JAVA, MAKE, POSTGRESQL, PYTHON, REDIS, VENV, require, require_terraform};
 use crate::python::{self, Making};
+use crate::tests;
 
 /// How much is tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,8 @@ struct Step {
 
 enum Action {
     Run(Command),
+    /// What this would run, several programs at a time.
+    Tests(Command),
     /// The programs of the system; with them the Python environment is begun.
     Programs,
     /// The Python environment is there.
@@ -88,7 +91,8 @@ fn steps(scope: Scope) -> Result<Vec<Step>> {
         // Begun long ago, and mostly there by now.
         Step { name: "python", action: Action::Python },
         step("fake of Google", fake),
-        step("tests", workspace("test")),
+        Step { name: "tests", action: Action::Tests(workspace("test")) },
+        step("doc tests", with(workspace("test"), &["--doc"])),
         // By itself: the host for tests of engines is no part of the libraries that the steps before have built.
         step("test host", cargo(["test", "--package", "oxidag-plugin-api", "--features", "async,test"])),
         step("documentation", doc),
@@ -102,6 +106,10 @@ impl Action {
             Self::Run(mut command) => {
                 println!("$ {}", shown(&command));
                 run(&mut command)
+            }
+            Self::Tests(command) => {
+                println!("$ {}", shown(&command));
+                tests::run(command)
             }
             Self::Programs => {
                 require(&[&PYTHON, &VENV, &POSTGRESQL, &REDIS, &MAKE])?;

@@ -12,6 +12,7 @@ mod demo;
 mod dist;
 mod programs;
 mod python;
+mod tests;
 mod workspace;
 
 use std::process::ExitCode;

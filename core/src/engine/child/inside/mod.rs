@@ -48,7 +48,7 @@ pub enum ServeError {
 ///
 /// # Errors
 ///
-/// Any [`ServeError`], before anything was opened.
+/// Any `ServeError`, before anything was opened.
 pub fn serve() -> Result<std::convert::Infallible, ServeError> {
     let socket = take_socket()?;
     let mut reader = BufReader::with_capacity(64 * 1024, socket.try_clone()?);
