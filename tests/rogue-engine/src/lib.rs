@@ -1,6 +1,6 @@
 //! An engine that breaks its word in every way that can be asked for. For tests alone.
 //!
-//! Scripts that [`Rogue::run`] names do so for the task; `rules` and `module` break the rules of the conformance kit, one at a time; of `deadly`
+//! Scripts that `Rogue::run` names do so for the task; `rules` and `module` break the rules of the conformance kit, one at a time; of `deadly`
 //! no other part of a process survives any.
 
 mod deadly;
