@@ -161,6 +161,7 @@ mod tests {
             teardown: false,
             fails_run: true,
             mapped: false,
+            sub: false,
             max_active: None,
             follows: None,
             instance_of: None,

@@ -475,6 +475,18 @@ fn nothing_is_added_if_any_of_it_is_wrong() {
             "depend on each other in a cycle",
         ),
         (json!({}), "nothing is added"),
+        (
+            json!({"tasks": [good], "rules": [{"when": "closed(\"pfd\")", "add": {"tasks": [noop("b", json!({}))]}}]}),
+            "no task is of the type `pfd`",
+        ),
+        (
+            json!({"tasks": [good, noop("b", json!({"for_each": {"instances_of": "good"}}))]}),
+            "`good` is not mapped, and has no instances",
+        ),
+        (
+            json!({"tasks": [good, noop("b", json!({"dependencies": ["good", "good"]}))]}),
+            "task `b` names `good` more than once among its dependencies",
+        ),
     ];
     for (addition, why) in wrong {
         let sandbox = Sandbox::new();
@@ -718,4 +730,82 @@ rules:
             "r success",
         ]
     );
+}
+
+#[test]
+fn only_so_many_of_the_dags_of_a_mapped_task_run_at_once() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "inner.yaml",
+        "tasks: [{task_id: t, params: {delay_ms: 10, async: true}, script: {engine: noop, inline: ''}}]",
+    );
+    let shown = run(
+        &sandbox,
+        "tasks: [{task_id: sub, dag: inner.yaml, for_each: [a, b, c], max_active_tis_per_dagrun: 1}]",
+        0,
+    );
+    let tasks = shown["tasks"].as_array().unwrap().iter();
+    let inner = tasks.filter(|task| task["task_id"].as_str().unwrap().ends_with("/t"));
+    let mut times: Vec<(&str, &str)> = inner
+        .map(|task| (task["started_at"].as_str().unwrap(), task["finished_at"].as_str().unwrap()))
+        .collect();
+    times.sort_unstable();
+    assert_eq!(times.len(), 3);
+    assert!(times.windows(2).all(|two| two[0].1 <= two[1].0), "{times:?}");
+}
+
+#[test]
+fn a_type_stays_open_while_a_rule_may_add_a_task_that_may_add_to_it() {
+    let sandbox = Sandbox::new();
+    let dag = r#"
+tasks: [{task_id: a, script: {engine: noop, inline: ""}}]
+rules:
+- when: tasks.a.state == "success"
+  add:
+    tasks:
+    - task_id: x
+      adds: [pdf]
+      params: {append: {tasks: [{task_id: p, type: pdf, script: {engine: noop, inline: ""}}]}}
+      script: {engine: noop, inline: ""}
+- when: closed("pdf")
+  add: {tasks: [{task_id: merge, dependencies: [{type: pdf}], script: {engine: noop, inline: ""}}]}
+"#;
+    let shown = run(&sandbox, dag, 0);
+    assert_eq!(states(&shown), ["a success", "x success", "p success", "merge success"]);
+}
+
+#[test]
+fn rules_see_the_types_of_the_tasks_of_dags_in_the_dag() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "inner.yaml",
+        "tasks: [{task_id: t, type: pdf, params: {delay_ms: 20}, script: {engine: noop, inline: ''}}]",
+    );
+    let dag = r#"
+tasks: [{task_id: sub, dag: inner.yaml}]
+rules:
+- when: closed("pdf") && types.pdf.states.success == 1
+  add: {tasks: [{task_id: merge, dependencies: [{type: pdf}], script: {engine: noop, inline: ""}}]}
+"#;
+    let shown = run(&sandbox, dag, 0);
+    assert_eq!(states(&shown), ["sub success", "sub/t success", "merge success"]);
+    let graph = sandbox.oxidag(&["graph", "r"]).expect_status(0).stdout;
+    assert!(graph.contains(r#""sub/t" -> "merge";"#), "{graph}");
+    sandbox.write("dag.yaml", &dag.replace("closed(\"pdf\")", "closed(\"pfd\")"));
+    let said = sandbox.oxidag(&["validate", "dag.yaml"]).expect_status(2).stderr;
+    assert!(said.contains("no task is of the type `pfd`") && said.contains("did you mean `pdf`?"), "{said}");
+}
+
+#[test]
+fn combinations_beyond_max_tasks_are_refused_before_they_are_made() {
+    let sandbox = Sandbox::new();
+    let list: Vec<u32> = (0..2000).collect();
+    let dag = json!({"tasks": [{
+        "task_id": "m", "for_each": {"cross": {"a": list, "b": list, "c": list}},
+        "script": {"engine": "noop", "inline": ""},
+    }]});
+    let shown = run(&sandbox, &dag.to_string(), 1);
+    assert_eq!(states(&shown), ["m failed"]);
+    let why = shown["tasks"][0]["error"]["message"].as_str().unwrap();
+    assert!(why.contains("have 8000000000 combinations, and `max_tasks` is 1000000"), "{why}");
 }

@@ -1,13 +1,13 @@
 //! What engines add: checked as a DAG file is, and against the graph as it is.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::Growing;
 use crate::event::TaskIdx;
-use crate::spec::{Addition, Dag, MATCHED, Rule, Task, parse_addition};
+use crate::spec::{Addition, Dag, Each, MATCHED, Rule, Task, parse_addition};
 
 impl Addition {
     /// All tasks in it, those of its rules included.
@@ -27,8 +27,8 @@ impl Addition {
 impl Growing {
     /// Whether a task has added just this before: it is tried again, or goes on after a crash.
     #[must_use]
-    pub fn has_appended(&self, task: TaskIdx, addition: &Value) -> bool {
-        self.appended.iter().any(|(by, known)| *by == task && **known == *addition)
+    pub fn has_appended(&self, task: TaskIdx, addition: &Arc<Value>) -> bool {
+        self.appended.contains(&(task, Arc::clone(addition)))
     }
 
     /// Reads an addition, and holds it against the graph.
@@ -37,6 +37,8 @@ impl Growing {
             parse_addition(addition.to_string(), self.templates).map_err(|mistakes| mistakes.to_string())?;
         let mut mistakes = Vec::new();
         self.check_names(&addition, &mut mistakes);
+        self.check_kinds(&addition, &mut mistakes);
+        self.check_mapped(dag, &addition, &mut mistakes);
         let task = match self.get(by) {
             Some(grown) => &*grown.template,
             None => &dag.tasks[by.get()],
@@ -60,9 +62,7 @@ impl Growing {
         let mut known: HashSet<&str> = HashSet::new();
         for task in addition.all_tasks() {
             let name = task.task_id.as_str();
-            let by_rule = self.rules().iter().flat_map(|active| active.rule.with_nested());
-            let reserved = by_rule.flat_map(|rule| &rule.tasks).any(|task| task.task_id == name);
-            if self.find(name).is_some() || reserved || !known.insert(name) {
+            if self.find(name).is_some() || self.reserved.contains(name) || !known.insert(name) {
                 mistakes.push(format!("there is a task `{name}` already"));
             }
         }
@@ -73,6 +73,11 @@ impl Growing {
             for name in named.chain(looked_at.map(|task| task.name.as_str())).filter(|name| !is_there(name)) {
                 mistakes.push(format!("task `{}` names `{name}`, which is not there", task.task_id));
             }
+            let mut named = HashSet::new();
+            for dependency in task.upstream().filter(|dependency| !named.insert(&*dependency.task_id)) {
+                let (id, name) = (&task.task_id, &dependency.task_id);
+                mistakes.push(format!("task `{id}` names `{name}` more than once among its dependencies"));
+            }
         }
         for rule in addition.rules.iter().flat_map(|rule| rule.with_nested()) {
             let references = rule.when.iter().map(|when| when.condition.references());
@@ -81,5 +86,54 @@ impl Growing {
                 mistakes.push(format!("rule {} looks at `{}`, which is not there", rule.name, task.name));
             }
         }
+    }
+
+    /// Types of which no task is, or ever could be.
+    fn check_kinds(&self, addition: &Addition, mistakes: &mut Vec<String>) {
+        let tasks = addition.all_tasks();
+        let own = tasks.iter().flat_map(|task| {
+            task.kind.as_deref().into_iter().chain(task.adds.iter().map(|kind| kind.task_id.as_str()))
+        });
+        let own: HashSet<&str> = own.collect();
+        let rules = addition.rules.iter().flat_map(|rule| rule.with_nested());
+        let by_rules = rules.flat_map(|rule| {
+            let each = match &rule.each {
+                Some(Each::Type(kind)) => Some(kind.task_id.as_str()),
+                _ => None,
+            };
+            let references = rule.when.iter().map(|when| when.condition.references());
+            let named = references.flat_map(|all| all.types.iter().chain(&all.closed));
+            each.into_iter().chain(named.map(|kind| kind.name.as_str()))
+        });
+        let after = tasks.iter().flat_map(|task| &task.after_types).map(|kind| kind.task_id.as_str());
+        let unknown = |kind: &&str| !own.contains(kind) && !self.types.contains(*kind);
+        let unknown: BTreeSet<&str> = by_rules.chain(after).filter(unknown).collect();
+        mistakes.extend(unknown.iter().map(|kind| format!("no task is of the type `{kind}`")));
+    }
+
+    /// Tasks at whose instances something looks, and which are not mapped.
+    fn check_mapped(&self, dag: &Dag, addition: &Addition, mistakes: &mut Vec<String>) {
+        let tasks = addition.all_tasks();
+        let rules = addition.rules.iter().flat_map(|rule| rule.with_nested());
+        let by_rules = rules.flat_map(|rule| {
+            let each = match &rule.each {
+                Some(Each::InstancesOf(mapped)) => Some(mapped.task_id.as_str()),
+                _ => None,
+            };
+            let references = rule.when.iter().map(|when| when.condition.references());
+            each.into_iter().chain(references.flat_map(|all| &all.groups).map(|group| group.name.as_str()))
+        });
+        let followed = tasks.iter().filter_map(|task| task.follows()).map(|task| task.task_id.as_str());
+        let is_mapped = |name: &str| match (tasks.iter().find(|task| task.task_id == name), self.find(name)) {
+            (Some(task), _) => task.for_each.is_some(),
+            (None, Some(task)) => match self.get(task) {
+                Some(grown) => !grown.is_instance && grown.template.for_each.is_some(),
+                None => dag.tasks[task.get()].for_each.is_some(),
+            },
+            // That it is not there is told already.
+            (None, None) => true,
+        };
+        let plain: BTreeSet<&str> = by_rules.chain(followed).filter(|name| !is_mapped(name)).collect();
+        mistakes.extend(plain.iter().map(|name| format!("`{name}` is not mapped, and has no instances")));
     }
 }

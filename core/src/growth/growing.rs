@@ -1,6 +1,6 @@
 //! What a run's graph has grown by, and what a cause adds to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -28,7 +28,11 @@ pub struct Growing {
     /// How many templates of tasks rules and engines have brought.
     pub(super) templates: u32,
     /// What engines have added, by their tasks.
-    pub(super) appended: Vec<(TaskIdx, Arc<Value>)>,
+    pub(super) appended: HashSet<(TaskIdx, Arc<Value>)>,
+    /// The names of the tasks that rules add.
+    pub(super) reserved: HashSet<Arc<str>>,
+    /// All types that tasks have or may get; only where something is looked for by its name.
+    pub(super) types: HashSet<Arc<str>>,
 }
 
 /// A rule that waits or was applied.
@@ -59,7 +63,14 @@ impl Growing {
         }
         let active = |rule: &Arc<Rule>| ActiveRule { rule: Arc::clone(rule), bound: None };
         this.rules = dag.rules.iter().map(active).collect();
+        this.reserve(&dag.rules);
         this
+    }
+
+    /// Takes note of the names that rules may give to tasks.
+    fn reserve<'r>(&mut self, rules: impl IntoIterator<Item = &'r Arc<Rule>>) {
+        let all = rules.into_iter().flat_map(|rule| rule.with_nested());
+        self.reserved.extend(all.flat_map(|rule| &rule.tasks).map(|task| task.task_id.as_str().into()));
     }
 
     /// From here on tasks are found by their names.
@@ -67,6 +78,10 @@ impl Growing {
         if !self.names.is_empty() {
             return;
         }
+        let templates = dag.templates();
+        self.learn_types(dag.tasks.iter().chain(templates.iter().map(|task| &***task)));
+        let of_subs = dag.subs.values().flat_map(|sub| sub.kinds());
+        self.types.extend(of_subs.map(|kind| kind.task_id.as_str().into()));
         for (task, number) in dag.tasks.iter().zip(0..) {
             self.names.insert(task.task_id.as_str().into(), TaskIdx(number));
             if let Some(kind) = &task.kind {
@@ -78,9 +93,16 @@ impl Growing {
         }
     }
 
+    fn learn_types<'t>(&mut self, tasks: impl IntoIterator<Item = &'t Task>) {
+        for task in tasks {
+            self.types.extend(task.kind.clone());
+            self.types.extend(task.adds.iter().map(|kind| kind.task_id.as_str().into()));
+        }
+    }
+
     fn know(&mut self, task: &Grown, number: TaskIdx) {
         self.names.insert(Arc::clone(&task.task_id), number);
-        if let Some(kind) = task.template.kind.as_ref().filter(|_| task.instance_of.is_none()) {
+        if let Some(kind) = task.template.kind.as_ref().filter(|_| !task.is_instance) {
             self.kinds.entry(Arc::clone(kind)).or_default().push(number);
         }
     }
@@ -180,7 +202,11 @@ impl Growing {
         self.rules.extend(growth.rules.iter().cloned());
         self.templates += growth.templates;
         if let Cause::Engine { task, addition } = &growth.cause {
-            self.appended.push((*task, Arc::clone(addition)));
+            self.appended.insert((*task, Arc::clone(addition)));
+            self.reserve(growth.rules.iter().map(|active| &active.rule));
+            let rules = growth.rules.iter().flat_map(|active| active.rule.with_nested());
+            self.learn_types(rules.flat_map(|rule| &rule.tasks).map(|task| &**task));
+            self.learn_types(growth.tasks.iter().map(|task| &*task.template));
         }
         self.grown.extend(growth.tasks.iter().cloned());
     }

@@ -8,9 +8,6 @@ use serde_json::{Map, Value};
 /// A longer key is not read by anybody.
 const LONGEST_KEY: usize = 60;
 
-/// No more combinations of lists than there could be tasks.
-const MOST: usize = u32::MAX as usize;
-
 /// Items in their order, each with its key. No key stands there twice.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Items(Vec<(String, Value)>);
@@ -55,11 +52,17 @@ impl Items {
     ///
     /// # Errors
     ///
-    /// There are more of them than any run could hold.
-    pub fn cross(lists: &[(String, Vec<Value>)]) -> Result<Self, String> {
+    /// There are more of them than the graph may have tasks; they are not made then.
+    pub fn cross(lists: &[(String, Vec<Value>)], most: u32) -> Result<Self, String> {
+        let none = lists.iter().any(|(_, list)| list.is_empty());
         let count = lists.iter().try_fold(1_usize, |count, (_, list)| count.checked_mul(list.len()));
-        let count =
-            count.filter(|&count| count <= MOST).ok_or("the lists of `cross` have too many combinations")?;
+        let count = if none { Some(0) } else { count };
+        let count = count.filter(|&count| count <= most as usize).ok_or_else(|| {
+            let count = count.map_or_else(|| "too many".to_owned(), |count| count.to_string());
+            format!(
+                "the lists of `cross` have {count} combinations, and `max_tasks` is {most}; raise it in the DAG if that is meant"
+            )
+        })?;
         let at = |mut place: usize| {
             let mut one: Vec<(&str, &Value)> = Vec::with_capacity(lists.len());
             for (name, list) in lists.iter().rev() {

@@ -3,11 +3,11 @@
 //! A rule is looked at when it comes, and then when something has changed that it looks at: a task that it names, a task
 //! of a kind or group that it names, a task to which it may be applied. What nothing looks at costs one comparison.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::event::TaskIdx;
-use crate::spec::{Dependency, Each, Rule};
+use crate::spec::{Dependency, Each, Rule, SubDag};
 use crate::state::TaskState;
 
 /// How many tasks are in each state.
@@ -25,16 +25,25 @@ pub struct Rules {
     /// The rules that look at a task, by its number once it is there.
     by_task: HashMap<TaskIdx, Vec<u32>>,
     by_name: HashMap<Arc<str>, Vec<u32>>,
-    /// The open rules that ask whether a kind of tasks is closed.
-    asking: Vec<u32>,
-    /// Nothing has changed since all of those were looked at.
-    settled: bool,
+    /// The tasks that rules name, once they are there.
+    named: HashMap<Arc<str>, TaskIdx>,
+    /// The kinds of which rules ask whether they are closed.
+    asked: HashMap<Arc<str>, Asked>,
+    /// One of those may have been closed since they were last looked at.
+    unsettled: bool,
+}
+
+/// A kind of which rules ask whether it is closed.
+#[derive(Debug, Default)]
+struct Asked {
+    rules: Vec<u32>,
+    /// It is, and stays so.
+    closed: bool,
 }
 
 /// What is known of a task.
 #[derive(Debug)]
 struct Facts {
-    name: Arc<str>,
     state: TaskState,
     kind: Option<Arc<str>>,
     group: Option<TaskIdx>,
@@ -90,14 +99,40 @@ struct Open {
     bound: Option<TaskIdx>,
     done: bool,
     dirty: bool,
-    /// It was looked at in vain.
-    seen: bool,
     /// The tasks to which it may be applied, as far as they have to be looked at.
     waiting: Vec<TaskIdx>,
     applied: HashSet<TaskIdx>,
-    /// What it may add, by itself and by the rules that it adds.
+    /// What it may add, by itself, by the rules that it adds and by what its tasks add.
     adds: HashSet<Arc<str>>,
     adds_kinds: HashSet<Arc<str>>,
+}
+
+impl Open {
+    /// The kinds of tasks that it looks at.
+    fn kinds(&self) -> impl Iterator<Item = &str> {
+        let each = match &self.rule.each {
+            Some(Each::Type(kind)) => Some(&*kind.task_id),
+            _ => None,
+        };
+        let types = self.rule.when.iter().flat_map(|when| &when.condition.references().types);
+        each.into_iter().chain(types.map(|kind| &*kind.name))
+    }
+
+    /// The mapped tasks at whose instances it looks.
+    fn groups(&self) -> impl Iterator<Item = &str> {
+        let each = match &self.rule.each {
+            Some(Each::InstancesOf(mapped)) => Some(&*mapped.task_id),
+            _ => None,
+        };
+        let groups = self.rule.when.iter().flat_map(|when| &when.condition.references().groups);
+        each.into_iter().chain(groups.map(|group| &*group.name))
+    }
+
+    /// The tasks that it names.
+    fn tasks(&self) -> impl Iterator<Item = &str> {
+        let tasks = self.rule.when.iter().flat_map(|when| &when.condition.references().tasks);
+        tasks.map(|task| &*task.name)
+    }
 }
 
 impl Rules {
@@ -111,19 +146,12 @@ impl Rules {
         if !state.is_terminal() {
             adds.iter().for_each(|kind| self.kinds.entry(Arc::clone(kind)).or_default().adders += 1);
         }
-        self.tasks.push(Facts {
-            name: Arc::clone(name),
-            state,
-            kind: kind.cloned(),
-            group,
-            adds,
-            mapped,
-            watched,
-        });
+        self.tasks.push(Facts { state, kind: kind.cloned(), group, adds, mapped, watched });
         let mut look: Vec<u32> = watchers.iter().flatten().copied().collect();
         if let Some(watchers) = watchers {
             watchers.iter().for_each(|&number| self.join_group(number, name, task));
             self.by_task.insert(task, watchers);
+            self.named.insert(Arc::clone(name), task);
         }
         let mut to_each = Vec::new();
         for table in self.tables(task) {
@@ -143,12 +171,13 @@ impl Rules {
     pub fn changed(&mut self, task: TaskIdx, state: TaskState) {
         let facts = &mut self.tasks[task.get()];
         let before = std::mem::replace(&mut facts.state, state);
-        let is_plain =
-            facts.kind.is_none() && facts.group.is_none() && !facts.watched && facts.adds.is_empty();
+        let (mapped, watched, ended) = (facts.mapped, facts.watched, state.is_terminal());
+        // Of a mapped task's instances none can come any more.
+        self.unsettled |= mapped && ended;
+        let is_plain = facts.kind.is_none() && facts.group.is_none() && !watched && facts.adds.is_empty();
         if before == state || is_plain {
             return;
         }
-        let (mapped, watched, ended) = (facts.mapped, facts.watched, state.is_terminal());
         let (mut look, mut to_each, mut last) = (Vec::new(), Vec::new(), false);
         for table in self.tables(task) {
             if !mapped {
@@ -172,10 +201,7 @@ impl Rules {
         }
         self.look_again(&look);
         self.look_at(task, &to_each);
-        if last {
-            self.ask_again();
-        }
-        self.settled = false;
+        self.unsettled |= last;
     }
 
     /// The tables that a task is in.
@@ -185,24 +211,19 @@ impl Rules {
         kind.into_iter().chain(facts.group.map(|group| self.groups.entry(group).or_default()))
     }
 
-    /// One more rule; `find` knows the tasks that are there.
+    /// One more rule; `find` knows the tasks that are there, and `subs` are the DAGs that tasks may stand for.
     pub fn add_rule(
         &mut self,
         rule: &Arc<Rule>,
         bound: Option<TaskIdx>,
+        subs: &BTreeMap<String, Arc<SubDag>>,
         find: impl Fn(&str) -> Option<TaskIdx>,
     ) {
         let number = u32::try_from(self.rules.len()).unwrap_or(u32::MAX);
         let mut waiting = Vec::new();
         let table = match &rule.each {
             Some(Each::Type(kind)) => Some(self.kinds.entry(kind.task_id.as_str().into()).or_default()),
-            Some(Each::InstancesOf(mapped)) => {
-                let there = find(&mapped.task_id);
-                if there.is_none() {
-                    self.watch(&mapped.task_id, number, &find);
-                }
-                there.map(|mapped| self.groups.entry(mapped).or_default())
-            }
+            Some(Each::InstancesOf(mapped)) => self.group(&mapped.task_id, number, &find),
             None => None,
         };
         if let Some(table) = table {
@@ -218,31 +239,45 @@ impl Rules {
                 self.kinds.entry(kind.name.as_str().into()).or_default().watchers.push(number);
             }
             for group in &references.groups {
-                match find(&group.name) {
-                    Some(mapped) => self.groups.entry(mapped).or_default().watchers.push(number),
-                    None => self.watch(&group.name, number, &find),
+                if let Some(table) = self.group(&group.name, number, &find) {
+                    table.watchers.push(number);
                 }
             }
-            if !references.closed.is_empty() {
-                self.asking.push(number);
+            for kind in &references.closed {
+                let asked = self.asked.entry(kind.name.as_str().into()).or_default();
+                if asked.rules.last() != Some(&number) {
+                    asked.rules.push(number);
+                }
             }
         }
-        let added = || rule.with_nested().into_iter().flat_map(|rule| &rule.tasks);
-        let adds = added().map(|task| task.task_id.as_str().into()).collect();
-        let adds_kinds = added().filter_map(|task| task.kind.clone()).collect();
+        let mut adds = HashSet::new();
+        let mut adds_kinds: HashSet<Arc<str>> = HashSet::new();
+        for task in rule.with_nested().into_iter().flat_map(|rule| &rule.tasks) {
+            adds.insert(task.task_id.as_str().into());
+            adds_kinds.extend(task.kind.clone());
+            let of_sub = task.dag.as_ref().and_then(|name| subs.get(&**name)).map(|sub| sub.kinds());
+            let by_it = task.adds.iter().chain(of_sub.iter().flatten());
+            adds_kinds.extend(by_it.map(|kind| kind.task_id.as_str().into()));
+        }
         let (rule, applied) = (Arc::clone(rule), HashSet::new());
-        self.rules.push(Open {
-            rule,
-            bound,
-            done: false,
-            dirty: false,
-            seen: false,
-            waiting,
-            applied,
-            adds,
-            adds_kinds,
-        });
+        self.rules.push(Open { rule, bound, done: false, dirty: false, waiting, applied, adds, adds_kinds });
+        self.unsettled = true;
         self.look_again(&[number]);
+    }
+
+    /// The instances of a mapped task; until that is there, the rule waits for it.
+    fn group(
+        &mut self,
+        name: &str,
+        number: u32,
+        find: impl Fn(&str) -> Option<TaskIdx>,
+    ) -> Option<&mut Table> {
+        let Some(mapped) = find(name) else {
+            self.watch(name, number, find);
+            return None;
+        };
+        self.named.insert(name.into(), mapped);
+        Some(self.groups.entry(mapped).or_default())
     }
 
     /// A mapped task whose instances a rule looks at has come.
@@ -262,6 +297,7 @@ impl Rules {
         match find(name) {
             Some(task) => {
                 self.by_task.entry(task).or_default().push(number);
+                self.named.insert(name.into(), task);
                 if let Some(facts) = self.tasks.get_mut(task.get()) {
                     facts.watched = true;
                 }
@@ -278,10 +314,7 @@ impl Rules {
                 let table = match each {
                     Each::Type(kind) => self.kinds.get(&*kind.task_id),
                     Each::InstancesOf(mapped) => {
-                        let mut groups = self.groups.iter();
-                        groups
-                            .find(|(task, _)| *self.tasks[task.get()].name == *mapped.task_id)
-                            .map(|(_, table)| table)
+                        self.named.get(&*mapped.task_id).and_then(|task| self.groups.get(task))
                     }
                 };
                 let tasks = table.into_iter().flat_map(|table| &table.tasks);
@@ -309,17 +342,32 @@ impl Rules {
         }
     }
 
-    /// Those that ask whether a kind is closed, where it may be.
-    fn ask_again(&mut self) {
-        for number in self.asking.clone() {
-            let rule = &self.rules[number as usize];
-            let Some(when) = rule.rule.when.as_ref().filter(|_| !rule.done) else { continue };
-            let mut closed = when.condition.references().closed.iter();
-            let may_be = closed.all(|kind| self.kinds.get(&*kind.name).is_none_or(|table| !table.lives()));
-            if may_be {
-                self.look_again(&[number]);
+    /// Finds the kinds that are closed by now; whether there are any for which a rule waits.
+    fn close(&mut self) -> bool {
+        if !std::mem::take(&mut self.unsettled) || self.asked.values().all(|asked| asked.closed) {
+            return false;
+        }
+        let possible = self.possible();
+        let open: HashSet<&str> = self
+            .rules
+            .iter()
+            .zip(possible)
+            .filter(|(_, possible)| *possible)
+            .flat_map(|(rule, _)| rule.adds_kinds.iter().map(|kind| &**kind))
+            .collect();
+        let mut look = Vec::new();
+        for (kind, asked) in &mut self.asked {
+            if !asked.closed && !open.contains(&**kind) && !self.kinds.get(kind).is_some_and(Table::lives) {
+                asked.closed = true;
+                look.extend_from_slice(&asked.rules);
             }
         }
+        // In the order in which the rules came, whatever that of the kinds is.
+        look.sort_unstable();
+        // A rule that asks of what is closed now may be one that comes to nothing, and closes others by that.
+        self.unsettled = !look.is_empty();
+        self.look_again(&look);
+        !look.is_empty()
     }
 
     /// How many rules there are.
@@ -331,7 +379,12 @@ impl Rules {
     /// The next rule to be looked at, with the task that it is about.
     pub fn next_look(&mut self) -> Option<(u32, Option<TaskIdx>)> {
         loop {
-            let number = *self.dirty.front()?;
+            let Some(&number) = self.dirty.front() else {
+                if self.close() {
+                    continue;
+                }
+                return None;
+            };
             let rule = &mut self.rules[number as usize];
             if !rule.done && rule.rule.each.is_none() {
                 self.dirty.pop_front();
@@ -350,12 +403,8 @@ impl Rules {
 
     /// The rule is not to be applied now.
     pub fn not_yet(&mut self, number: u32) {
-        let rule = &mut self.rules[number as usize];
-        // What it might have added is looked for by those that ask whether a kind is closed.
-        let is_news = !std::mem::replace(&mut rule.seen, true) || !self.settled;
-        if is_news && !self.asking.contains(&number) {
-            self.ask_again();
-        }
+        // What it might have added may be what others ask for.
+        self.unsettled |= !self.can_change(&self.rules[number as usize]);
     }
 
     /// The rule was applied.
@@ -363,16 +412,10 @@ impl Rules {
         let rule = &mut self.rules[number as usize];
         match task.filter(|_| rule.rule.each.is_some()) {
             Some(task) => drop(rule.applied.insert(task)),
-            None => rule.done = true,
-        }
-        self.settled = false;
-        self.ask_again();
-    }
-
-    /// Nothing runs any more: rules that ask whether a kind is closed are looked at for the last time.
-    pub fn look_for_the_last_time(&mut self) {
-        if !std::mem::replace(&mut self.settled, true) {
-            self.ask_again();
+            None => {
+                rule.done = true;
+                self.unsettled = true;
+            }
         }
     }
 
@@ -394,79 +437,51 @@ impl Rules {
         self.tasks[task.get()].kind.as_ref()
     }
 
-    /// Whether no task of this kind is under way, and none can come any more.
+    /// Whether it is known of this kind, of which a rule asks, that no task of it is under way and none can come any more.
     #[must_use]
     pub fn is_closed(&self, kind: &str) -> bool {
-        let unended = self.kinds.get(kind).is_some_and(Table::lives);
-        let mut possible = self.rules.iter().zip(self.possible());
-        !unended && !possible.any(|(rule, possible)| possible && rule.adds_kinds.contains(kind))
+        self.asked.get(kind).is_some_and(|asked| asked.closed)
     }
 
     /// Which rules may still be applied: those that look at something that can still change, by itself or by what other
     /// such rules add.
     fn possible(&self) -> Vec<bool> {
         let mut possible: Vec<bool> =
-            self.rules.iter().map(|rule| !rule.done && self.can_change(rule)).collect();
-        loop {
-            let before = possible.iter().filter(|possible| **possible).count();
-            for number in 0..self.rules.len() {
-                let rule = &self.rules[number];
-                if !rule.done && !possible[number] {
-                    let mut others = self.rules.iter().zip(&possible).filter(|(_, possible)| **possible);
-                    possible[number] = others.any(|(other, _)| looks_at_what_is_added(&rule.rule, other));
+            self.rules.iter().map(|rule| !rule.done && (rule.dirty || self.can_change(rule))).collect();
+        let (mut by_kind, mut by_name) =
+            (HashMap::<&str, Vec<usize>>::new(), HashMap::<&str, Vec<usize>>::new());
+        for (number, rule) in self.rules.iter().enumerate().filter(|(n, rule)| !rule.done && !possible[*n]) {
+            rule.kinds().for_each(|kind| by_kind.entry(kind).or_default().push(number));
+            let names = rule.groups().chain(rule.tasks());
+            names.for_each(|name| by_name.entry(name).or_default().push(number));
+        }
+        let mut next: Vec<usize> = (0..possible.len()).filter(|&number| possible[number]).collect();
+        while let Some(number) = next.pop() {
+            let rule = &self.rules[number];
+            let by_kind = rule.adds_kinds.iter().filter_map(|kind| by_kind.remove(&**kind));
+            let by_name = rule.adds.iter().filter_map(|name| by_name.remove(&**name));
+            for number in by_kind.chain(by_name).flatten().collect::<Vec<_>>() {
+                if !std::mem::replace(&mut possible[number], true) {
+                    next.push(number);
                 }
             }
-            if possible.iter().filter(|possible| **possible).count() == before {
-                return possible;
-            }
         }
+        possible
     }
 
     /// Whether what a rule looks at can change without another rule.
     fn can_change(&self, rule: &Open) -> bool {
         let kind_lives = |kind: &str| self.kinds.get(kind).is_some_and(Table::lives);
-        let task_lives = |name: &str| {
-            // The few that are named are looked for among those that are watched.
-            let mut watched = self.by_task.keys().map(|task| &self.tasks[task.get()]);
-            watched.any(|facts| *facts.name == *name && !facts.state.is_terminal())
-        };
-        let each_lives = match &rule.rule.each {
-            Some(Each::Type(kind)) => kind_lives(&kind.task_id),
-            Some(Each::InstancesOf(mapped)) => self.group_lives(&mapped.task_id),
-            None => false,
-        };
-        rule.dirty
-            || each_lives
-            || rule.rule.when.as_ref().is_some_and(|when| {
-                let references = when.condition.references();
-                !references.closed.is_empty()
-                    || references.tasks.iter().any(|task| task_lives(&task.name))
-                    || references.types.iter().any(|kind| kind_lives(&kind.name))
-                    || references.groups.iter().any(|group| self.group_lives(&group.name))
-            })
-    }
-
-    fn group_lives(&self, mapped: &str) -> bool {
-        let mut groups = self.groups.keys().map(|task| &self.tasks[task.get()]);
-        groups.any(|facts| *facts.name == *mapped && !facts.state.is_terminal())
+        let task_lives =
+            |name: &str| self.named.get(name).is_some_and(|task| !self.tasks[task.get()].state.is_terminal());
+        let mut closed = rule.rule.when.iter().flat_map(|when| &when.condition.references().closed);
+        closed.any(|kind| !self.is_closed(&kind.name))
+            || rule.tasks().chain(rule.groups()).any(task_lives)
+            || rule.kinds().any(kind_lives)
     }
 
     /// The rules that were never applied, and whether they are applied to tasks.
     pub fn left(&self) -> impl Iterator<Item = &Arc<Rule>> {
         self.rules.iter().filter(|rule| !rule.done && rule.applied.is_empty()).map(|rule| &rule.rule)
     }
-}
-
-/// Whether a rule looks at tasks that another one may add.
-fn looks_at_what_is_added(rule: &Rule, other: &Open) -> bool {
-    let each = match &rule.each {
-        Some(Each::Type(kind)) => other.adds_kinds.contains(&*kind.task_id),
-        Some(Each::InstancesOf(mapped)) => other.adds.contains(&*mapped.task_id),
-        None => false,
-    };
-    each || rule.when.as_ref().is_some_and(|when| {
-        let references = when.condition.references();
-        references.tasks.iter().chain(&references.groups).any(|task| other.adds.contains(&*task.name))
-            || references.types.iter().any(|kind| other.adds_kinds.contains(&*kind.name))
-    })
 }

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -68,8 +67,7 @@ impl Prepared {
     /// What a task needs to run that was added, but for instances.
     pub(crate) fn of_sub(&self, grown: &Grown) -> Option<&PreparedTask> {
         let sub = grown.home.as_ref()?;
-        let place = sub.tasks.iter().position(|task| Arc::ptr_eq(task, &grown.template))?;
-        self.subs.get(&subs::address(sub))?.get(place)
+        self.subs.get(&subs::address(sub))?.get(grown.template.template as usize)
     }
 
     /// What a task of a rule needs to run.
@@ -135,7 +133,8 @@ impl Prepared {
                 Over::List(from) => Items::of(list(from)?).unwrap_or_default(),
                 Over::Zip(lists) => Items::zip(lists.iter().map(named).collect::<Result<_, String>>()?)?,
                 Over::Cross(lists) => {
-                    Items::cross(&lists.iter().map(named).collect::<Result<Vec<_>, String>>()?)?
+                    let lists = lists.iter().map(named).collect::<Result<Vec<_>, String>>()?;
+                    Items::cross(&lists, self.dag.max_tasks)?
                 }
                 Over::InstancesOf(_) => return Ok(None),
             }))

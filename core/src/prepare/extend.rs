@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::check::Check;
 use super::{Engines, Prepared, PreparedTask};
 use crate::params::ConnectionKey;
-use crate::spec::{Dag, Task, parse_addition};
+use crate::spec::{Task, parse_addition};
 
 impl Prepared {
     /// Makes all tasks of an addition ready, in their order. Scripts of remote locations are fetched.
@@ -28,8 +28,8 @@ impl Prepared {
         if !unknown.is_empty() {
             return Err(unknown.join("; "));
         }
-        let mut dag = Dag { tasks: Vec::new(), rules: addition.rules.clone(), ..self.dag.clone() };
-        dag.tasks = addition.tasks.iter().map(|task| Task::clone(task)).collect();
+        let own = addition.tasks.iter().map(|task| Task::clone(task)).collect();
+        let dag = self.dag.around(own, addition.rules.clone());
         let mut loaded = Engines::default();
         for engine in &self.engines {
             loaded.0.insert(engine.name().into(), Ok(Arc::clone(engine)));

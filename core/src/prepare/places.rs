@@ -61,6 +61,7 @@ pub(super) fn info(
         teardown: task.teardown,
         fails_run: !task.teardown || task.on_failure_fail_dagrun,
         mapped: task.for_each.is_some() || task.dag.is_some(),
+        sub: task.dag.is_some() && task.for_each.is_none(),
         max_active: task.max_active,
         follows: None,
         instance_of: None,

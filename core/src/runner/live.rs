@@ -194,6 +194,7 @@ impl Live {
         self.added.push(Arc::new(task));
         let info = TaskInfo {
             mapped: grown.is_mapped(),
+            sub: grown.is_sub(),
             max_active: if grown.is_sub() {
                 self.processors(grown)
             } else {

@@ -26,9 +26,7 @@ impl Run {
         for task in graph.tasks() {
             self.add_to(&mut rules, task, ended(task));
         }
-        for active in self.live.growing().rules() {
-            rules.add_rule(&active.rule, active.bound, |name| self.live.growing().find(name));
-        }
+        self.add_rules(&mut rules);
         for growth in growth {
             if let Cause::Rule { rule, task, .. } = growth.cause {
                 rules.applied(rule, task);
@@ -46,9 +44,7 @@ impl Run {
             let state = if task.get() < known { self.seen(task) } else { TaskState::None };
             self.add_to(&mut rules, task, state);
         }
-        for active in self.live.growing().rules() {
-            rules.add_rule(&active.rule, active.bound, |name| self.live.growing().find(name));
-        }
+        self.add_rules(&mut rules);
         self.scheduler.hold();
         self.rules = Some(Box::new(rules));
     }
@@ -83,11 +79,16 @@ impl Run {
         if let Cause::Rule { rule, task, .. } = growth.cause {
             rules.applied(rule, task);
         }
-        let known = rules.count();
-        for active in &self.live.growing().rules()[known..] {
-            rules.add_rule(&active.rule, active.bound, |name| self.live.growing().find(name));
-        }
+        self.add_rules(&mut rules);
         self.rules = Some(rules);
+    }
+
+    /// The rules that are not there yet.
+    fn add_rules(&self, rules: &mut Rules) {
+        let (growing, subs) = (self.live.growing(), &self.prepared.dag.subs);
+        for active in &growing.rules()[rules.count()..] {
+            rules.add_rule(&active.rule, active.bound, subs, |name| growing.find(name));
+        }
     }
 
     /// Looks at the rules, and applies them. Once nothing can be added any more, the run may end.
@@ -97,20 +98,15 @@ impl Run {
             return self.scheduler.release();
         }
         self.apply_rules(now);
-        if !self.scheduler.is_still() || !self.conditions.is_empty() || !self.expanding.is_empty() {
+        let is_asked = !self.conditions.is_empty() || !self.expanding.is_empty();
+        if !self.scheduler.is_still() || is_asked || !self.actions.is_empty() || self.fatal.is_some() {
             return;
         }
-        if let Some(rules) = &mut self.rules {
-            rules.look_for_the_last_time();
-        }
-        self.apply_rules(now);
-        if self.scheduler.is_still() && self.actions.is_empty() && self.fatal.is_none() {
-            match self.scheduler.release_teardowns(&mut self.actions) {
-                // What they do may be looked at as well.
-                Ok(true) if !self.actions.is_empty() => {}
-                Ok(_) => self.end_rules(now),
-                Err(error) => self.or_fatal(Err::<(), _>(error)),
-            }
+        match self.scheduler.release_teardowns(&mut self.actions) {
+            // What they do may be looked at as well.
+            Ok(true) if !self.actions.is_empty() => {}
+            Ok(_) => self.end_rules(now),
+            Err(error) => self.or_fatal(Err::<(), _>(error)),
         }
     }
 

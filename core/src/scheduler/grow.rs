@@ -3,9 +3,10 @@
 //! A mapped task waits for its dependencies as any task does. When it could start, its instances are asked for; once
 //! they are added it waits for them, and ends when the last of them has. What depends on it sees their ends.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::limits::Place;
 use super::rule::Counts;
 use super::types::{Added, TaskInfo};
 use super::{Action, Progress, Result, Scheduler};
@@ -19,6 +20,12 @@ pub(super) struct Mapped {
     tasks: HashMap<TaskIdx, Instances>,
     /// Those whose last instance has ended.
     full: Vec<TaskIdx>,
+    /// By tasks with limits: instances that stand for DAGs, and wait until others have ended.
+    waiting: HashMap<TaskIdx, VecDeque<TaskIdx>>,
+    /// Instances of such tasks that are under way.
+    entered: HashSet<TaskIdx>,
+    /// Tasks with limits that have room again.
+    freed: Vec<TaskIdx>,
 }
 
 /// The instances of one mapped task.
@@ -81,6 +88,15 @@ impl Mapped {
         }
     }
 
+    /// An instance that stands for a DAG has ended; whether it was counted.
+    pub(super) fn leave(&mut self, instance: TaskIdx, mapped: TaskIdx) -> bool {
+        let counted = self.entered.remove(&instance);
+        if counted {
+            self.freed.push(mapped);
+        }
+        counted
+    }
+
     /// How a mapped task ends with its instances: as badly as they did. Without any, there was nothing to do.
     fn end(&self, mapped: TaskIdx) -> TaskState {
         let Some(instances) = self.tasks.get(&mapped) else { return TaskState::Success };
@@ -104,9 +120,6 @@ impl Scheduler {
         let first = self.tasks.len();
         for Added { name, info, upstream } in added {
             let task = Arc::make_mut(&mut self.graph).append(&name, &upstream);
-            if let Some(most) = info.max_active {
-                self.caps.limit(task, most);
-            }
             if let Some(mapped) = info.instance_of {
                 self.mapped.expect(mapped, task);
             }
@@ -123,6 +136,7 @@ impl Scheduler {
             }
             self.tasks.push(Progress { upstream: counts, ..Progress::default() });
             self.infos.push(info);
+            self.add_limit(task);
             self.unended += 1;
         }
         self.add_levels(first);
@@ -206,8 +220,73 @@ impl Scheduler {
         }
     }
 
+    /// Takes note of the limit that a task has for those that it stands for.
+    pub(super) fn add_limit(&mut self, task: TaskIdx) {
+        if let Some(most) = self.infos[task.get()].max_active {
+            self.caps.limit(task, most, self.limited_dag(task));
+        }
+    }
+
+    /// The innermost DAG with a limit of its own in which a task is.
+    fn limited_dag(&self, task: TaskIdx) -> Option<TaskIdx> {
+        let around = |task: &TaskIdx| self.infos[task.get()].instance_of;
+        let mut all = std::iter::successors(around(&task), around);
+        all.find(|task| self.infos[task.get()].sub && self.caps.has_limit(*task))
+    }
+
+    /// What a task takes while it is in flight.
+    pub(super) fn place(&self, task: TaskIdx) -> Place {
+        let info = &self.infos[task.get()];
+        let cap = match info.instance_of {
+            Some(mapped) if self.caps.has_limit(mapped) => Some(mapped),
+            _ => self.limited_dag(task),
+        };
+        info.place(cap)
+    }
+
+    /// The mapped task with a limit for its instances, where one of them stands for a DAG.
+    fn gate(&self, task: TaskIdx) -> Option<TaskIdx> {
+        let mapped = self.infos[task.get()].instance_of?;
+        (self.infos[task.get()].mapped && !self.infos[mapped.get()].sub && self.caps.has_limit(mapped))
+            .then_some(mapped)
+    }
+
+    /// A task that stands for others could start; if it is one of several of which only so many may, it waits for its turn.
+    pub(super) fn expand_or_wait(&mut self, task: TaskIdx, out: &mut Vec<Action>) -> Result {
+        match self.gate(task) {
+            Some(mapped) if !self.caps.has_room(mapped) => {
+                self.mapped.waiting.entry(mapped).or_default().push_back(task);
+                self.fresh.push(task);
+                Ok(())
+            }
+            Some(mapped) => self.enter(task, mapped, out),
+            None => self.expand(task, out),
+        }
+    }
+
+    fn enter(&mut self, task: TaskIdx, mapped: TaskIdx, out: &mut Vec<Action>) -> Result {
+        self.caps.count(mapped, 1);
+        self.mapped.entered.insert(task);
+        self.expand(task, out)
+    }
+
+    /// Lets those go on that have waited for their turn.
+    fn enter_waiting(&mut self, out: &mut Vec<Action>) -> Result {
+        while let Some(mapped) = self.mapped.freed.pop() {
+            while self.caps.has_room(mapped)
+                && let Some(task) = self.mapped.waiting.get_mut(&mapped).and_then(VecDeque::pop_front)
+            {
+                // It may have been stopped meanwhile.
+                if !self.tasks[task.get()].state.is_terminal() {
+                    self.enter(task, mapped, out)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A mapped task could start: its instances are asked for.
-    pub(super) fn expand(&mut self, task: TaskIdx, out: &mut Vec<Action>) -> Result {
+    fn expand(&mut self, task: TaskIdx, out: &mut Vec<Action>) -> Result {
         self.set(task, TaskState::Running, out)?;
         out.push(Action::Expand { task });
         Ok(())
@@ -248,7 +327,7 @@ impl Scheduler {
                 self.end_with_dependents(task, self.mapped.end(task), out)?;
             }
         }
-        Ok(())
+        self.enter_waiting(out)
     }
 
     /// Whether the task stands for instances.
@@ -284,6 +363,12 @@ impl Scheduler {
                 self.tell_followers(task);
             } else if state == TaskState::Running {
                 out.push(Action::Expand { task });
+            }
+            if state == TaskState::Running
+                && let Some(mapped) = self.gate(task)
+            {
+                self.caps.count(mapped, 1);
+                self.mapped.entered.insert(task);
             }
         }
     }

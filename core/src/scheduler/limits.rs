@@ -21,7 +21,7 @@ pub(super) struct Place {
     pub(super) engine: u32,
     pub(super) blocking: bool,
     pub(super) pool: Option<u32>,
-    /// The mapped task that may have a limit of its own.
+    /// The innermost task with a limit of its own that stands for it.
     pub(super) cap: Option<TaskIdx>,
 }
 
@@ -75,29 +75,56 @@ impl Places {
     }
 }
 
-/// The limits that mapped tasks have for their own instances, and how many of them are in flight.
+/// The limits that mapped tasks have for their own instances and DAGs in DAGs for their tasks, and how many of them are in
+/// flight.
 #[derive(Debug, Default)]
-pub(super) struct Caps(HashMap<TaskIdx, (u32, u32)>);
+pub(super) struct Caps(HashMap<TaskIdx, Cap>);
+
+#[derive(Debug)]
+struct Cap {
+    most: u32,
+    used: u32,
+    /// The DAG around it that has a limit, too.
+    around: Option<TaskIdx>,
+}
 
 impl Caps {
-    pub(super) fn limit(&mut self, mapped: TaskIdx, most: u32) {
-        self.0.insert(mapped, (most, 0));
+    pub(super) fn limit(&mut self, task: TaskIdx, most: u32, around: Option<TaskIdx>) {
+        self.0.insert(task, Cap { most, used: 0, around });
     }
 
-    /// Whether one more instance may start.
+    /// Whether the task has a limit.
+    pub(super) fn has_limit(&self, task: TaskIdx) -> bool {
+        self.0.contains_key(&task)
+    }
+
+    /// Whether one more of those that this task stands for may start, whatever is around it.
+    pub(super) fn has_room(&self, task: TaskIdx) -> bool {
+        self.0.get(&task).is_none_or(|cap| cap.used < cap.most)
+    }
+
+    /// One more of those that this task stands for is under way, or one fewer.
+    pub(super) fn count(&mut self, task: TaskIdx, change: i32) {
+        if let Some(cap) = self.0.get_mut(&task) {
+            cap.used = cap.used.saturating_add_signed(change);
+        }
+    }
+
+    /// Whether one more attempt may start.
     pub(super) fn has(&self, place: Place) -> bool {
-        place.cap.is_none_or(|mapped| self.0.get(&mapped).is_none_or(|(most, used)| used < most))
+        self.around(place).all(|task| self.has_room(task))
     }
 
     pub(super) fn take(&mut self, place: Place) {
-        if let Some((_, used)) = place.cap.and_then(|mapped| self.0.get_mut(&mapped)) {
-            *used += 1;
-        }
+        self.around(place).collect::<Vec<_>>().into_iter().for_each(|task| self.count(task, 1));
     }
 
     pub(super) fn release(&mut self, place: Place) {
-        if let Some((_, used)) = place.cap.and_then(|mapped| self.0.get_mut(&mapped)) {
-            *used -= 1;
-        }
+        self.around(place).collect::<Vec<_>>().into_iter().for_each(|task| self.count(task, -1));
+    }
+
+    /// All tasks with limits that stand for one of this place.
+    fn around(&self, place: Place) -> impl Iterator<Item = TaskIdx> + '_ {
+        std::iter::successors(place.cap, |task| self.0.get(task)?.around)
     }
 }

@@ -110,15 +110,9 @@ impl Scheduler {
                 tasks[downstream.get()].upstream.expect_one();
             }
         }
-        let mut caps = Caps::default();
-        for (task, info) in graph.tasks().zip(&infos) {
-            if let Some(most) = info.max_active {
-                caps.limit(task, most);
-            }
-        }
-        Self {
+        let mut this = Self {
             mapped: Mapped::new(&infos),
-            caps,
+            caps: Caps::default(),
             changes: 0,
             levels: graph.b_levels(&expected),
             teardowns: Teardowns::new(&graph, &infos),
@@ -140,7 +134,9 @@ impl Scheduler {
             infos,
             settings,
             tasks,
-        }
+        };
+        this.graph.tasks().for_each(|task| this.add_limit(task));
+        this
     }
 
     /// Makes every task ready that waits for nothing. Call it once, then [`dispatch`](Self::dispatch).
@@ -377,22 +373,23 @@ impl Scheduler {
     fn schedule(&mut self, task: TaskIdx, out: &mut Vec<Action>) -> Result {
         self.set(task, TaskState::Scheduled, out)?;
         if self.infos[task.get()].mapped {
-            return self.expand(task, out);
+            return self.expand_or_wait(task, out);
         }
         let info = &self.infos[task.get()];
         let successors = self.graph.downstream(task).count();
         let again = self.tasks[task.get()].again;
         let rank = Rank::new(again, info.priority, self.levels[task.get()], successors, task);
-        self.ready.push(info.place(), rank);
+        self.ready.push(self.place(task), rank);
         self.fresh.push(task);
         Ok(())
     }
 
     /// A new attempt begins, or one that a scheduler had begun that died.
     fn begin(&mut self, task: TaskIdx, now: Timestamp, places: &mut Places, out: &mut Vec<Action>) -> Result {
+        let place = self.place(task);
+        places.take(place);
+        self.caps.take(place);
         let info = &self.infos[task.get()];
-        places.take(info.place());
-        self.caps.take(info.place());
         self.in_flight += 1;
         self.workers_held += u32::from(info.blocking);
         let progress = &mut self.tasks[task.get()];
@@ -430,11 +427,12 @@ impl Scheduler {
         places: &mut Places,
         out: &mut Vec<Action>,
     ) -> Result {
+        let place = self.place(task);
         let info = &self.infos[task.get()];
         let progress = &mut self.tasks[task.get()];
         let holds_worker = std::mem::take(&mut progress.holds_worker);
-        places.release(Place { blocking: holds_worker, ..info.place() });
-        self.caps.release(info.place());
+        places.release(Place { blocking: holds_worker, ..place });
+        self.caps.release(place);
         self.in_flight -= 1;
         self.workers_held -= u32::from(holds_worker);
         let may_retry = !self.cancelling || info.teardown;
@@ -545,6 +543,9 @@ impl Scheduler {
         self.teardowns.note_closed(task);
         if let Some(mapped) = self.infos[task.get()].instance_of {
             self.mapped.note_closed(mapped, state);
+            if self.mapped.leave(task, mapped) {
+                self.caps.count(mapped, -1);
+            }
         }
     }
 

@@ -37,7 +37,7 @@ struct Class {
     heap: BinaryHeap<Rank>,
 }
 
-/// All ready tasks.
+/// All ready tasks; no class is empty.
 #[derive(Debug, Default)]
 pub(super) struct ReadyQueue {
     classes: Vec<Class>,
@@ -55,15 +55,19 @@ impl ReadyQueue {
 
     /// Whether there is a task for which there is a place.
     pub(super) fn has_place(&self, places: &Places, caps: &Caps) -> bool {
-        let able = |class: &Class| places.has(class.place) && caps.has(class.place);
-        self.classes.iter().any(|class| !class.heap.is_empty() && able(class))
+        self.classes.iter().any(|class| places.has(class.place) && caps.has(class.place))
     }
 
     /// The most urgent task for which there is a place.
     pub(super) fn pop(&mut self, places: &Places, caps: &Caps) -> Option<TaskIdx> {
-        let able = |class: &&mut Class| places.has(class.place) && caps.has(class.place);
-        let able = self.classes.iter_mut().filter(able);
-        let first = able.max_by_key(|class| class.heap.peek().copied())?;
-        first.heap.pop().map(|rank| rank.task.0)
+        let able = |(_, class): &(usize, &mut Class)| places.has(class.place) && caps.has(class.place);
+        let able = self.classes.iter_mut().enumerate().filter(able);
+        let (number, first) = able.max_by_key(|(_, class)| class.heap.peek().copied())?;
+        let rank = first.heap.pop();
+        if first.heap.is_empty() {
+            // There may be as many kinds of places as mapped tasks with limits.
+            self.classes.swap_remove(number);
+        }
+        rank.map(|rank| rank.task.0)
     }
 }

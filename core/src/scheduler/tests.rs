@@ -27,6 +27,7 @@ fn info() -> TaskInfo {
         teardown: false,
         fails_run: true,
         mapped: false,
+        sub: false,
         max_active: None,
         follows: None,
         instance_of: None,

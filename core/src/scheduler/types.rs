@@ -41,11 +41,13 @@ pub struct TaskInfo {
     pub fails_run: bool,
     /// Whether it stands for instances, which are added when it starts.
     pub mapped: bool,
-    /// At most this many of its instances in flight.
+    /// Whether it stands for the tasks of a DAG, rather than for instances.
+    pub sub: bool,
+    /// At most this many of its instances, or of the tasks of its DAG, in flight.
     pub max_active: Option<u32>,
     /// The mapped task whose instances its own follow one by one: it waits until that one has them.
     pub follows: Option<TaskIdx>,
-    /// The mapped task of which it is an instance.
+    /// The mapped task of which it is an instance, or the task that stands for its DAG.
     pub instance_of: Option<TaskIdx>,
 }
 
@@ -61,8 +63,9 @@ pub struct Added {
 }
 
 impl TaskInfo {
-    pub(super) fn place(&self) -> Place {
-        Place { engine: self.engine, blocking: self.blocking, pool: self.pool, cap: self.instance_of }
+    /// `cap` is the innermost task with a limit that stands for it.
+    pub(super) fn place(&self, cap: Option<TaskIdx>) -> Place {
+        Place { engine: self.engine, blocking: self.blocking, pool: self.pool, cap }
     }
 }
 

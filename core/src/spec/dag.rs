@@ -73,6 +73,19 @@ impl Dag {
             tasks: Vec::new(),
         }
     }
+
+    /// What it says for all of its tasks, with these tasks and rules in place of its own.
+    pub(crate) fn around(&self, tasks: Vec<Task>, rules: Vec<Arc<Rule>>) -> Self {
+        Self {
+            params: self.params.clone(),
+            pools: self.pools.clone(),
+            script_cache: self.script_cache,
+            expire_cache: self.expire_cache,
+            tasks,
+            rules,
+            ..Self::named(self.dag_id.clone())
+        }
+    }
 }
 
 /// One task of a DAG file.
@@ -112,7 +125,7 @@ pub struct Task {
     pub after_types: Vec<Dependency>,
     /// The kinds of tasks that its engine may add to the graph while it runs.
     pub adds: Vec<Dependency>,
-    /// In what a rule adds: its place among all tasks that rules add.
+    /// In what a rule adds: its place among all tasks that rules add. In a DAG that stands in another one: its place there.
     pub template: u32,
     /// Whether it takes down what its dependencies, its setups, have set up: it runs whatever happened.
     pub teardown: bool,
@@ -167,11 +180,13 @@ pub struct SubDag {
 }
 
 impl SubDag {
-    /// The types of all its tasks, and of those of DAGs in it.
+    /// The types of all its tasks, of those that their engines may add, and of those of DAGs in it.
     #[must_use]
     pub fn kinds(&self) -> Vec<Dependency> {
-        let own = self.tasks.iter().filter_map(|task| {
-            task.kind.as_ref().map(|kind| Dependency { task_id: kind.to_string(), span: task.span })
+        let own = self.tasks.iter().flat_map(|task| {
+            let kind =
+                task.kind.as_ref().map(|kind| Dependency { task_id: kind.to_string(), span: task.span });
+            kind.into_iter().chain(task.adds.iter().cloned())
         });
         own.chain(self.dag.subs.values().flat_map(|sub| sub.kinds())).collect()
     }

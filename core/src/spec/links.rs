@@ -33,15 +33,50 @@ pub(super) fn check(dag: &Dag, source: &SourceFile, mistakes: &mut Mistakes) {
     let added = || rules.iter().flat_map(|rule| &rule.tasks).map(|task| &**task);
     let all: Vec<&Task> = dag.tasks.iter().chain(added()).collect();
     let known = ids(&all, source, mistakes);
-    let adds = all.iter().flat_map(|task| &task.adds).map(|kind| kind.task_id.as_str());
-    let types = all.iter().filter_map(|task| task.kind.as_deref()).chain(adds).collect();
     let mut links =
-        Links { all: &all, file: dag.tasks.len(), source, known, types, comparisons: COMPARISONS, mistakes };
+        Links { all: &all, file: dag.tasks.len(), source, known, comparisons: COMPARISONS, mistakes };
     for (index, task) in (0..).zip(&dag.tasks) {
         links.task(index, task, false);
     }
     for rule in &dag.rules {
         links.rule(rule, false);
+    }
+    if !has_subs(&all) {
+        check_types(dag, source, mistakes);
+    }
+}
+
+/// Whether any of these stands for another DAG file, whose types are not known before that is read.
+fn has_subs(all: &[&Task]) -> bool {
+    all.iter().any(|task| task.dag.is_some())
+}
+
+/// The types that rules and what they add look at are types of tasks, those of DAGs in this one included.
+pub(super) fn check_types(dag: &Dag, source: &SourceFile, mistakes: &mut Mistakes) {
+    let rules: Vec<&Rule> = dag.rules.iter().flat_map(|rule| rule.with_nested()).collect();
+    let all = || dag.tasks.iter().chain(rules.iter().flat_map(|rule| &rule.tasks).map(|task| &**task));
+    let of_subs: Vec<Dependency> = dag.subs.values().flat_map(|sub| sub.kinds()).collect();
+    let added = all().flat_map(|task| &task.adds).chain(&of_subs).map(|kind| kind.task_id.as_str());
+    let types: HashSet<&str> = all().filter_map(|task| task.kind.as_deref()).chain(added).collect();
+    let mut named: Vec<(&str, Span)> = Vec::new();
+    for rule in &rules {
+        if let Some(Each::Type(kind)) = &rule.each {
+            named.push((&kind.task_id, kind.span));
+        }
+        if let Some(when) = &rule.when {
+            let references = when.condition.references();
+            let all = references.types.iter().chain(&references.closed);
+            named
+                .extend(all.map(|kind| (&*kind.name, source.within(when.span, &when.text, kind.at.clone()))));
+        }
+    }
+    named.extend(all().flat_map(|task| &task.after_types).map(|kind| (kind.task_id.as_str(), kind.span)));
+    for (name, span) in named.into_iter().filter(|(name, _)| !types.contains(name)) {
+        let mistake = Diagnostic::new(span, format!("no task is of the type {}", quote(name)));
+        mistakes.push(match suggest::nearest(name, types.iter().copied()) {
+            Some(near) => mistake.with_help(format!("did you mean {}?", quote(near))),
+            None => mistake.with_help("give `type` to a task, of the DAG or of what a rule adds"),
+        });
     }
 }
 
@@ -67,7 +102,6 @@ struct Links<'a> {
     file: usize,
     source: &'a SourceFile,
     known: HashMap<&'a str, Known<'a>>,
-    types: HashSet<&'a str>,
     /// How many ids may still be compared.
     comparisons: usize,
     mistakes: &'a mut Mistakes,
@@ -76,9 +110,6 @@ struct Links<'a> {
 impl<'a> Links<'a> {
     fn task(&mut self, index: u32, task: &Task, bound: bool) {
         self.dependencies(index, task, bound);
-        for of_type in &task.after_types {
-            self.of_type(&of_type.task_id, of_type.span);
-        }
         for expression in task.expressions() {
             self.condition(Some(task), expression);
         }
@@ -86,19 +117,12 @@ impl<'a> Links<'a> {
 
     fn rule(&mut self, rule: &Rule, bound: bool) {
         let bound = bound || rule.each.is_some();
-        match &rule.each {
-            Some(Each::Type(of_type)) => self.of_type(&of_type.task_id, of_type.span),
-            Some(Each::InstancesOf(mapped)) => self.mapped(mapped, "each"),
-            None => {}
+        if let Some(Each::InstancesOf(mapped)) = &rule.each {
+            self.mapped(mapped, "each");
         }
         if let Some(when) = &rule.when {
             self.condition(None, when);
-            let references = when.condition.references();
-            for Reference { name, at } in references.types.iter().chain(&references.closed) {
-                let span = self.source.within(when.span, &when.text, at.clone());
-                self.of_type(name, span);
-            }
-            for Reference { name, at } in &references.groups {
+            for Reference { name, at } in &when.condition.references().groups {
                 let span = self.source.within(when.span, &when.text, at.clone());
                 self.mapped(&Dependency { task_id: name.clone(), span }, "groups");
             }
@@ -168,18 +192,6 @@ impl<'a> Links<'a> {
             }
             Some(_) => {}
         }
-    }
-
-    fn of_type(&mut self, name: &str, span: Span) {
-        if self.types.contains(name) {
-            return;
-        }
-        let mistake = Diagnostic::new(span, format!("no task is of the type {}", quote(name)));
-        let near = suggest::nearest(name, self.types.iter().copied());
-        self.mistakes.push(match near {
-            Some(near) => mistake.with_help(format!("did you mean {}?", quote(near))),
-            None => mistake.with_help("give `type` to a task, of the DAG or of what a rule adds"),
-        });
     }
 
     fn condition(&mut self, task: Option<&Task>, when: &When) {

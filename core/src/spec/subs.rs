@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::dag::{Dag, SubDag, Task};
-use super::diagnostic::{Diagnostic, Diagnostics, quote};
+use super::diagnostic::{Diagnostic, Diagnostics, Mistakes, quote};
+use super::links;
 use super::load::{SpecError, load_alone};
 use super::source::SourceFile;
 use crate::event::TaskIdx;
@@ -22,6 +23,13 @@ pub fn attach(dag: Dag, source: SourceFile) -> Result<(Dag, SourceFile), SpecErr
     let mut dag = dag;
     let path = source.path().to_owned();
     add(&mut dag, &source, &mut vec![known(&path)])?;
+    if !dag.subs.is_empty() {
+        let mut mistakes = Mistakes::default();
+        links::check_types(&dag, &source, &mut mistakes);
+        if !mistakes.is_empty() {
+            return Err(SpecError::Invalid(Diagnostics::new(source, mistakes.into_list())));
+        }
+    }
     Ok((dag, source))
 }
 
@@ -83,7 +91,8 @@ fn ordered(dag: Dag, source: &SourceFile, folder: &Path) -> Result<SubDag, SpecE
     if !mistakes.is_empty() {
         return Err(invalid(mistakes));
     }
-    let task = |task: &TaskIdx| Arc::new(dag.tasks[task.get()].clone());
-    let tasks = graph.topological_order().iter().map(task).collect();
+    let task =
+        |(place, task): (u32, &TaskIdx)| Arc::new(Task { template: place, ..dag.tasks[task.get()].clone() });
+    let tasks = (0..).zip(graph.topological_order()).map(task).collect();
     Ok(SubDag { tasks, dag, folder: folder.to_owned() })
 }

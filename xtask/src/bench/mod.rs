@@ -4,6 +4,7 @@
 
 mod calls;
 mod dags;
+mod growth;
 mod measure;
 mod report;
 
@@ -97,6 +98,7 @@ impl Bench {
         self.no_ops(&mut report)?;
         self.isolated(&mut report)?;
         self.processes(&mut report)?;
+        self.growth(&mut report)?;
         Ok(report)
     }
 

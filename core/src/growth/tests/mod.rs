@@ -40,13 +40,21 @@ fn lists_are_zipped_and_crossed() {
         items.iter().map(|(key, item)| format!("{key}: {item}")).collect::<Vec<_>>().join("; ")
     };
     assert_eq!(shown(Items::zip(lists()).unwrap()), r#"1,a: {"n":1,"s":"a"}; 2,b: {"n":2,"s":"b"}"#);
-    insta::assert_snapshot!(shown(Items::cross(&lists()).unwrap()), @r#"1,a: {"n":1,"s":"a"}; 1,b: {"n":1,"s":"b"}; 2,a: {"n":2,"s":"a"}; 2,b: {"n":2,"s":"b"}"#);
+    insta::assert_snapshot!(shown(Items::cross(&lists(), 4).unwrap()), @r#"1,a: {"n":1,"s":"a"}; 1,b: {"n":1,"s":"b"}; 2,a: {"n":2,"s":"a"}; 2,b: {"n":2,"s":"b"}"#);
     let mut uneven = lists();
     uneven[1].1.pop();
     insta::assert_snapshot!(Items::zip(uneven).unwrap_err(), @"the lists of `zip` differ in length: `n` has 2, `s` has 1");
-    assert!(Items::cross(&[("a".to_owned(), vec![]), ("b".to_owned(), vec![json!(1)])]).unwrap().is_empty());
-    let many = (0..40).map(|n| (n.to_string(), vec![json!(1), json!(2)])).collect::<Vec<_>>();
-    assert!(Items::cross(&many).is_err());
+    assert!(
+        Items::cross(&[("a".to_owned(), vec![]), ("b".to_owned(), vec![json!(1)])], 4).unwrap().is_empty()
+    );
+}
+
+#[test]
+fn combinations_beyond_the_limit_of_the_graph_are_not_made() {
+    let lists =
+        |count: usize| (0..count).map(|n| (n.to_string(), vec![json!(1), json!(2)])).collect::<Vec<_>>();
+    insta::assert_snapshot!(Items::cross(&lists(31), 1_000_000).unwrap_err(), @"the lists of `cross` have 2147483648 combinations, and `max_tasks` is 1000000; raise it in the DAG if that is meant");
+    assert!(Items::cross(&lists(70), u32::MAX).unwrap_err().contains("too many combinations"));
 }
 
 #[test]

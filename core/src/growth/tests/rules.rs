@@ -21,7 +21,7 @@ impl Env {
         }
         for rule in env.dag.rules.clone() {
             let names = env.names.clone();
-            env.rules.add_rule(&rule, None, |name| place(&names, name));
+            env.rules.add_rule(&rule, None, &env.dag.subs, |name| place(&names, name));
         }
         env
     }
@@ -58,6 +58,12 @@ fn place(names: &[String], name: &str) -> Option<TaskIdx> {
 }
 
 const ADD: &str = "add: {tasks: [{task_id: NEW, type: KIND, {script}}]}";
+
+/// A rule that asks of these kinds whether they are closed.
+fn asks(kinds: &[&str], name: &str) -> String {
+    let when: Vec<String> = kinds.iter().map(|kind| format!("closed('{kind}')")).collect();
+    format!("- {{when: {}, {}}}\n", when.join(" && "), add(name, name))
+}
 
 fn add(name: &str, kind: &str) -> String {
     ADD.replace("NEW", name).replace("KIND", kind)
@@ -105,7 +111,7 @@ fn a_kind_is_closed_once_nothing_can_add_to_it() {
         add("w", "w"),
         add("v", "v")
     );
-    let mut env = Env::new(&rules);
+    let mut env = Env::new(&(rules + &asks(&["x", "z", "w", "v"], "merge")));
     env.looked_at();
     assert!(!env.rules.is_closed("x") && !env.rules.is_closed("z"));
     env.end("c");
@@ -142,4 +148,40 @@ fn a_rule_that_asks_is_looked_at_again_when_the_last_one_ends() {
     env.end("a");
     assert_eq!(env.looked_at(), ["0"]);
     assert!(env.rules.is_closed("x"));
+}
+
+#[test]
+fn a_rule_may_add_what_its_tasks_may_add() {
+    let rule = "- {when: tasks.c.state == 'success', add: {tasks: [{task_id: n, adds: [p], {script}}]}}\n";
+    let mut env = Env::new(&(rule.to_owned() + &asks(&["p"], "merge")));
+    assert_eq!(env.looked_at(), ["0", "1"]);
+    assert!(!env.rules.is_closed("p"));
+    env.take("c", TaskState::Failed);
+    assert_eq!(env.looked_at(), ["0", "1"]);
+    assert!(env.rules.is_closed("p"));
+}
+
+#[test]
+fn a_rule_that_is_not_true_of_what_is_closed_adds_nothing_any_more() {
+    let rule = "- {when: closed('x') && types.x.states.failed > 0, add: {tasks: [{task_id: n, type: p, {script}}]}}\n";
+    let mut env = Env::new(&(rule.to_owned() + &asks(&["p"], "merge")));
+    assert_eq!(env.looked_at(), ["0", "1"]);
+    env.end("a");
+    assert_eq!(env.looked_at(), ["0", "0", "1"]);
+    assert!(env.rules.is_closed("p"));
+}
+
+#[test]
+fn what_a_rule_does_not_look_at_wakes_none_that_ask() {
+    let each = format!("- {{each: {{type: y}}, when: task.state == 'success', {}}}\n", add("n", "n"));
+    let waiting: String = (0..3).map(|i| asks(&["x"], &format!("m{i}"))).collect();
+    let mut env = Env::new(&(each + &waiting));
+    assert_eq!(env.looked_at().len(), 4);
+    env.take("b", TaskState::Scheduled);
+    env.take("b", TaskState::Running);
+    assert_eq!(env.looked_at(), ["0 b"]);
+    env.end("b");
+    assert_eq!(env.looked_at(), ["0 b"]);
+    env.end("a");
+    assert_eq!(env.looked_at(), ["1", "2", "3"]);
 }

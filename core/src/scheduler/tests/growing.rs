@@ -27,10 +27,17 @@ impl Env {
 
     /// Gives a mapped task instances of these names.
     fn expand(&mut self, task: &str, names: &[&str]) -> String {
+        self.expand_to(task, names, |_| {})
+    }
+
+    /// The same with instances of a kind.
+    fn expand_to(&mut self, task: &str, names: &[&str], kind: impl Fn(&mut TaskInfo)) -> String {
         let mapped = self.grown(task);
         let instance = |name: &&str| {
-            let added = self.added(name, &[]);
-            Added { info: TaskInfo { instance_of: Some(mapped), ..added.info.clone() }, ..added }
+            let mut added = self.added(name, &[]);
+            added.info.instance_of = Some(mapped);
+            kind(&mut added.info);
+            added
         };
         let added: Vec<Added> = names.iter().map(instance).collect();
         let mut out = Vec::new();
@@ -103,6 +110,54 @@ fn a_limit_of_a_mapped_task_holds_back_its_instances_alone() {
     assert_eq!(env.start(), "expand m, start a1");
     assert_eq!(env.expand("m", &["x", "y"]), "start x1");
     assert_eq!(env.end("x", None), "x1 success, start y1");
+}
+
+/// What stands for a DAG.
+fn sub(info: &mut TaskInfo) {
+    (info.mapped, info.sub) = (true, true);
+}
+
+#[test]
+fn only_so_many_of_the_dags_of_a_mapped_task_are_under_way() {
+    let mut env = Env::new(&[("m", &[])], limits(9), |_, info| {
+        info.mapped = true;
+        info.max_active = Some(1);
+    });
+    assert_eq!(env.start(), "expand m");
+    assert_eq!(env.expand_to("m", &["d", "e", "f"], sub), "expand d");
+    assert_eq!(env.expand("d", &["x", "y"]), "start x1, start y1");
+    assert_eq!(env.step(&[Input::CancelTask(env.grown("e"))]), "e0 cancelled");
+    assert_eq!(env.end("x", None), "x1 success");
+    assert_eq!(env.end("y", None), "y1 success, d0 success, expand f");
+    assert_eq!(env.expand("f", &[]), "f0 success, m0 cancelled, run failed");
+}
+
+#[test]
+fn the_limit_of_a_dag_counts_the_instances_in_it() {
+    let mut env = Env::new(&[("d", &[]), ("a", &[])], limits(9), |name, info| {
+        if name == "d" {
+            sub(info);
+            info.max_active = Some(2);
+        }
+    });
+    assert_eq!(env.start(), "expand d, start a1");
+    assert_eq!(env.expand_to("d", &["m"], |info| info.mapped = true), "expand m");
+    assert_eq!(env.expand("m", &["x", "y", "z"]), "start x1, start y1");
+    assert_eq!(env.end("x", None), "x1 success, start z1");
+}
+
+#[test]
+fn a_resumed_run_counts_the_dags_that_are_under_way() {
+    let begun = |state| Begun { state, ..Begun::default() };
+    let mut env = Env::new(&[("m", &[]), ("d", &[]), ("e", &[])], limits(9), |name, info| {
+        info.mapped = true;
+        info.sub = name != "m";
+        info.instance_of = (name != "m").then_some(TaskIdx(0));
+        info.max_active = (name == "m").then_some(1);
+    });
+    let told = [begun(TaskState::Running), begun(TaskState::Running), begun(TaskState::Waiting)];
+    assert_eq!(env.resume(&told), "expand d");
+    assert_eq!(env.expand("d", &[]), "d0 success, expand e");
 }
 
 #[test]
