@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How often the fake is asked.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How the fake's tokens begin: no text that is told may have one.
+const TOKENS: [&str; 4] = ["eyJhb", "eyJ0e", "eyJra", "ya29.fake-"];
+
 /// Shorter lines of a key than this one are in many texts.
 const TELLING: usize = 40;
 
@@ -143,7 +146,7 @@ impl Cloud {
         requests.iter().filter(|request| request["method"] == method).count()
     }
 
-    /// Nothing of the fake's secret key is in the state and the logs, in `plugins.toml` beside them, in what was
+    /// Nothing of the fake's secret key, and no token, is in the state and the logs, in `plugins.toml` beside them, in what was
     /// printed, or in the command line of any process.
     ///
     /// # Panics
@@ -163,7 +166,7 @@ impl Cloud {
         }
     }
 
-    /// The telling lines of the service account's key.
+    /// The telling lines of the service account's key, and how tokens begin.
     fn secrets(&self) -> Vec<String> {
         let text = fs::read_to_string(self.google.key_file()).unwrap_or_else(|e| panic!("no key: {e}"));
         let key: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("the key is no JSON: {e}"));
@@ -171,7 +174,7 @@ impl Cloud {
         let secrets: Vec<String> =
             lines.filter(|line| line.len() >= TELLING && !line.starts_with('-')).map(str::to_owned).collect();
         assert!(secrets.len() > 10, "the key has too few lines to look for");
-        secrets
+        secrets.into_iter().chain(TOKENS.map(str::to_owned)).collect()
     }
 }
 
@@ -200,5 +203,5 @@ fn scan(folder: &Path, secrets: &[String]) {
 #[track_caller]
 fn assert_clean(what: &str, content: &[u8], secrets: &[String]) {
     let text = String::from_utf8_lossy(content);
-    assert!(!secrets.iter().any(|secret| text.contains(secret)), "{what} has the key in it");
+    assert!(!secrets.iter().any(|secret| text.contains(secret)), "{what} has the key or a token in it");
 }

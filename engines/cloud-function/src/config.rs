@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use oxidag_google::GoogleConfig;
+use oxidag_plugin_api::{Error, Result};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+
+use crate::request::Function;
 
 /// The engine's section of `plugins.toml`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -36,6 +39,27 @@ pub(crate) struct Config {
     pub(crate) deploy: Deployment,
 }
 
+impl Config {
+    /// Whether `url` can become a function's.
+    ///
+    /// # Errors
+    ///
+    /// `invalid`, when it has a placeholder that is none, or is no URL.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Some(template) = &self.url else { return Ok(()) };
+        let sample = Function { project: "p".to_owned(), region: "r".to_owned(), name: "f".to_owned() };
+        // What is left in braces was meant to be filled in.
+        let filled = sample.fill(template);
+        if let Some((_, rest)) = filled.split_once('{') {
+            let name = rest.split('}').next().unwrap_or_default();
+            return Err(Error::invalid(format!(
+                "`url` has the unknown placeholder `{{{name}}}`: there are `{{project}}`, `{{region}}` and `{{function}}`"
+            )));
+        }
+        sample.url(template).map(drop)
+    }
+}
+
 /// How a call says who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -60,8 +84,9 @@ impl Default for Timeout {
 }
 
 impl<'de> Deserialize<'de> for Timeout {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Seconds::deserialize(deserializer).map(Self)
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        // Beside a flattened struct serde does not say which key it is.
+        Seconds::deserialize(deserializer).map(Self).map_err(|e| D::Error::custom(format!("`timeout`: {e}")))
     }
 }
 
@@ -133,7 +158,7 @@ impl Requirements {
 pub(crate) struct Seconds(pub(crate) Duration);
 
 impl<'de> Deserialize<'de> for Seconds {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let duration = match Value::deserialize(deserializer)? {
             Value::Number(number) => number.as_f64().and_then(|n| Duration::try_from_secs_f64(n).ok()),
             Value::String(text) => humantime::parse_duration(&text).ok(),
@@ -181,7 +206,17 @@ mod tests {
         assert_eq!(config.auth, Auth::IdToken);
         let config: Config = serde_json::from_value(json!({})).unwrap();
         assert_eq!(config.timeout.0.0, Duration::from_secs(3600));
-        assert!(serde_json::from_value::<Config>(json!({"timeout": 0})).is_err());
+        let wrong = serde_json::from_value::<Config>(json!({"timeout": "soon"})).unwrap_err();
+        insta::assert_snapshot!(wrong, @"`timeout`: not a duration above 0: write a number of seconds, or text such as `90s`");
+    }
+
+    #[test]
+    fn a_url_has_placeholders_that_there_are() {
+        let check = |url: &str| serde_json::from_value::<Config>(json!({"url": url})).unwrap().check();
+        check("https://{region}-{project}.cloudfunctions.net/{function}").unwrap();
+        check("http://localhost:8080").unwrap();
+        insta::assert_snapshot!(check("https://x/{fn}").unwrap_err(), @"`url` has the unknown placeholder `{fn}`: there are `{project}`, `{region}` and `{function}`");
+        insta::assert_snapshot!(check("{function}").unwrap_err(), @"the config's `url` is no URL: relative URL without a base");
     }
 
     #[test]

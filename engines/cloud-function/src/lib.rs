@@ -45,6 +45,7 @@ impl AsyncEngine for CloudFunction {
     const VERBATIM: bool = true;
 
     fn create(config: Config) -> Result<Self> {
+        config.check()?;
         Ok(Self {
             config,
             client: Mutex::default(),

@@ -61,9 +61,18 @@ impl Function {
     }
 
     /// Its URL by the config's template, such as `https://{region}-{project}.cloudfunctions.net/{function}`.
+    ///
+    /// # Errors
+    ///
+    /// `invalid`, when it is no URL then.
     pub(crate) fn url(&self, template: &str) -> Result<Url> {
+        parse_url("the config's `url`", &self.fill(template))
+    }
+
+    /// The template with this function's values in it.
+    pub(crate) fn fill(&self, template: &str) -> String {
         let url = template.replace("{project}", &self.project).replace("{region}", &self.region);
-        parse_url("the config's `url`", &url.replace("{function}", &self.name))
+        url.replace("{function}", &self.name)
     }
 
     fn parse(resource: &str) -> Option<Self> {

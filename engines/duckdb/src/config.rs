@@ -45,9 +45,6 @@ pub(crate) struct Config {
     #[serde(rename = "iam_endpoint")]
     _iam_endpoint: Option<Value>,
     /// As `project`.
-    #[serde(rename = "storage_endpoint")]
-    _storage_endpoint: Option<Value>,
-    /// As `project`.
     #[serde(rename = "impersonate")]
     _impersonate: Option<Value>,
     /// As `project`.
@@ -69,7 +66,6 @@ impl Default for Config {
             _maximum_bytes_billed: None,
             _endpoint: None,
             _iam_endpoint: None,
-            _storage_endpoint: None,
             _impersonate: None,
             _quota_project: None,
         }

@@ -13,8 +13,6 @@ pub struct GoogleConfig {
     pub project: Option<String>,
     /// The service's endpoint instead of Google's own: an emulator, or a private one.
     pub endpoint: Option<String>,
-    /// The endpoint of Cloud Storage instead of Google's own.
-    pub storage_endpoint: Option<String>,
     /// The email of a service account to act as; whoever the credentials belong to must be allowed to.
     pub impersonate: Option<String>,
     /// The endpoint of IAM's credentials API, which `impersonate` asks, instead of Google's own.

@@ -23,5 +23,5 @@ pub use config::{GoogleConfig, text_param};
 pub use error::{from_builder, from_gax, is_refusal, reason};
 pub use labels::{label_value, labels};
 pub use pace::{Pace, request_slot};
-pub use retry::{backoff, retry_policy};
+pub use retry::{backoff, pause_after, retry_policy};
 pub use storage::{Bucket, ObjectPlace};

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use google_cloud_gax::backoff_policy::BackoffPolicy as _;
 use google_cloud_gax::error::Error;
 use google_cloud_gax::exponential_backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
 use google_cloud_gax::retry_policy::{
@@ -33,6 +34,12 @@ pub fn backoff() -> ExponentialBackoff {
         .with_maximum_delay(Duration::from_secs(15))
         .with_scaling(2.0)
         .clamp()
+}
+
+/// The same for calls that Google's clients do not make: how long to wait after the attempt of this number, from 1 on.
+#[must_use]
+pub fn pause_after(attempt: u32) -> Duration {
+    backoff().on_failure(&RetryState::new(true).set_attempt_count(attempt))
 }
 
 /// Google's policy, and besides it all faults of the service.
@@ -69,5 +76,14 @@ mod tests {
             assert!(decided(status, true).is_permanent(), "{status}");
         }
         assert!(decided(500, false).is_permanent());
+    }
+
+    #[test]
+    fn pauses_grow_and_differ() {
+        let longest = |attempt| (0..200).map(|_| pause_after(attempt)).max().unwrap();
+        assert!(longest(1) <= Duration::from_millis(500) && longest(4) <= Duration::from_secs(4));
+        assert!(longest(4) > Duration::from_secs(1), "{:?}", longest(4));
+        assert!(longest(20) <= Duration::from_secs(15));
+        assert_ne!(pause_after(4), pause_after(4));
     }
 }

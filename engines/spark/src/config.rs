@@ -21,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) cluster: Option<String>,
     /// A folder, `gs://bucket/folder`, to which scripts are copied that the service cannot read where they lie.
     pub(crate) staging: Option<String>,
+    /// The endpoint of Cloud Storage instead of Google's own.
+    pub(crate) storage_endpoint: Option<String>,
     /// pyDag's `[SPARK-CONFIG]`: merged into every script's parameters. `spark.jars` names jars, other keys that begin
     /// with `spark.` become properties.
     #[serde(rename = "spark-config")]

@@ -145,7 +145,7 @@ impl Shared {
     ///
     /// When the credentials cannot be used.
     pub(crate) async fn storage(&self, account: &Account, config: &Config) -> Result<Bucket> {
-        Bucket::open(&self.storage, account, config.google.storage_endpoint.as_deref()).await
+        Bucket::open(&self.storage, account, config.storage_endpoint.as_deref()).await
     }
 }
 

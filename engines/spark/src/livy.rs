@@ -3,9 +3,7 @@
 //! Livy gives ids of its own; ours is the batch's name, which Livy lets only one session have. Before a batch is
 //! asked for a second time it is looked for by its name, so that a lost reply makes no second one.
 
-use std::time::Duration;
-
-use oxidag_google::{Account, Bucket};
+use oxidag_google::{Account, Bucket, pause_after};
 use oxidag_plugin_api::{Error, ErrorKind, Result, Task};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
@@ -18,15 +16,14 @@ use crate::livy_http::{Answer, Http};
 use crate::livy_log::Log;
 use crate::remote::{End, Look, Remote, Tell};
 use crate::source::{Placed, Source};
-use crate::work::{Kind, Work};
+use crate::work::{Kind, Work, tagged};
 
 /// What a cluster of Livy's reads scripts from; whether it has what it takes for each is its own affair.
 const READS: [&str; 9] =
     ["gs://", "hdfs://", "s3a://", "abfs://", "abfss://", "wasbs://", "viewfs://", "http://", "https://"];
 
-/// How often a batch is asked for, and how long after the first time it is asked for again; later, twice as long.
-const TRIES: u32 = 6;
-const PAUSE: Duration = Duration::from_millis(500);
+/// How often a batch is asked for.
+const TRIES: u32 = 7;
 
 /// So many batches a page of the list has, and so many pages are looked through.
 const PAGE: u64 = 200;
@@ -110,7 +107,7 @@ impl LivyBatch {
             None => None,
         };
         let http = Http::new(shared.livy().await?, &handle.url, task)?;
-        let request = request(&handle.name, work, &script.uri, config);
+        let request = request(&handle.name, work, task, &script.uri, config);
         Ok(Box::new(Self { http, handle, script, bucket, request, log: Log::default(), killed: false }))
     }
 
@@ -202,7 +199,7 @@ impl Remote for LivyBatch {
                     )));
                 }
                 Err(error) if error.kind == ErrorKind::Transient && attempt < TRIES => {
-                    sleep(PAUSE * 2u32.pow(attempt - 1)).await;
+                    sleep(pause_after(attempt)).await;
                     if self.search().await? {
                         return Ok(false);
                     }
@@ -278,9 +275,9 @@ struct Logged {
 }
 
 /// The batch as Livy takes it.
-fn request(name: &str, work: &Work, uri: &str, config: &Config) -> Value {
+fn request(name: &str, work: &Work, task: &Task, uri: &str, config: &Config) -> Value {
     let mut request = json!({
-        "name": name, "file": uri, "args": work.args, "jars": work.jars, "conf": work.properties,
+        "name": name, "file": uri, "args": work.args, "jars": work.jars, "conf": tagged(work, task),
     });
     let more = [
         ("className", &work.main_class),
@@ -347,12 +344,12 @@ mod tests {
         task.script.uri = Some("s3://b/x.jar".to_owned());
         let work = Work::of(&task, &config).unwrap();
         let script = placed(&task, &work, &config).unwrap();
-        let request = request("key", &work, &script.uri, &config);
+        let request = request("key", &work, &task, &script.uri, &config);
         assert_eq!(
             request,
             json!({
                 "name": "key", "file": "s3a://b/x.jar", "args": work.args, "jars": ["s3a://j.jar"],
-                "conf": {"spark.x": "1"}, "className": "a.B", "queue": "etl", "proxyUser": "me",
+                "conf": {"spark.x": "1", "spark.yarn.tags": "oxidag-dag=d,oxidag-run=r,oxidag-task=t"}, "className": "a.B", "queue": "etl", "proxyUser": "me",
             })
         );
         assert_eq!(work.args[0], "--params");

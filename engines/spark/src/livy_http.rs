@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use oxidag_google::pause_after;
 use oxidag_plugin_api::{Error, ErrorKind, Result, Task};
 use reqwest::{Client, Method};
 use serde::de::DeserializeOwned;
@@ -11,9 +12,8 @@ use tokio::time::sleep;
 /// How long a call may take; a batch's submission uploads nothing, but Livy may be slow.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How often a call is made that changes nothing, and how long after the first time; later, twice as long.
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(500);
+/// How often a call is made that changes nothing.
+const TRIES: u32 = 6;
 
 /// A server, and who talks to it. Holds a secret, which its `Debug` does not show.
 pub(crate) struct Http {
@@ -88,7 +88,7 @@ impl Http {
         for attempt in 1..TRIES {
             match self.once(method.clone(), path, None).await {
                 Err(error) if error.kind == ErrorKind::Transient => {
-                    sleep(PAUSE * 2u32.pow(attempt - 1)).await;
+                    sleep(pause_after(attempt)).await;
                 }
                 answered => return answered,
             }

@@ -23,7 +23,7 @@ use crate::leftover::Leader;
 use crate::lines::{Lines, Tail};
 use crate::sink::Sink;
 use crate::source::Source;
-use crate::work::{Kind, Work};
+use crate::work::{Kind, Work, tagged};
 
 /// The class that `spark-sql` runs; `spark-submit` takes its arguments too.
 const SQL: &str = "org.apache.spark.sql.hive.thriftserver.SparkSQLCLIDriver";
@@ -58,7 +58,7 @@ pub(crate) async fn run(
     if sink.cancelled() {
         return Err(Error::cancelled("cancelled before the job was started"));
     }
-    let mut job = Job::start(&program, &words(work, script.place(), settings), task)?;
+    let mut job = Job::start(&program, &words(work, task, script.place(), settings), task)?;
     if let Some(leader) = job.child.id().and_then(|id| Leader::of(id, script.own())) {
         sink.checkpoint(&leader.to_json())?;
     }
@@ -151,13 +151,15 @@ async fn script(source: Source, kind: Kind) -> Result<Script> {
 }
 
 /// The program's arguments.
-fn words(work: &Work, script: &str, settings: &SparkSubmit) -> Vec<String> {
+fn words(work: &Work, task: &Task, script: &str, settings: &SparkSubmit) -> Vec<String> {
     let mut words =
         vec!["--master".to_owned(), settings.master.clone(), "--name".to_owned(), work.name.clone()];
     if !work.jars.is_empty() {
         words.extend(["--jars".to_owned(), work.jars.join(",")]);
     }
-    for (key, value) in &work.properties {
+    let on_yarn = settings.master.starts_with("yarn");
+    let properties = if on_yarn { &tagged(work, task) } else { &work.properties };
+    for (key, value) in properties {
         words.extend(["--conf".to_owned(), format!("{key}={value}")]);
     }
     if work.kind == Kind::Sql {
@@ -317,7 +319,15 @@ mod tests {
     fn words_for(name: &str, params: Value) -> Vec<String> {
         let mut task = task(params);
         name.clone_into(&mut task.script.name);
-        words(&Work::of(&task, &config(json!({}))).unwrap(), name, &SparkSubmit::default())
+        words(&Work::of(&task, &config(json!({}))).unwrap(), &task, name, &SparkSubmit::default())
+    }
+
+    #[test]
+    fn an_application_on_yarn_is_tagged() {
+        let task = task(json!({}));
+        let settings = SparkSubmit { master: "yarn".to_owned(), ..SparkSubmit::default() };
+        let words = words(&Work::of(&task, &config(json!({}))).unwrap(), &task, "x.py", &settings);
+        assert_eq!(words[4..6], ["--conf", "spark.yarn.tags=oxidag-dag=d,oxidag-run=r,oxidag-task=t"]);
     }
 
     #[test]

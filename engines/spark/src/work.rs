@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use oxidag_google::text_param;
+use oxidag_google::{labels, text_param};
 use oxidag_plugin_api::{Error, Result, Task};
 use serde_json::{Map, Value};
 
@@ -12,6 +12,10 @@ use crate::config::Config;
 
 /// The key of a task's or config's jars, comma separated.
 const JARS: &str = "spark.jars";
+
+/// The property that holds the tags of an application on YARN, comma separated
+/// (<https://spark.apache.org/docs/latest/running-on-yarn.html>).
+const YARN_TAGS: &str = "spark.yarn.tags";
 
 /// What kind of script it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +122,19 @@ impl Work {
     }
 }
 
+/// Properties by which a job without labels is found among others: tags of its application on YARN, beside those that the
+/// task sets itself. Other masters take no notice.
+pub(crate) fn tagged(work: &Work, task: &Task) -> BTreeMap<String, String> {
+    let own = work.properties.get(YARN_TAGS).cloned();
+    let mut labels: Vec<String> =
+        labels(task).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    labels.sort_unstable();
+    let tags: Vec<String> = own.into_iter().chain(labels).collect();
+    let mut properties = work.properties.clone();
+    properties.insert(YARN_TAGS.to_owned(), tags.join(","));
+    properties
+}
+
 /// The task's parameters over the config's `spark-config`, and `id`. Python's parser, which read pyDag's config,
 /// lowers the case of keys, and pyDag's scripts look for them so: the config's are there as written and in lower case.
 fn merged(task: &Task, config: &Config, name: &str) -> Map<String, Value> {
@@ -214,6 +231,16 @@ pub(crate) mod tests {
         let properties: Vec<_> = work.properties.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         assert_eq!(properties, [("spark.executor.cores", "2"), ("spark.sql.ansi.enabled", "true")]);
         assert_eq!(params(&work)["x"], "t");
+    }
+
+    #[test]
+    fn labels_are_tags_on_yarn_beside_the_tasks_own() {
+        let tags = |params| {
+            let task = task(params);
+            tagged(&Work::of(&task, &Config::default()).unwrap(), &task)[YARN_TAGS].clone()
+        };
+        assert_eq!(tags(json!({})), "oxidag-dag=d,oxidag-run=r,oxidag-task=t");
+        assert_eq!(tags(json!({YARN_TAGS: "etl"})), "etl,oxidag-dag=d,oxidag-run=r,oxidag-task=t");
     }
 
     #[test]

@@ -30,6 +30,24 @@ fn an_impersonated_account_gets_an_identity_token() {
 }
 
 #[test]
+fn the_account_that_the_config_impersonates_is_the_one_that_calls() {
+    let cloud = cloud("cf-impersonates");
+    deployed(&cloud);
+    let (iam, key) = (cloud.google().url(), cloud.google().key_file());
+    let account = "runner@cf.iam.gserviceaccount.com";
+    cloud.configure(
+        &format!("region = 'europe-west1'\niam_endpoint = {iam:?}\nimpersonate = {account:?}"),
+        &format!("[connections.GCP]\nservice-account = {{ file = {key:?} }}"),
+    );
+    cloud.dag(&[plain("work", &json!({"**GCP_service-account": "", "day": 1}), &json!({}))]);
+    let ended = cloud.run().expect_status(0);
+    assert_eq!(end(&ended, "success")["result"]["day"], 1);
+    let of_run: Vec<Value> = [super::GET, CALL].map(|method| cloud.requests(method).pop().unwrap()).into();
+    assert!(of_run.iter().all(|request| request["account"] == account), "{of_run:#?}");
+    cloud.no_secret(&[&ended], &[]);
+}
+
+#[test]
 fn a_token_for_somebody_else_is_refused_and_not_tried_again() {
     let cloud = cloud("cf-audience");
     deployed(&cloud);

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use oxidag_tests::running::Running;
 use oxidag_tests::{Sandbox, built, engine, root};
 use serde_json::{Value, json};
 
@@ -189,6 +190,66 @@ fn a_folder_for_temporary_files_that_is_not_there_is_what_is_told() {
         told.contains("in /nowhere, the folder for temporary files") && told.contains("TMPDIR"),
         "{told}"
     );
+}
+
+/// One task on a script, with the database `a.db` of the sandbox.
+fn write_task(sandbox: &Sandbox, script: &str, more: &Value) {
+    let database = sandbox.path().join("a.db");
+    let mut task = json!({"task_id": "a", "script": {"engine": "bq", "inline": script}, "params": {"database": database}});
+    task.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    sandbox.write("dag.json", &json!({"dag_id": "d", "tasks": [task]}).to_string());
+}
+
+/// The error of the last event about the task.
+#[track_caller]
+fn error_of(lines: &[Value]) -> (Value, String) {
+    let ended = lines.iter().rfind(|event| event["event"] == "task_state").unwrap();
+    (ended["error"]["kind"].clone(), ended["error"]["message"].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn what_is_wrong_with_a_script_or_its_parameters_is_said() {
+    for (script, params, kind, said) in [
+        ("select * from d.missing", json!({}), "failed", "missing"),
+        ("select @day", json!({}), "invalid", "`@day`"),
+        ("select 1", json!({"database": 7}), "invalid", "`database`"),
+    ] {
+        let sandbox = sandbox();
+        let params = if params == json!({}) { json!({}) } else { json!({"params": params}) };
+        write_task(&sandbox, script, &params);
+        let ended = run(&sandbox, &["run", "dag.json", "--env", "dev", "--format", "json"], 1);
+        let (found, message) = error_of(&ended.json_lines());
+        assert_eq!(found, kind, "{message}");
+        assert!(message.contains(said), "{message}");
+    }
+}
+
+/// A script whose last statement does not end in a lifetime.
+const ENDLESS: &str = "create table if not exists d.t (a int64);\n\
+     select count(*) as n from unnest(generate_array(1, 100000)) as a, unnest(generate_array(1, 100000)) as b, \
+     unnest(generate_array(1, 100000)) as c where a * b + c = 0";
+
+#[test]
+fn a_run_that_is_cancelled_ends_its_duckdb() {
+    let sandbox = sandbox();
+    write_task(&sandbox, ENDLESS, &json!({}));
+    let arguments = ["run", "dag.json", "--env", "dev", "--run-id", "r", "--format", "json"];
+    let mut running = Running::start(oxidag(&sandbox, &arguments));
+    running.until(|event| event.to_string().contains("statement 1 of 2"));
+    let _ = run(&sandbox, &["runs", "cancel", "r"], 0);
+    let ended = running.end().expect_status(130);
+    assert_eq!(error_of(&ended.json_lines()).0, "cancelled", "{}", ended.stdout);
+    assert_eq!(users(&sandbox.path().join("a.db")), [""; 0]);
+}
+
+#[test]
+fn a_deadline_ends_it_too() {
+    let sandbox = sandbox();
+    write_task(&sandbox, ENDLESS, &json!({"timeout": "2s"}));
+    let ended = run(&sandbox, &["run", "dag.json", "--env", "dev", "--format", "json"], 1);
+    let (_, message) = error_of(&ended.json_lines());
+    assert!(message.contains("timeout"), "{message}");
+    assert_eq!(users(&sandbox.path().join("a.db")), [""; 0]);
 }
 
 /// The processes that have the database's path among their arguments.

@@ -1,9 +1,10 @@
 //! Clusters that are made, taken over, started and replaced.
 
+use oxidag_tests::cloud::Cloud;
 use oxidag_tests::root;
 use serde_json::json;
 
-use super::{CONFIG, cloud, cluster, end_of, error_of, log_of, make, run_other, there};
+use super::{CONFIG, cloud, cluster, end_of, error_of, log_of, make, run_other, there, write_dag};
 
 #[test]
 fn a_cluster_is_made_with_what_the_script_says_labels_and_an_end_to_its_idleness() {
@@ -157,4 +158,19 @@ fn pydags_cluster_is_made_and_deleted_by_the_scripts_that_come_with_oxidag() {
     ] {
         assert_eq!(config[key], wanted, "{config:#}");
     }
+}
+
+#[test]
+fn a_cluster_is_made_by_the_account_that_the_config_impersonates() {
+    let runner = "runner@project.iam.gserviceaccount.com";
+    let iam = oxidag_tests::servers::google::Google::shared().url();
+    let config = format!("iam_endpoint = {iam:?}\nimpersonate = {runner:?}");
+    let cloud = Cloud::new("iac", "iac-impersonates", &config);
+    write_dag(&cloud, &[make()]);
+    let ended = cloud.run().expect_status(0);
+    let ledger = cloud.google.ledger(&cloud.project);
+    let requests = ledger["requests"].as_array().unwrap();
+    assert!(!requests.is_empty());
+    assert!(requests.iter().all(|request| request["account"] == runner), "{ledger:#}");
+    cloud.assert_no_secret(&[&ended.stdout, &ended.stderr]);
 }

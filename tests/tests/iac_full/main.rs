@@ -251,10 +251,15 @@ fn a_deadline_interrupts_terraform() {
     let sandbox = sandbox();
     sandbox.write("m/main.tf", SLOW);
     let mut apply = task("apply", &[], "apply", "module: m\n");
-    apply["timeout"] = "2s".into();
+    // Long enough for its plan on a busy machine; the apply never ends by itself.
+    apply["timeout"] = "15s".into();
     write_dag(&sandbox, &[apply]);
     let ended = in_time(sandbox.command(&RUN)).expect_status(1);
-    assert_eq!(end_of(&ended, "apply")["state"], "failed");
+    let end = end_of(&ended, "apply");
+    assert_eq!(end["state"], "failed");
+    assert!(end["error"]["message"].as_str().unwrap().contains("timeout"), "{end:#}");
+    assert!(sandbox.path().join("m/begun").exists(), "it was not applied in time");
+    assert!(!sandbox.path().join("m/made").exists());
     assert!(!sandbox.path().join("m/.terraform.tfstate.lock.info").exists(), "the state is locked");
 }
 

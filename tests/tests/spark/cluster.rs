@@ -226,3 +226,20 @@ fn a_job_that_cannot_be_cancelled_is_said_to_run_on() {
     assert!(message.contains("cancel it at https://console.cloud.google.com/"), "{message}");
     assert_eq!(made(&cloud, "jobs")[0]["state"], "RUNNING");
 }
+
+#[test]
+fn a_job_is_that_of_the_account_that_the_config_impersonates() {
+    let runner = "runner@project.iam.gserviceaccount.com";
+    let iam = oxidag_tests::servers::google::Google::shared().url();
+    let cloud =
+        with_cluster("spark-impersonates", &format!("iam_endpoint = {iam:?}\nimpersonate = {runner:?}"), "");
+    write(&cloud, &task(&cloud, ECHO, json!({})));
+    let ended = cloud.run().expect_status(0);
+    let ledger = cloud.google.ledger(&cloud.project);
+    let requests = ledger["requests"].as_array().unwrap();
+    let of_jobs: Vec<_> =
+        requests.iter().filter(|request| request["method"].as_str().unwrap().contains("jobs")).collect();
+    assert!(of_jobs.len() > 1, "{ledger:#}");
+    assert!(of_jobs.iter().all(|request| request["account"] == runner), "{ledger:#}");
+    cloud.assert_no_secret(&[&ended.stdout, &ended.stderr]);
+}

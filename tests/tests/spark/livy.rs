@@ -74,7 +74,8 @@ fn a_batch_runs_as_the_connections_user_and_its_log_is_logged() {
         .as_str()
         .map(|body| serde_json::from_str(body).unwrap())
         .unwrap();
-    assert_eq!(asked["conf"], json!({"spark.x": "1"}));
+    let tags = "oxidag-dag=d,oxidag-run=r,oxidag-task=t";
+    assert_eq!(asked["conf"], json!({"spark.x": "1", "spark.yarn.tags": tags}));
     for text in [&ended.stdout, &ended.stderr, &livy.ledger().to_string()] {
         assert!(!text.contains("pa55word"), "{text}");
     }
@@ -102,6 +103,23 @@ fn who_is_refused_is_told_what_to_check() {
     assert!(message.contains("(401); check the connections"), "{message}");
     assert!(!(ended.stdout + &ended.stderr).contains("pa55word"));
     assert_eq!(made(&livy), (0, 1));
+}
+
+#[test]
+fn bad_parameters_are_refused_and_nothing_is_asked_of_livy() {
+    let livy = Livy::start(None);
+    let cloud = on(&livy, "spark-livy-bad");
+    for (params, said) in [
+        (json!({"spark.jars": 7}), "`spark.jars` must be text"),
+        (json!({"**LIVY_user": ""}), "`**LIVY_user` and `**LIVY_password`: one of them is missing"),
+    ] {
+        write(&cloud, &task(&cloud, ECHO, params));
+        let (kind, message) = error_of(&cloud.run().expect_status(1));
+        assert_eq!(kind, "invalid", "{message}");
+        assert!(message.contains(said), "{message}");
+        std::fs::remove_dir_all(cloud.sandbox.home()).unwrap();
+    }
+    assert_eq!(made(&livy), (0, 0));
 }
 
 #[test]

@@ -38,6 +38,34 @@ fn bad_parameters_are_refused_at_once() {
 }
 
 #[test]
+fn bad_parameters_of_a_batch_are_refused_at_once() {
+    let cloud = cloud("spark-bad-batch", "backend = \"dataproc-serverless\"", "");
+    for (params, said) in [
+        (json!({"region": 7}), "the parameter `region` must be text"),
+        (json!({"region": "us/x"}), "`us/x` is the name of no region"),
+        (json!({"spark.jars": ["a"]}), "`spark.jars` must be text"),
+        (json!({"main_class": "a.B"}), "the parameter `main_class` is for jars"),
+    ] {
+        let message = refused(&cloud, params);
+        assert!(message.contains(said), "{message}");
+    }
+    assert_eq!(made(&cloud, "batches").len(), 0);
+}
+
+#[test]
+fn bad_credentials_make_no_batch() {
+    let plugins = "[connections.GCP]\nservice-account = \"s3cret\"\n";
+    let cloud = cloud("spark-batch-unauthorized", "backend = \"dataproc-serverless\"", plugins);
+    fault(&cloud, "dataproc.batches.create", "unauthorized", 1);
+    let message = refused(&cloud, json!({}));
+    assert!(message.contains("(401); check the credentials"), "{message}");
+    let message = refused(&cloud, json!({"**GCP_service-account": ""}));
+    assert!(message.contains("`**GCP_service-account` does not hold a service account's key"), "{message}");
+    assert!(!message.contains("s3cret"), "{message}");
+    assert_eq!(made(&cloud, "batches").len(), 0);
+}
+
+#[test]
 fn a_cluster_that_is_not_there_is_named() {
     let cloud = cloud("spark-no-cluster", "", "");
     write(&cloud, &task(&cloud, ECHO, json!({})));

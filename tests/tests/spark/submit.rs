@@ -121,6 +121,22 @@ fn a_script_that_fails_says_why() {
 }
 
 #[test]
+fn bad_parameters_are_refused_and_nothing_is_started() {
+    for (params, said) in [
+        (json!({"spark.jars": ["a"]}), "`spark.jars` must be text"),
+        (json!({"kind": "r"}), "the parameter `kind` must be `pyspark`, `sql` or `jar`"),
+        (json!({"spark.submit.deployMode": "cluster"}), "whose driver outlives `spark-submit`"),
+    ] {
+        let sandbox = sandbox(ECHO, &params, "");
+        let ended = run(&sandbox, &RUN).expect_status(1);
+        let (kind, message) = error_of(&ended);
+        assert_eq!(kind, "invalid", "{message}");
+        assert!(message.contains(said), "{message}");
+        assert_eq!(lines(&ended, "stderr"), [""; 0]);
+    }
+}
+
+#[test]
 fn a_program_that_is_not_there_is_named() {
     let sandbox = sandbox(ECHO, &json!({}), "");
     let plugins = fs::read_to_string(sandbox.path().join("plugins.toml")).unwrap();

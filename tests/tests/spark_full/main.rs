@@ -130,6 +130,18 @@ fn an_sql_script_gets_its_variables() {
     assert!(ended.json_lines().iter().any(|event| is_logged(event, "d_t 2023")), "{}", ended.stdout);
 }
 
+/// One of Spark's own: its class says which version of Hadoop it is, whatever its arguments.
+#[test]
+fn a_jar_runs_its_class() {
+    let script = "import glob, os, pyspark; print(glob.glob(os.path.dirname(pyspark.__file__) + '/jars/hadoop-client-api-*')[0])";
+    let found = Command::new(python()).args(["-c", script]).output().unwrap();
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+    let sandbox = sandbox("job.jar", "", &json!({"main_class": "org.apache.hadoop.util.VersionInfo"}));
+    fs::copy(String::from_utf8(found.stdout).unwrap().trim(), sandbox.path().join("b/f/job.jar")).unwrap();
+    let ended = run(&sandbox).expect_status(0);
+    assert!(ended.json_lines().iter().any(|event| is_logged(event, "Hadoop 3.")), "{}", ended.stdout);
+}
+
 #[test]
 fn an_exception_of_spark_is_the_end_of_the_error() {
     let params = json!({"input": "none.csv", "output": "out", "year": 2022});
