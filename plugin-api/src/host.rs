@@ -225,5 +225,7 @@ extern "C" fn call_boxed(data: *const ()) {
 
 extern "C" fn drop_boxed(data: *const ()) {
     // SAFETY: as in `call_boxed`.
-    drop(unsafe { Box::from_raw(data.cast_mut().cast::<Boxed>()) });
+    let callback = unsafe { Box::from_raw(data.cast_mut().cast::<Boxed>()) };
+    // What it holds is the author's, and may panic as it goes.
+    drop(crate::panics::catch(|| drop(callback)));
 }

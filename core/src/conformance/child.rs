@@ -1,11 +1,10 @@
 //! The process of a check: reads what to check from the socket in the place of standard input, makes the check, tells.
 
 use std::io::{self, BufRead as _, BufReader};
-use std::os::fd::AsFd as _;
-use std::os::unix::net::UnixStream;
 
 use super::checks;
 use super::wire::{Reply, Request, send};
+use crate::stdin_socket;
 
 /// Makes the check that standard input asks for.
 ///
@@ -13,7 +12,7 @@ use super::wire::{Reply, Request, send};
 ///
 /// When standard input is not the kit's, or the kit is gone.
 pub fn serve() -> io::Result<()> {
-    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let socket = stdin_socket::take()?.ok_or_else(|| io::Error::other("standard input is not the kit's"))?;
     let mut line = String::new();
     BufReader::new(&socket).read_line(&mut line)?;
     let request: Request = serde_json::from_str(&line)?;

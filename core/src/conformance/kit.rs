@@ -13,10 +13,14 @@ use crate::secrets::Masker;
 
 use super::session::short;
 use super::wire::{Reply, Request, send};
-use super::{Cases, Check, Grade, Report, Verdict};
+use super::{Cases, Check, Grade, Report, Verdict, leftover};
+use crate::signals::signal;
 
 /// How often it is looked whether a process has ended that tells nothing.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// More bytes than these, in one line, no process of a check has to tell.
+const LONGEST: usize = 64 << 20;
 
 /// The kit, for one library.
 #[derive(Debug)]
@@ -53,9 +57,17 @@ pub enum KitError {
     Process(#[from] io::Error),
 }
 
+/// What a process said.
+enum Heard {
+    Nothing,
+    Reply(Reply),
+    /// The library wrote this to the kit's socket.
+    Garbage(String),
+}
+
 /// How a process ended.
 struct Ended {
-    reply: Option<Reply>,
+    heard: Heard,
     /// `None` when it was killed: for what it told, or since it took too long.
     status: Option<ExitStatus>,
     stdout: String,
@@ -99,19 +111,30 @@ impl Kit {
             nonce: nonce(),
             resume: None,
         };
-        let mut ended = self.process(&request)?;
+        let ended = self.processes(&mut request, written);
+        leftover::end(&request.nonce)?;
+        Ok(self.judge(ended?))
+    }
+
+    /// Starts the process of a check, and the one after a crash.
+    fn processes(
+        &self,
+        request: &mut Request,
+        written: &mut Vec<(Check, String)>,
+    ) -> Result<Ended, KitError> {
         let mut keep = |ended: &Ended| {
             if !ended.stdout.is_empty() {
-                written.push((check, ended.stdout.clone()));
+                written.push((request.check, ended.stdout.clone()));
             }
         };
+        let mut ended = self.process(request)?;
         keep(&ended);
-        if let Some(Reply::KillMe(resume)) = &ended.reply {
+        if let Heard::Reply(Reply::KillMe(resume)) = &ended.heard {
             request.resume = Some(resume.clone());
-            ended = self.process(&request)?;
+            ended = self.process(request)?;
             keep(&ended);
         }
-        Ok(self.judge(ended))
+        Ok(ended)
     }
 
     /// Starts a process and waits for its end, its word, or the limit.
@@ -130,11 +153,12 @@ impl Kit {
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(out)
             .stderr(err)
+            .env(leftover::MARK, &request.nonce)
             .current_dir(&request.folder)
             .spawn()?;
         let until = Instant::now() + self.timeout;
         let heard = converse(&mut child, &ours, request, until);
-        let (reply, status) = match heard {
+        let (heard, status) = match heard {
             Ok(heard) => heard,
             Err(error) => {
                 end(&mut child)?;
@@ -142,26 +166,34 @@ impl Kit {
             }
         };
         let masker = Masker::new(request.cases.connections.values().map(String::as_str));
-        let text =
-            |path| fs::read(path).map(|bytes| masker.mask(&String::from_utf8_lossy(&bytes)).into_owned());
-        Ok(Ended { reply, status, stdout: text(stdout)?, stderr: text(stderr)? })
+        let masked = |text: &str| masker.mask(text).into_owned();
+        let text = |path| fs::read(path).map(|bytes| masked(&String::from_utf8_lossy(&bytes)));
+        let heard = match heard {
+            Heard::Garbage(text) => Heard::Garbage(masked(&text)),
+            heard => heard,
+        };
+        Ok(Ended { heard, status, stdout: text(stdout)?, stderr: text(stderr)? })
     }
 
     fn judge(&self, ended: Ended) -> Verdict {
-        let Ended { reply, status, stderr, .. } = ended;
+        let Ended { heard, status, stderr, .. } = ended;
         let last = stderr.lines().rev().find(|line| !line.trim().is_empty());
         let last = last.map_or_else(String::new, |line| format!("; its last words: {}", short(line.trim())));
-        match (reply, status) {
-            (Some(Reply::Verdict(verdict)), Some(status))
+        match (heard, status) {
+            (Heard::Garbage(text), _) => Verdict::failed(
+                format!("{:?} was written to the socket of the kit", short(&text)),
+                "write to no descriptor but those that the engine has opened itself",
+            ),
+            (Heard::Reply(Reply::Verdict(verdict)), Some(status))
                 if status.success() || verdict.grade == Grade::Failed =>
             {
                 verdict
             }
-            (Some(Reply::Verdict(_)), None) => Verdict::failed(
+            (Heard::Reply(Reply::Verdict(_)), None) => Verdict::failed(
                 format!("all went well, but the process did not end within {:?}{last}", self.timeout),
                 "let nothing of the engine wait when the process ends",
             ),
-            (Some(Reply::Verdict(_)), Some(status)) => Verdict::failed(
+            (Heard::Reply(Reply::Verdict(_)), Some(status)) => Verdict::failed(
                 format!("all went well, but then the process {}{last}", how(status)),
                 "look at what runs when the process ends: destructors, threads",
             ),
@@ -184,52 +216,59 @@ fn converse(
     mut socket: &UnixStream,
     request: &Request,
     until: Instant,
-) -> io::Result<(Option<Reply>, Option<ExitStatus>)> {
+) -> io::Result<(Heard, Option<ExitStatus>)> {
     // A process that died already says so by its status.
     let _ = send(socket, request);
     socket.set_read_timeout(Some(LOOK))?;
-    let (mut heard, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
-    let mut reply = None;
+    let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
+    let mut heard = Heard::Nothing;
     loop {
         // Before the socket: what it sent before it ended is there then.
         let status = child.try_wait()?;
         let is_open = match socket.read(&mut buffer) {
             Ok(read) => {
-                heard.extend_from_slice(&buffer[..read]);
+                bytes.extend_from_slice(&buffer[..read]);
                 read > 0
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => false,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 if status.is_some() {
-                    return Ok((reply, status));
+                    return Ok((heard, status));
                 }
                 true
             }
             Err(error) => return Err(error),
         };
-        if reply.is_none() {
-            reply = line(&heard)?;
+        if let Heard::Nothing = heard {
+            heard = line(&bytes);
         }
-        if let Some(Reply::KillMe(_)) = reply {
+        if let Heard::Reply(Reply::KillMe(_)) | Heard::Garbage(_) = heard {
             end(child)?;
-            return Ok((reply, None));
+            return Ok((heard, None));
         }
         if !is_open {
             if status.is_some() {
-                return Ok((reply, status));
+                return Ok((heard, status));
             }
             std::thread::sleep(LOOK);
         }
         if Instant::now() > until {
             end(child)?;
-            return Ok((reply, None));
+            return Ok((heard, None));
         }
     }
 }
 
-fn line(heard: &[u8]) -> io::Result<Option<Reply>> {
-    let line = heard.iter().position(|&byte| byte == b'\n').map(|end| &heard[..end]);
-    line.map(serde_json::from_slice).transpose().map_err(io::Error::from)
+/// The first line, which is all that a process has to say.
+fn line(bytes: &[u8]) -> Heard {
+    let garbage = |bytes: &[u8]| Heard::Garbage(String::from_utf8_lossy(bytes).into_owned());
+    match bytes.iter().position(|&byte| byte == b'\n') {
+        Some(end) => {
+            serde_json::from_slice(&bytes[..end]).map_or_else(|_| garbage(&bytes[..end]), Heard::Reply)
+        }
+        None if bytes.len() > LONGEST => garbage(&bytes[..LONGEST]),
+        None => Heard::Nothing,
+    }
 }
 
 /// SIGKILL, and its body is taken away.
@@ -240,16 +279,8 @@ fn end(child: &mut Child) -> io::Result<()> {
 
 /// How a process ended, after "the process".
 fn how(status: ExitStatus) -> String {
-    const NAMES: [(i32, &str); 6] =
-        [(4, "SIGILL"), (6, "SIGABRT"), (7, "SIGBUS"), (8, "SIGFPE"), (9, "SIGKILL"), (11, "SIGSEGV")];
     match (status.signal(), status.code()) {
-        (Some(signal), _) => {
-            let name = NAMES.iter().find(|(number, _)| *number == signal);
-            name.map_or_else(
-                || format!("was ended by signal {signal}"),
-                |(_, name)| format!("was ended by {name}"),
-            )
-        }
+        (Some(number), _) => format!("was ended by {}", signal(number)),
         (None, Some(code)) => format!("was ended with exit status {code} from within"),
         (None, None) => "ended".to_owned(),
     }

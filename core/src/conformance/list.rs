@@ -38,8 +38,16 @@ pub enum Check {
     Deadline,
     /// `create` panics, and it is an error.
     PanicCreate,
-    /// A task panics in its dry run and in its run; it is an error, and the engine goes on.
+    /// `blocks` panics, and the engine goes on.
+    PanicBlocks,
+    /// A dry run panics; it is an error, and the engine goes on.
+    PanicValidate,
+    /// A task panics; it is an error, and the engine goes on.
     PanicTask,
+    /// A task panics as it is asked to stop; it ends, and the engine goes on.
+    PanicCancel,
+    /// The engine panics as it is destroyed, and the next one is created.
+    PanicDestroy,
     /// Each attempt is ended once, and its host is let go of.
     Completion,
     /// A parameter of a megabyte.
@@ -56,7 +64,7 @@ pub enum Check {
 
 impl Check {
     /// All, in the order in which they are made.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 27] = [
         Self::Handshake,
         Self::Schema,
         Self::Create,
@@ -73,7 +81,11 @@ impl Check {
         Self::CancelAfter,
         Self::Deadline,
         Self::PanicCreate,
+        Self::PanicBlocks,
+        Self::PanicValidate,
         Self::PanicTask,
+        Self::PanicCancel,
+        Self::PanicDestroy,
         Self::Completion,
         Self::LargeParameters,
         Self::NonAscii,
@@ -102,7 +114,11 @@ impl Check {
             Self::CancelAfter => "cancel_after",
             Self::Deadline => "deadline",
             Self::PanicCreate => "panic_create",
+            Self::PanicBlocks => "panic_blocks",
+            Self::PanicValidate => "panic_validate",
             Self::PanicTask => "panic_task",
+            Self::PanicCancel => "panic_cancel",
+            Self::PanicDestroy => "panic_destroy",
             Self::Completion => "completion",
             Self::LargeParameters => "large_parameters",
             Self::NonAscii => "non_ascii",

@@ -7,14 +7,15 @@
 //!  └────────── wire ◀──────────────┘        recorder ──┘
 //! ```
 //!
-//! `kit` starts the processes, kills them, and judges how they ended; whatever the library does, it goes on. `child` is the
-//! other side: it makes one check and tells what it saw. Nothing here prints, and the library is only opened by
+//! `kit` starts the processes, kills them, and judges how they ended; whatever the library does, it goes on; `leftover` kills what
+//! the library has started. `child` is the other side: it makes one check and tells what it saw. Nothing here prints, and the library is only opened by
 //! [`loader`](crate::loader).
 
 mod cases;
 mod checks;
 mod child;
 mod kit;
+mod leftover;
 mod list;
 mod recorder;
 mod session;

@@ -1,6 +1,7 @@
 //! An engine in the process of a check, and the attempts that are made with it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,10 @@ pub(super) struct Session<'r> {
     pub(super) request: &'r Request,
     engine: Arc<Engine>,
     masker: Masker,
+    began: Instant,
     patience: Instant,
+    /// How many attempts have ended.
+    ended: AtomicUsize,
 }
 
 /// When the process gives up itself, while there is still time to say why.
@@ -45,12 +49,12 @@ pub(super) fn patience(request: &Request) -> Instant {
 impl<'r> Session<'r> {
     /// Loads the engine. Whether that works is what the check `create` is about; the others cannot be made then.
     pub(super) fn new(request: &'r Request) -> Result<Self, Verdict> {
-        let patience = patience(request);
+        let (began, patience) = (Instant::now(), patience(request));
         let engine = Engine::load("conformance", &section(request)).map_err(|error| {
             Verdict::not_tested(format!("there is no engine to test ({error}); see the check `create`"))
         })?;
         let masker = Masker::new(request.cases.connections.values().map(String::as_str));
-        Ok(Self { request, engine: Arc::new(engine), masker, patience })
+        Ok(Self { request, engine: Arc::new(engine), masker, began, patience, ended: AtomicUsize::new(0) })
     }
 
     /// The engine.
@@ -89,7 +93,8 @@ impl<'r> Session<'r> {
         let worker = std::thread::Builder::new()
             .spawn(call)
             .map_err(|e| Verdict::not_tested(format!("no thread for an attempt: {e}")))?;
-        Ok(Started { session: self, recorder, worker, began })
+        let before = self.ended.load(Ordering::Relaxed);
+        Ok(Started { session: self, recorder, worker, began, before })
     }
 
     /// Runs an attempt to its end.
@@ -164,11 +169,11 @@ impl<'r> Session<'r> {
         short(&self.masker.mask(text))
     }
 
-    /// Whether `run` holds its thread until the task has ended, whatever the task.
-    pub(super) fn always_blocks(&self) -> Result<bool, Verdict> {
+    /// How `run` treats its thread.
+    pub(super) fn mode(&self) -> Result<Mode, Verdict> {
         let described = engine::describe(&section(self.request));
         let (_, _, description) = described.map_err(|e: EngineError| Verdict::not_tested(e.to_string()))?;
-        Ok(description.mode == Mode::Blocking)
+        Ok(description.mode)
     }
 
     /// Until when something is waited for.
@@ -209,18 +214,32 @@ pub(super) struct Started<'s> {
     pub(super) recorder: Arc<Recorder>,
     worker: JoinHandle<()>,
     began: Instant,
+    /// How many attempts had ended then.
+    before: usize,
 }
 
 impl Started<'_> {
     /// Waits for its end.
     pub(super) fn end(&self) -> Result<End, Verdict> {
-        self.end_by(self.session.patience).ok_or_else(|| {
-            let seen = format!("the attempt has not ended after {:.1} s", self.began.elapsed().as_secs_f64());
+        let end = self.end_by(self.session.patience).ok_or_else(|| {
             Verdict::failed(
-                seen,
+                format!("the attempt has not ended after {}{}", seconds(self.began.elapsed()), self.slow()),
                 "see that `run` ends in every case; a longer --timeout if it only needs more",
             )
-        })?
+        })?;
+        self.session.ended.fetch_add(1, Ordering::Relaxed);
+        end
+    }
+
+    /// Where the time of the check went, if not to this attempt.
+    fn slow(&self) -> String {
+        let Self { session, began, before, .. } = self;
+        if *before == 0 {
+            return String::new();
+        }
+        let (all, spent) = (session.patience - session.began, *began - session.began);
+        let (all, spent) = (seconds(all), seconds(spent));
+        format!("; of the {all} that the check has for its attempts, {spent} went to the {before} before it")
     }
 
     /// Waits for its end; `None` when it has not come by then.
@@ -260,25 +279,25 @@ impl Started<'_> {
     }
 
     /// Waits until the engine is at work, as far as that can be told; how it ended if it has.
-    pub(super) fn settle(&self) -> Result<(), Verdict> {
+    pub(super) fn settle(&self, case: &str) -> Result<(), Verdict> {
         let until = Instant::now() + SETTLED;
         let at_work = |seen: &Seen| seen.checkpoints > 0 || !seen.ends.is_empty();
         let _ = self.recorder.wait(until, at_work);
         match self.end_by(Instant::now()) {
             None => Ok(()),
-            Some(end) => Err(self.too_short(&end?)),
+            Some(end) => Err(self.too_short(&end?, case)),
         }
     }
 
-    /// The verdict on a `long` case that ended before anything could be done to it.
-    pub(super) fn too_short(&self, end: &End) -> Verdict {
+    /// The verdict on a case that ended before anything could be done to it.
+    pub(super) fn too_short(&self, end: &End, case: &str) -> Verdict {
         let time = self.began.elapsed().as_secs_f64();
         match end {
             End::Outcome(_) => Verdict::not_tested(format!(
-                "`tasks.long` succeeded after {time:.1} s, before anything could be done to it; let it take some seconds"
+                "`tasks.{case}` succeeded after {time:.1} s, before anything could be done to it; let it take some seconds"
             )),
             End::Error(error) => Verdict::failed(
-                format!("`tasks.long` ended after {time:.1} s, {}", self.session.say(error)),
+                format!("`tasks.{case}` ended after {time:.1} s, {}", self.session.say(error)),
                 "mend the engine, or the case: it should take some seconds and succeed",
             ),
         }
@@ -291,6 +310,10 @@ fn copy(end: &End) -> End {
         End::Outcome(outcome) => End::Outcome(outcome.clone()),
         End::Error(error) => End::Error(error.clone()),
     }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
 }
 
 /// A kind of error as a word.

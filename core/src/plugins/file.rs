@@ -145,11 +145,12 @@ pub(super) fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> Plugin
     }
 }
 
-/// `invalid type: string "…", expected a map` without the string: it may be a secret in the wrong place.
-fn without_values(message: &str) -> String {
+/// `invalid type: string "…", expected a map` without the string: it may be a secret in the wrong place. What is a map to the
+/// parser is a table in TOML.
+pub(crate) fn without_values(message: &str) -> String {
     match (message.split_once(": "), message.rsplit_once(", expected ")) {
         (Some((what @ ("invalid type" | "invalid value"), _)), Some((_, expected))) => {
-            format!("{what}, expected {expected}")
+            format!("{what}, expected {}", expected.replace("a map", "a table"))
         }
         _ => message.to_owned(),
     }

@@ -30,6 +30,7 @@ pub use lock::{Change, Lock, LockError, Locked, environments};
 
 use crate::secrets::with_password;
 use crate::trust::TrustError;
+pub(crate) use file::without_values;
 use locations::{Cache, Locations, REDIS, WrongSetting, put};
 use logs::Logs;
 pub(crate) use secret::Secret;

@@ -69,8 +69,8 @@ fn a_connection_is_a_text_a_file_or_a_variable() {
 fn mistakes_are_told_with_their_place_and_without_secrets() {
     let error = |text| load(&folder(&[("plugins.toml", text)]), None).unwrap_err();
     insta::assert_snapshot!(error("[engines.bq]\npath = 'x'\npth = 'y'"), @"plugins.toml:3:1: unknown field `pth`, expected one of `path`, `sha256`, `max_concurrent`, `isolation`, `limits`, `config`");
-    insta::assert_snapshot!(error("[connections]\nGCP = 's3cret'"), @"plugins.toml:2:7: invalid type, expected a map");
-    insta::assert_snapshot!(error("[connections]\nGCP = 4711"), @"plugins.toml:2:7: invalid type, expected a map");
+    insta::assert_snapshot!(error("[connections]\nGCP = 's3cret'"), @"plugins.toml:2:7: invalid type, expected a table");
+    insta::assert_snapshot!(error("[connections]\nGCP = 4711"), @"plugins.toml:2:7: invalid type, expected a table");
     insta::assert_snapshot!(error("[connections.GCP]\nkey = 4711"), @r#"plugins.toml:2:7: expected a text, { file = "…" } or { env = "…" }"#);
     insta::assert_snapshot!(error("[connections.GCP]\nkey = {file = 'a', env = 'b'}"), @r#"plugins.toml:2:7: expected a text, { file = "…" } or { env = "…" }"#);
     insta::assert_snapshot!(error("[connections.GCP]\nkey = 's3cret"), @"plugins.toml:2:14: invalid literal string, expected `'`");

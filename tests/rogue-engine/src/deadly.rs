@@ -10,7 +10,7 @@ use std::{process, ptr, thread};
 use oxidag_plugin_api::{Host, Outcome, Result, Task};
 use serde_json::Value;
 
-const DEEDS: [&str; 9] = [
+const DEEDS: [&str; 10] = [
     "abort",
     "segfault",
     "exit",
@@ -19,6 +19,7 @@ const DEEDS: [&str; 9] = [
     "spin",
     "print",
     "leave a program",
+    "leave a fork",
     "wait, then abort",
 ];
 
@@ -38,6 +39,7 @@ pub(crate) fn run(deed: &str, task: &Task, host: &Host) -> Result<Outcome> {
             "spin" => spin(),
             "print" => print(),
             "leave a program" => leave(),
+            "leave a fork" => leave_fork(),
             _ => wait_then_abort(task, host),
         }
     }
@@ -86,6 +88,24 @@ fn print() {
 fn leave() {
     let left = process::Command::new("sleep").arg("600").spawn();
     let pid = left.map(|child| child.id()).unwrap_or_default();
+    // The test ends it.
+    let _ = std::fs::write("left.pid", pid.to_string());
+    process::abort()
+}
+
+unsafe extern "C" {
+    fn fork() -> i32;
+    fn pause() -> i32;
+}
+
+/// A copy of this process, which has all that this one has open.
+fn leave_fork() {
+    // SAFETY: the copy calls nothing but `pause`, which may be called there.
+    let pid = unsafe { fork() };
+    while pid == 0 {
+        // SAFETY: it takes nothing and waits for a signal.
+        unsafe { pause() };
+    }
     // The test ends it.
     let _ = std::fs::write("left.pid", pid.to_string());
     process::abort()

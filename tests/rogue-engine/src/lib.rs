@@ -25,7 +25,11 @@ struct Config {
     create: Create,
     /// A number, for configurations of the wrong type.
     #[serde(default)]
+    #[schemars(schema_with = "rules::number_schema")]
     number: u32,
+    /// It panics when it is destroyed.
+    #[serde(default)]
+    panics_at_end: bool,
 }
 
 #[derive(Deserialize, JsonSchema, Default)]
@@ -35,10 +39,18 @@ enum Create {
     Well,
     Fails,
     Panics,
+    Hangs,
 }
 
 struct Rogue {
     number: u32,
+    panics_at_end: bool,
+}
+
+impl Drop for Rogue {
+    fn drop(&mut self) {
+        rules::destroyed(self.panics_at_end);
+    }
 }
 
 impl Engine for Rogue {
@@ -47,7 +59,13 @@ impl Engine for Rogue {
 
     fn create(config: Config) -> Result<Self> {
         match config.create {
-            Create::Well => rules::created().map(|()| Self { number: config.number }),
+            Create::Well => {
+                rules::created()?;
+                Ok(Self { number: config.number, panics_at_end: config.panics_at_end })
+            }
+            Create::Hangs => loop {
+                thread::park();
+            },
             Create::Fails => Err(Error::invalid("told to fail")),
             Create::Panics => {
                 rules::create_panics();
@@ -86,7 +104,7 @@ impl Engine for Rogue {
             "large result" => {
                 Ok(Outcome { result: Some("x".repeat(Outcome::MAX_RESULT).into()), metrics: Map::new() })
             }
-            "succeed" | "fail" | "long" | "panic" => rules::run(&task, host),
+            "succeed" | "fail" | "long" | "panic" | "panic when stopped" => rules::run(&task, host),
             deed if deadly::knows(deed) => deadly::run(deed, &task, host),
             _ => Ok(Outcome::default().with_metric("number", self.number)),
         }

@@ -11,15 +11,19 @@ use crate::rules::breaks;
 /// The module of the engine, with other functions where it breaks rules.
 pub(crate) fn module() -> EngineModuleRef {
     let kept = blocking_module::<Rogue>();
-    let (blocks, destroy) = (kept.blocks(), kept.destroy());
-    EngineModule { describe, create, blocks, validate: kept.validate(), run, destroy }.leak_into_prefix()
+    let (validate, destroy) = (kept.validate(), kept.destroy());
+    EngineModule { describe, create, blocks, validate, run, destroy }.leak_into_prefix()
 }
 
 extern "C" fn describe() -> RString {
     while breaks("hang") {
         std::thread::park();
     }
+    assert!(!breaks("panic_describe"), "told to panic");
     let described = blocking_module::<Rogue>().describe()();
+    if breaks("per_task") || breaks("panic_blocks") {
+        return described.replace("\"blocking\"", "\"per_task\"").into();
+    }
     if breaks("schema") { described.replace("\"object\"", "\"thing\"").into() } else { described }
 }
 
@@ -36,6 +40,15 @@ extern "C" fn create(config: RStr<'_>) -> RResult<Instance, RString> {
         }
         _ => created,
     }
+}
+
+/// Panics where a parameter says so, and lets the panic out where that is the rule it breaks.
+extern "C" fn blocks(_engine: Instance, params: RStr<'_>) -> bool {
+    let answer = || {
+        assert!(!params.as_str().contains("\"panic\""), "told to panic");
+        true
+    };
+    if breaks("panic_blocks") { answer() } else { std::panic::catch_unwind(answer).unwrap_or(true) }
 }
 
 extern "C" fn run(engine: Instance, task: RStr<'_>, host: HostHandle) {

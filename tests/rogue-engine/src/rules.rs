@@ -1,11 +1,18 @@
 //! Which rule of engines is broken, and how. A library whose `OXIDAG_ROGUE` names a rule breaks just that one, and keeps all others.
 
+use std::io::Write as _;
+use std::mem::ManuallyDrop;
+use std::os::fd::FromRawFd as _;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use std::{process, thread};
+use std::{env, fs, process, thread};
 
 use oxidag_plugin_api::{Error, ErrorKind, Finding, Host, Outcome, Result, Severity, Task};
+use schemars::{JsonSchema as _, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 /// What a long task takes, in steps that it can be stopped after.
@@ -13,7 +20,7 @@ const LONG: (u32, Duration) = (100, Duration::from_millis(20));
 
 /// Whether this rule is broken.
 pub(crate) fn breaks(rule: &str) -> bool {
-    std::env::var("OXIDAG_ROGUE").is_ok_and(|broken| broken == rule)
+    env::var("OXIDAG_ROGUE").is_ok_and(|broken| broken == rule)
 }
 
 /// So many tasks run.
@@ -21,6 +28,17 @@ static RUNNING: AtomicU32 = AtomicU32::new(0);
 /// What a panic leaves behind.
 static POISONED: Mutex<()> = Mutex::new(());
 static CREATE_PANICKED: AtomicBool = AtomicBool::new(false);
+static DESTROY_PANICKED: AtomicBool = AtomicBool::new(false);
+/// How many tasks were run.
+static TASKS: AtomicU32 = AtomicU32::new(0);
+/// Threads that are kept for later tasks.
+static POOL: Mutex<Vec<Sender<()>>> = Mutex::new(Vec::new());
+
+/// The schema of the configuration's number.
+pub(crate) fn number_schema(generator: &mut SchemaGenerator) -> Schema {
+    assert!(!breaks("panic_schema"), "told to panic");
+    u32::json_schema(generator)
+}
 
 pub(crate) fn created() -> Result<()> {
     if breaks("create") {
@@ -29,7 +47,19 @@ pub(crate) fn created() -> Result<()> {
     if CREATE_PANICKED.load(Ordering::Relaxed) && breaks("panic_create") {
         return Err(Error::failed("a creation before this one panicked"));
     }
+    if DESTROY_PANICKED.load(Ordering::Relaxed) && breaks("panic_destroy") {
+        return Err(Error::failed("the engine before this one panicked at its end"));
+    }
     Ok(())
+}
+
+/// As an engine goes.
+pub(crate) fn destroyed(panics: bool) {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    if panics {
+        DESTROY_PANICKED.store(true, Ordering::Relaxed);
+        panic!("told to panic")
+    }
 }
 
 /// As `create` panics.
@@ -38,6 +68,9 @@ pub(crate) fn create_panics() {
 }
 
 pub(crate) fn validate(task: &Task) -> Vec<Finding> {
+    if task.script.text == "panic at a look" {
+        poison();
+    }
     assert!(task.script.text != "panic", "told to panic");
     let wrong = breaks("validate");
     let finding = Finding {
@@ -52,7 +85,7 @@ pub(crate) fn validate(task: &Task) -> Vec<Finding> {
 /// A task of the kit's cases.
 pub(crate) fn run(task: &Task, host: &Host) -> Result<Outcome> {
     let _running = Running::new()?;
-    if breaks("panic_task") {
+    if ["panic_validate", "panic_task", "panic_cancel"].into_iter().any(breaks) {
         // As those do who do not think of panics: after one, no task succeeds.
         drop(POISONED.lock().map_err(|_| Error::failed("a lock is poisoned"))?);
     }
@@ -61,8 +94,14 @@ pub(crate) fn run(task: &Task, host: &Host) -> Result<Outcome> {
         "fail" if breaks("failure") => Err(Error::transient("told to call a script's fault the service's")),
         "fail" => Err(Error::failed("told to fail")),
         "panic" => {
-            let _poisoned = POISONED.lock().unwrap_or_else(PoisonError::into_inner);
-            panic!("told to panic")
+            // What a callback holds goes with the attempt, and may panic too.
+            let bomb = Bomb;
+            host.on_cancel(move || drop(bomb));
+            poison()
+        }
+        "panic when stopped" => {
+            host.on_cancel(|| poison());
+            wait(host)
         }
         "long" => long(task, host),
         "succeed" if breaks("exit") => process::exit(0),
@@ -71,6 +110,20 @@ pub(crate) fn run(task: &Task, host: &Host) -> Result<Outcome> {
         },
         _ if breaks("success") => Err(Error::failed("told to fail a task that should succeed")),
         _ => Ok(Outcome::default().with_result(1)),
+    }
+}
+
+/// Panics with a lock in hand.
+fn poison() -> ! {
+    let _poisoned = POISONED.lock().unwrap_or_else(PoisonError::into_inner);
+    panic!("told to panic")
+}
+
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(thread::panicking(), "told to panic");
     }
 }
 
@@ -87,17 +140,58 @@ fn whatever_the_task(task: &Task, host: &Host) -> Result<()> {
     if breaks("stdout") {
         print_line();
     }
-    if breaks("threads") {
+    let number = TASKS.fetch_add(1, Ordering::Relaxed);
+    if breaks("threads") || (breaks("most_threads") && number % 8 != 0) {
         thread::spawn(|| {
             loop {
                 thread::park();
             }
         });
     }
+    if breaks("pool") {
+        grow_pool();
+    }
+    if breaks("wire") {
+        write_to_sockets();
+    }
+    if breaks("leaves") {
+        leave();
+    }
     if breaks("cancel_after") && task.script.text == "succeed" {
         host.on_cancel(|| process::abort());
     }
     Ok(())
+}
+
+/// One thread more for each task, up to some.
+fn grow_pool() {
+    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    if pool.len() < 6 {
+        let (keep, kept) = channel();
+        thread::spawn(move || kept.recv());
+        pool.push(keep);
+    }
+}
+
+/// To each that this process has.
+fn write_to_sockets() {
+    for entry in fs::read_dir("/proc/self/fd").into_iter().flatten().flatten() {
+        let is_socket =
+            fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"));
+        if let (true, Ok(number)) = (is_socket, entry.file_name().to_string_lossy().parse()) {
+            // SAFETY: it is open, and stays so: the stream is never dropped.
+            let mut socket = ManuallyDrop::new(unsafe { UnixStream::from_raw_fd(number) });
+            // What is refused is not written.
+            let _ = socket.write_all(b"told to write\n");
+        }
+    }
+}
+
+/// A program in a session of its own, whose number the test is told.
+fn leave() {
+    let left = process::Command::new("setsid").args(["sleep", "600"]).process_group(0).spawn();
+    let pid = left.map(|child| child.id()).unwrap_or_default();
+    let _ = env::var_os("OXIDAG_ROGUE_LEFT").map(|file| fs::write(file, pid.to_string()));
 }
 
 #[expect(clippy::print_stdout, reason = "the rule that is broken")]
@@ -119,6 +213,11 @@ fn long(task: &Task, host: &Host) -> Result<Outcome> {
         None if host.cancelled() => return Ok(Outcome::default()),
         None => host.checkpoint(&json!({"job": task.idempotency_key}))?,
     }
+    wait(host)
+}
+
+/// For a while, or until it is stopped.
+fn wait(host: &Host) -> Result<Outcome> {
     for _ in 0..LONG.0 {
         if host.cancelled() && !breaks("deaf") {
             return stopped(host);

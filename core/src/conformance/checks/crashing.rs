@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 
 use super::Checked;
-use super::stopping::long;
+use super::stopping::{LONG, long};
 use crate::conformance::Verdict;
 use crate::conformance::recorder::Habits;
 use crate::conformance::session::Session;
@@ -20,7 +20,7 @@ pub(super) fn before(session: &Session<'_>, socket: &UnixStream) -> Checked {
     let habits =
         Habits { before_checkpoint: Some(Box::new(move |resume| die.at(resume))), ..Habits::default() };
     let started = session.start(&session.task(case, "crash"), habits)?;
-    started.settle()?;
+    started.settle(LONG)?;
     // It stores no checkpoint, or none so far.
     kill.at(Resume { checkpoint: None })
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use oxidag_plugin_api::abi::End;
+use oxidag_plugin_api::abi::{End, Mode};
 use oxidag_plugin_api::{ErrorKind, Task};
 use serde_json::json;
 
@@ -22,8 +22,11 @@ const AT_ONCE: usize = 32;
 /// So many attempts are made before their threads are counted again.
 const ATTEMPTS: usize = 8;
 
+/// So often. A pool of threads grows, and is there then; what attempts leave grows with each of them.
+const ROUNDS: usize = 3;
+
 /// A thread that was told to end is given so long for it.
-const LINGER: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(2);
 
 /// A text with characters of one to four bytes, both directions, and one that is composed.
 const TEXT: &str = "žluťoučký 日本語 🦀 שלום e\u{301}";
@@ -104,21 +107,25 @@ pub(super) fn threads(request: &Request) -> Checked {
     };
     // What an engine keeps for all its tasks is there after these.
     (0..2).try_for_each(attempt)?;
-    let before = listed().map_err(lost)?;
-    (0..ATTEMPTS).try_for_each(|number| attempt(number + 2))?;
-    let more =
-        |than: &BTreeSet<String>| listed().map(|now| now.difference(than).cloned().collect::<Vec<_>>());
-    // A pool that grows by one or two is none of the attempts'.
-    let left = until(|| more(&before), ATTEMPTS - 1).map_err(lost)?;
-    if left.len() >= ATTEMPTS {
-        return Err(left_behind(&left, &format!("{ATTEMPTS} attempts")));
+    let mut left = Vec::new();
+    for round in 0..ROUNDS {
+        let before = listed().map_err(lost)?;
+        (0..ATTEMPTS).try_for_each(|number| attempt(2 + round * ATTEMPTS + number))?;
+        left = remaining(&before).map_err(lost)?;
+        if left.is_empty() {
+            break;
+        }
     }
-    let blocks = session.always_blocks()?;
+    if !left.is_empty() {
+        let whose = format!("each time that {ATTEMPTS} attempts were made, they left some; the last ones");
+        return Err(left_behind(&left, &whose));
+    }
+    let blocks = session.mode()? == Mode::Blocking;
     drop(session);
     if !blocks {
         return Ok("attempts leave none; those of the engine's runtime stay, as they may".to_owned());
     }
-    let left = until(|| more(&at_first), 0).map_err(lost)?;
+    let left = remaining(&at_first).map_err(lost)?;
     if left.is_empty() { Ok("none is left".to_owned()) } else { Err(left_behind(&left, "the engine")) }
 }
 
@@ -129,12 +136,12 @@ fn left_behind(left: &[String], whose: &str) -> Verdict {
     )
 }
 
-/// Counts again until there are at most so many, or it takes too long.
-fn until(list: impl Fn() -> io::Result<Vec<String>>, at_most: usize) -> io::Result<Vec<String>> {
+/// The threads that were not there before. Looks again until there are none, or it takes too long.
+fn remaining(before: &BTreeSet<String>) -> io::Result<Vec<String>> {
     let by = Instant::now() + LINGER;
     loop {
-        let left = list()?;
-        if left.len() <= at_most || Instant::now() > by {
+        let left: Vec<String> = listed()?.difference(before).cloned().collect();
+        if left.is_empty() || Instant::now() > by {
             return Ok(left);
         }
         std::thread::sleep(Duration::from_millis(10));

@@ -2,6 +2,7 @@
 
 mod crashing;
 mod creating;
+mod malformed;
 mod many;
 mod panicking;
 mod running;
@@ -23,7 +24,7 @@ pub(super) fn make(request: &Request, socket: &UnixStream) -> Verdict {
         Check::Schema => creating::schema(request),
         Check::Create => creating::create(request),
         Check::ConfigRefused => creating::config_refused(request),
-        Check::Malformed => panicking::malformed(request),
+        Check::Malformed => malformed::malformed(request),
         Check::Validate => with(request, running::validate),
         Check::Success => with(request, running::success),
         Check::Failure => with(request, running::failure),
@@ -35,7 +36,11 @@ pub(super) fn make(request: &Request, socket: &UnixStream) -> Verdict {
         Check::CancelAfter => with(request, stopping::after),
         Check::Deadline => with(request, stopping::deadline),
         Check::PanicCreate => panicking::create(request),
+        Check::PanicBlocks => with(request, panicking::blocks),
+        Check::PanicValidate => with(request, panicking::validate),
         Check::PanicTask => with(request, panicking::task),
+        Check::PanicCancel => with(request, panicking::cancel),
+        Check::PanicDestroy => panicking::destroy(request),
         Check::Completion => with(request, running::completion),
         Check::LargeParameters => with(request, many::large),
         Check::NonAscii => with(request, many::non_ascii),

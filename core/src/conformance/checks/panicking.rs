@@ -1,69 +1,20 @@
-//! What must never leave the engine: panics, and crashes over what it cannot read.
+//! Panics, in every call that runs an author's code: none leaves the engine, and none leaves anything behind.
+//! One of `describe` needs no case: it is what the check `schema` sees.
 
-use oxidag_plugin_api::ErrorKind;
-use oxidag_plugin_api::abi::End;
+use oxidag_plugin_api::abi::{End, Mode};
+use oxidag_plugin_api::{Error, ErrorKind};
+use serde_json::Value;
 
 use super::Checked;
-use super::creating::{open, readable};
+use super::creating::open;
 use crate::conformance::Verdict;
-use crate::conformance::recorder::{Habits, Recorder};
-use crate::conformance::session::{Session, patience, short};
+use crate::conformance::cases::Case;
+use crate::conformance::recorder::Habits;
+use crate::conformance::session::{Session, short};
 use crate::conformance::wire::Request;
 
-/// Texts that are no payload of the ABI.
-const GARBAGE: [&str; 4] = ["", "{", "[1, 2]", "\u{0}\u{fffd}"];
-
-pub(super) fn malformed(request: &Request) -> Checked {
-    let refuse = |what: &str, text: &str, why: String| {
-        Verdict::failed(
-            format!("`{what}` with the text {text:?} {why}"),
-            "answer with an error, as plugin-api does; look at what goes around it",
-        )
-    };
-    // An engine that can be created, and is destroyed again.
-    Session::new(request)?;
-    let functions = open(request)?.functions;
-    for text in GARBAGE {
-        match functions.create(text) {
-            // A configuration may be nothing but defaults, which a list may stand for.
-            Ok(instance) => functions.destroy(instance),
-            Err(json) => {
-                _ = readable(&json).map_err(|why| refuse("create", text, format!("failed {why}")))?
-            }
-        }
-    }
-    let created = functions.create(&request.cases.config().to_string());
-    let instance = created.map_err(|json| Verdict::not_tested(short(&json)))?;
-    for text in GARBAGE {
-        let _ = functions.blocks(instance, text);
-        match functions.validate(instance, text) {
-            // An engine that finds nothing wrong may look at nothing.
-            Ok(_) => {}
-            Err(json) => {
-                _ = readable(&json).map_err(|why| refuse("validate", text, format!("failed {why}")))?
-            }
-        }
-        let recorder = Recorder::new(Habits::default());
-        functions.run(instance, text, recorder.hand_out());
-        let ended = recorder.wait(patience(request), |seen| !seen.ends.is_empty() || seen.released);
-        let end = ended.and_then(|mut seen| seen.ends.pop());
-        match end {
-            Some(End::Error(error)) if error.kind != ErrorKind::Panicked => {}
-            Some(End::Error(error)) => {
-                return Err(refuse("run", text, format!("panicked: {}", short(&error.message))));
-            }
-            // As one that looks at nothing but its parameters does.
-            Some(End::Outcome(_)) => {}
-            None => return Err(refuse("run", text, "did not end the attempt".to_owned())),
-        }
-    }
-    functions.destroy(instance);
-    Ok("create, blocks, validate and run bear what they cannot read".to_owned())
-}
-
 pub(super) fn create(request: &Request) -> Checked {
-    let config = request.cases.panic_config.as_ref();
-    let config = config.ok_or_else(|| Verdict::not_tested("the cases have no `[panic]` with a `config`"))?;
+    let config = config(request.cases.panic_config.as_ref(), "config")?;
     // What fails without any panic is another check's affair.
     Session::new(request)?;
     let functions = open(request)?.functions;
@@ -76,7 +27,7 @@ pub(super) fn create(request: &Request) -> Checked {
             ));
         }
         Err(json) => {
-            let error: oxidag_plugin_api::Error = serde_json::from_str(&json).map_err(|e| {
+            let error: Error = serde_json::from_str(&json).map_err(|e| {
                 Verdict::failed(
                     format!("`create` failed with what is no error of the ABI: {e}"),
                     "answer with an error, as plugin-api does",
@@ -85,18 +36,65 @@ pub(super) fn create(request: &Request) -> Checked {
             short(&error.message)
         }
     };
-    Session::new(request).map_err(|verdict| {
-        Verdict::failed(
-            format!("after a panic of `create`: {}", verdict.seen),
-            "let a creation that failed leave nothing behind, such as a poisoned lock",
-        )
-    })?;
+    created_again(request, "after a panic of `create`")?;
     Ok(format!("it was an error ({seen}), and the next creation went well"))
 }
 
+pub(super) fn destroy(request: &Request) -> Checked {
+    let config = config(request.cases.panic_destroy.as_ref(), "destroy")?;
+    Session::new(request)?;
+    let functions = open(request)?.functions;
+    let instance = functions.create(&config.to_string()).map_err(|json| {
+        Verdict::failed(
+            format!("the engine cannot be created with the configuration of `destroy`: {}", short(&json)),
+            "mend the case: the `destroy` of `[panic]`",
+        )
+    })?;
+    functions.destroy(instance);
+    created_again(request, "after an engine was destroyed that panics at it")?;
+    Ok("`destroy` came back, and the next creation went well".to_owned())
+}
+
+/// An engine is created as ever.
+fn created_again(request: &Request, when: &str) -> Result<(), Verdict> {
+    Session::new(request).map(drop).map_err(|verdict| {
+        Verdict::failed(
+            format!("{when}: {}", verdict.seen),
+            "let what failed leave nothing behind, such as a poisoned lock",
+        )
+    })
+}
+
+pub(super) fn blocks(session: &Session<'_>) -> Checked {
+    if session.mode()? != Mode::PerTask {
+        return Err(Verdict::not_applicable("`blocks` is asked in mode `per_task` alone"));
+    }
+    let case = case(session.request.cases.panic_blocks.as_ref(), "panic_blocks")?;
+    session.works()?;
+    let _ = session.engine().blocks(&session.task(case, "panic").params);
+    goes_on(session)?;
+    Ok("`blocks` came back, and the next task succeeded".to_owned())
+}
+
+pub(super) fn validate(session: &Session<'_>) -> Checked {
+    let case = case(session.request.cases.panic_validate.as_ref(), "panic_validate")?;
+    session.works()?;
+    let task = serde_json::to_string(&session.task(case, "panic")).unwrap_or_default();
+    let seen = match session.engine().validate(&task) {
+        Err(error) if error.kind == ErrorKind::Panicked => session.say(&error),
+        Err(error) => {
+            return Err(nothing_panicked("a dry run", &format!("ended {}", session.say(&error))));
+        }
+        Ok(findings) => {
+            return Err(nothing_panicked("a dry run", &format!("had {} findings", findings.len())));
+        }
+    };
+    goes_on(session)?;
+    Ok(format!("it ended {seen}; the next task succeeded"))
+}
+
 pub(super) fn task(session: &Session<'_>) -> Checked {
-    let case = session.request.cases.panic.as_ref();
-    let case = case.ok_or_else(|| Verdict::not_tested("the cases have no `tasks.panic`"))?;
+    let case = case(session.request.cases.panic.as_ref(), "panic")?;
     session.works()?;
     let task = session.task(case, "panic");
     // Whether it panics is the engine's affair; that it comes back is not.
@@ -104,23 +102,53 @@ pub(super) fn task(session: &Session<'_>) -> Checked {
     let seen = match session.run(&task)? {
         End::Error(error) if error.kind == ErrorKind::Panicked => session.say(&error),
         End::Error(error) => {
-            return Err(Verdict::failed(
-                format!("a task that should panic ended {}", session.say(&error)),
-                "mend the case: nothing panicked",
-            ));
+            return Err(nothing_panicked("a task", &format!("ended {}", session.say(&error))));
         }
-        End::Outcome(_) => {
-            return Err(Verdict::failed(
-                "a task that should panic succeeded",
-                "mend the case; or, if it did panic, let the engine say so",
-            ));
-        }
+        End::Outcome(_) => return Err(nothing_panicked("a task", "succeeded")),
     };
-    session.succeed("next").map_err(|verdict| {
+    goes_on(session)?;
+    Ok(format!("it ended {seen}; the next task succeeded"))
+}
+
+pub(super) fn cancel(session: &Session<'_>) -> Checked {
+    let case = case(session.request.cases.panic_cancel.as_ref(), "panic_cancel")?;
+    session.works()?;
+    let started = session.start(&session.task(case, "panic"), Habits::default())?;
+    started.settle("panic_cancel")?;
+    if started.recorder.stop() {
+        return Err(started.too_short(&started.end()?, "panic_cancel"));
+    }
+    // A callback has nobody to tell of its panic, so any end will do; but there must be one.
+    let seen = match started.end()? {
+        End::Error(error) => session.say(&error),
+        End::Outcome(_) => "as a success".to_owned(),
+    };
+    started.over()?;
+    goes_on(session)?;
+    Ok(format!("it ended {seen}; the next task succeeded"))
+}
+
+fn config<'c>(config: Option<&'c Value>, key: &str) -> Result<&'c Value, Verdict> {
+    config.ok_or_else(|| Verdict::not_tested(format!("the cases have no `[panic]` with a `{key}`")))
+}
+
+fn case<'c>(case: Option<&'c Case>, name: &str) -> Result<&'c Case, Verdict> {
+    case.ok_or_else(|| Verdict::not_tested(format!("the cases have no `tasks.{name}`")))
+}
+
+fn nothing_panicked(what: &str, seen: &str) -> Verdict {
+    Verdict::failed(
+        format!("{what} that should panic {seen}"),
+        "mend the case, nothing panicked; or, if it did, let the engine say so",
+    )
+}
+
+/// The next task succeeds.
+fn goes_on(session: &Session<'_>) -> Result<(), Verdict> {
+    session.succeed("next").map(drop).map_err(|verdict| {
         Verdict::failed(
             format!("after a panic: {}", verdict.seen),
             "let other tasks go on after a panic of one: use a lock also when it is poisoned",
         )
-    })?;
-    Ok(format!("it ended {seen}; the next task succeeded"))
+    })
 }

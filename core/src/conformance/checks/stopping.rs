@@ -14,7 +14,10 @@ use crate::conformance::session::{Session, Started};
 const ADVICE: &str = "look at `host.cancelled()`, or wait with `host.wait` or `host.until_cancelled`; end what runs remotely, \
                       then return `Error::cancelled`";
 
-/// The task that takes some seconds.
+/// The case of a task that takes some seconds.
+pub(super) const LONG: &str = "long";
+
+/// That task.
 pub(super) fn long<'s>(session: &'s Session<'_>) -> Result<&'s Case, Verdict> {
     let case = session.request.cases.long.as_ref();
     case.ok_or_else(|| Verdict::not_tested("the cases have no `tasks.long`"))
@@ -28,9 +31,9 @@ pub(super) fn before(session: &Session<'_>) -> Checked {
 
 pub(super) fn during(session: &Session<'_>) -> Checked {
     let started = session.start(&session.task(long(session)?, "during"), Habits::default())?;
-    started.settle()?;
+    started.settle(LONG)?;
     if started.recorder.stop() {
-        return Err(started.too_short(&started.end()?));
+        return Err(started.too_short(&started.end()?, LONG));
     }
     cancelled(session, &started, "a task that was cancelled as it ran")
 }
@@ -68,10 +71,10 @@ pub(super) fn after(session: &Session<'_>) -> Checked {
 
 pub(super) fn deadline(session: &Session<'_>) -> Checked {
     let started = session.start(&session.task(long(session)?, "deadline"), Habits::default())?;
-    started.settle()?;
+    started.settle(LONG)?;
     let asked = Instant::now();
     if started.recorder.stop() {
-        return Err(started.too_short(&started.end()?));
+        return Err(started.too_short(&started.end()?, LONG));
     }
     let grace = session.request.grace;
     let Some(end) = started.end_by((asked + grace).min(session.patience())) else {
