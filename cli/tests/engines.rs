@@ -21,6 +21,7 @@ fn engines_are_listed_whether_they_load_or_not() {
         (noop["state"].as_str(), noop["version"].is_string(), noop.get("error")),
         (Some("loaded"), true, None)
     );
+    assert_eq!(noop["isolation"], "in-process");
     let error = |name| {
         assert_eq!(find(name)["state"], "refused");
         find(name)["error"].as_str().unwrap_or_default()
@@ -31,7 +32,9 @@ fn engines_are_listed_whether_they_load_or_not() {
     assert!(find("strict")["version"].is_string(), "its library is good");
     let table = sandbox.oxidag(&["engines", "list"]).expect_status(0).stdout;
     assert!(
-        table.starts_with("ENGINE  STATE    VERSION") && table.contains("\ngone: cannot read"),
+        table.starts_with("ENGINE  STATE    VERSION")
+            && table.contains("ISOLATION")
+            && table.contains("\ngone: cannot read"),
         "{table}"
     );
 }

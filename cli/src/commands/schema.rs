@@ -46,7 +46,7 @@ mod tests {
             String::new(),
             "[engines.a]\npath = 'x'\nmax_concurrent = 4\nisolation = 'in-process'\n[engines.a.config]\nb = {c = 1}".to_owned(),
             "[engines.a]\npath = 'x'\nisolation = 'process'".to_owned(),
-            "[engines.a]\npath = 'x'\nisolation = 'process'\nlimits = {memory = '2 GiB', cpu = '1h30m'}".to_owned(),
+            "[engines.a]\npath = 'x'\nisolation = 'process'\nlimits = {memory = '2 GiB', cpu = '1h30m', start = 5}".to_owned(),
             "[engines.a]\npath = 'x'\nisolation = 'process'\nlimits = {memory = 2000000000, cpu = 90}".to_owned(),
             format!("[engines.a]\npath = 'x'\nsha256 = '{hash}'"),
             "[connections.A]\nb = 'text'\nc = {file = 'f'}\nd = {env = 'E'}".to_owned(),

@@ -105,8 +105,19 @@ fn nothing_is_repeated_that_has_no_retries() {
 
 #[test]
 fn a_program_that_outlives_the_process_holds_nothing_up() {
+    holds_nothing_up("leave a program");
+}
+
+/// It has the socket and the streams of the process.
+#[test]
+fn a_fork_that_outlives_the_process_holds_nothing_up() {
+    holds_nothing_up("leave a fork");
+}
+
+#[track_caller]
+fn holds_nothing_up(deed: &str) {
     let sandbox = isolated(&["rogue"], "");
-    write_dag(&sandbox, &[rogue("leave a program", "a", &[])]);
+    write_dag(&sandbox, &[rogue(deed, "a", &[])]);
     run(&sandbox).expect_status(0);
     let left: u32 = std::fs::read_to_string(sandbox.path().join("left.pid")).unwrap().parse().unwrap();
     assert!(super::lives(left));

@@ -28,6 +28,27 @@ fn an_endless_loop_ends_with_its_cpu_time() {
     assert!(message.contains("SIGXCPU") && message.contains("limits.cpu is 1 s"), "{message}");
 }
 
+/// What `engines list` says of `rogue` with this in its section.
+fn refusal(more: &str) -> String {
+    let sandbox = isolated(&["rogue"], more);
+    let list = in_time(sandbox.command(&["engines", "list", "--json"])).expect_status(0).json();
+    let rogue = list.as_array().unwrap().iter().find(|engine| engine["name"] == "rogue").unwrap();
+    assert_eq!((&rogue["state"], &rogue["isolation"]), (&"refused".into(), &"process".into()), "{rogue}");
+    rogue["error"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn memory_that_no_engine_could_live_in_is_refused_with_what_is_needed() {
+    let error = refusal("limits = {memory = '2MB'}\n");
+    assert!(error.contains("limits.memory is 2000000 bytes") && error.contains("allow at least "), "{error}");
+}
+
+#[test]
+fn an_engine_that_is_not_made_in_its_time_is_refused() {
+    let error = refusal("limits = {start = 1}\nconfig = {create = 'hangs'}\n");
+    assert!(error.contains("it was not ready within 1s; limits.start gives it longer"), "{error}");
+}
+
 #[test]
 fn limits_without_a_process_are_refused() {
     let sandbox = isolated(&["rogue"], "");

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use oxidag_core::engine::Engine;
 use oxidag_core::loader;
-use oxidag_core::plugins::EngineConfig;
+use oxidag_core::plugins::{EngineConfig, Isolation};
 use serde::Serialize;
 
 use super::{Said, State};
@@ -20,6 +20,7 @@ const DIGITS: usize = 12;
 struct Listed<'a> {
     name: &'a str,
     state: State,
+    isolation: Isolation,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(flatten)]
@@ -32,7 +33,7 @@ impl<'a> Listed<'a> {
         let error = Engine::load(name, config).err().map(|error| error.to_string());
         let said = loader::find(&config.library).map(|path| Said::of(&path)).unwrap_or_default();
         let state = if error.is_none() { State::Loaded } else { State::Refused };
-        Self { name, state, error, said }
+        Self { name, state, isolation: config.isolation, error, said }
     }
 }
 
@@ -52,9 +53,10 @@ pub(super) fn list(environment: &EnvironmentArgs, json: bool) -> anyhow::Result<
 }
 
 fn table(engines: &[Listed<'_>], palette: Palette) -> String {
-    let mut table = Table::new(["ENGINE", "STATE", "VERSION", "ABI", "BUILT WITH", "SHA-256", "LIBRARY"], 6);
+    let columns = ["ENGINE", "STATE", "VERSION", "ABI", "BUILT WITH", "ISOLATION", "SHA-256", "LIBRARY"];
+    let mut table = Table::new(columns, 7);
     let text = |text: Option<&str>| Painted::plain(text.unwrap_or("-"));
-    for Listed { name, state, said, .. } in engines {
+    for Listed { name, state, isolation, said, .. } in engines {
         let path = said.path.as_ref().map(|path| path.display().to_string());
         table.row([
             Painted::plain(*name),
@@ -62,6 +64,7 @@ fn table(engines: &[Listed<'_>], palette: Palette) -> String {
             text(said.info.as_ref().map(|info| info.version.as_str())),
             text(said.info.as_ref().map(|info| info.abi.as_str())),
             text(said.info.as_ref().map(|info| compiler(&info.rustc))),
+            Painted::plain(isolation.name()),
             text(said.sha256.as_ref().and_then(|hash| hash.get(..DIGITS))),
             text(path.as_deref()),
         ]);

@@ -33,36 +33,15 @@ fn how(status: ExitStatus, limits: &ChildLimits) -> String {
     let Some(signal) = status.signal() else {
         return format!("ended itself with exit status {}", status.code().unwrap_or_default());
     };
-    let (name, meaning) = signal_name(signal);
+    let signal = crate::signals::signal(signal);
     let memory = limits.memory.map(|bytes| format!("; limits.memory is {bytes} bytes"));
     let cpu = limits.cpu.map(|limit| format!("; limits.cpu is {limit} s"));
-    let limit = match name {
+    let limit = match signal.name {
         "SIGABRT" | "SIGSEGV" | "SIGBUS" | "SIGKILL" => memory,
         "SIGXCPU" => cpu,
         _ => None,
     };
-    format!("was ended by {name} (signal {signal}, {meaning}){}", limit.unwrap_or_default())
-}
-
-/// The name of a signal on Linux, and what it usually means for a program.
-fn signal_name(signal: i32) -> (&'static str, &'static str) {
-    match signal {
-        1 => ("SIGHUP", "hangup"),
-        2 => ("SIGINT", "interrupted"),
-        4 => ("SIGILL", "illegal instruction"),
-        5 => ("SIGTRAP", "trap"),
-        6 => ("SIGABRT", "aborted"),
-        7 => ("SIGBUS", "memory that is not there"),
-        8 => ("SIGFPE", "arithmetic error"),
-        9 => ("SIGKILL", "killed by someone, or by the system for want of memory"),
-        11 => ("SIGSEGV", "memory that it may not use"),
-        13 => ("SIGPIPE", "nobody reads"),
-        15 => ("SIGTERM", "asked to end"),
-        24 => ("SIGXCPU", "CPU time used up"),
-        25 => ("SIGXFSZ", "file too large"),
-        31 => ("SIGSYS", "forbidden system call"),
-        _ => ("a signal", "see `man 7 signal`"),
-    }
+    format!("was ended by {signal}{}", limit.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -77,7 +56,7 @@ mod tests {
     #[test]
     fn each_end_has_its_sentence() {
         let none = ChildLimits::default();
-        let limits = ChildLimits { memory: Some(1_000), cpu: Some(60) };
+        let limits = ChildLimits { memory: Some(1_000), cpu: Some(60), start: None };
         insta::assert_snapshot!(sentence(11, None, &none), @"the process of the engine `x` was ended by SIGSEGV (signal 11, memory that it may not use)");
         insta::assert_snapshot!(sentence(3 << 8, Some("a\nb"), &limits), @r"
         the process of the engine `x` ended itself with exit status 3; its last lines on standard error:

@@ -1,41 +1,43 @@
-//! One child, as the scheduler has it: what it says is brought to the attempts that are in it, and when it ends they end.
+//! One child, as the scheduler has it: how it is started, what it is given and asked, and when it is ended. What it says is
+//! `listening`'s.
 //!
 //! Two threads belong to a child, however many attempts wait in it: one for what it says, one for what its library writes.
-//! An attempt that keeps a worker anyway is told by that worker, so that a slow terminal or store holds up this one alone, until
-//! its queue is full.
+//! An attempt that keeps a worker anyway is told by that worker, so that a slow terminal or store holds up this one alone: what its
+//! worker has not taken yet is counted, and the attempt waits in the child where that is much.
+
+mod listening;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, BufReader};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use oxidag_plugin_api::abi::End;
-use oxidag_plugin_api::{Error, ErrorKind, Level};
+use oxidag_plugin_api::{Error, Level};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::ending::Ending;
 use super::outbox::Outbox;
-use super::output::{self, Stream, Words};
-use super::protocol::{Said, ToChild, ToHost, Wish, frame, read_frame};
+use super::output::{Stream, Words};
+use super::protocol::{Said, ToChild, UNTAKEN, frame};
 use super::{HOST_COMMAND, lock};
 use crate::engine::Attempt;
-use crate::engine::rust_host::level;
 use crate::plugins::ChildLimits;
 use crate::secrets::Masker;
 
-/// What an attempt has said and its worker has not taken yet; then the child waits.
-const UNTAKEN: usize = 64;
-/// So long a child has to end once it is asked to, or its last lines to arrive.
+/// So long a child has to end once it is asked to.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How often it is looked whether it has ended: it closes its socket as it ends, so once or twice.
-const GLANCE: Duration = Duration::from_millis(2);
+/// So many lines of an attempt are taken before its child is told.
+const TAKEN_AT_ONCE: u64 = UNTAKEN / 2;
 
 /// What is needed of a child besides what it is told.
 #[derive(Debug, Clone)]
@@ -54,7 +56,7 @@ pub(super) struct Child {
     state: Mutex<State>,
     /// What its library writes. Whoever reads it tells the lines before another one reads on.
     streams: Mutex<Vec<Stream>>,
-    /// It has ended, or its streams have.
+    /// It has ended.
     changed: Condvar,
 }
 
@@ -66,9 +68,9 @@ struct State {
     calls: HashMap<u64, Sender<Result<Value, Error>>>,
     next: u64,
     words: Words,
-    /// Its library, or what that started, may write more.
-    is_heard: bool,
     retired: Option<Retired>,
+    /// The scheduler ends it for this reason.
+    broken: Option<String>,
     /// Once the process is gone, why.
     ending: Option<Arc<str>>,
 }
@@ -103,6 +105,8 @@ impl Child {
         let (ours, theirs) = UnixStream::pair()?;
         let reader = ours.try_clone()?;
         let mut process = command(&about.engine).stdin(OwnedFd::from(theirs)).spawn()?;
+        // Without it, that the process has ended is told by its socket alone.
+        let end = pidfd_open(Pid::from_child(&process), PidfdFlags::empty()).ok();
         let pipes = [
             (process.stdout.take().map(OwnedFd::from), Level::Stdout),
             (process.stderr.take().map(OwnedFd::from), Level::Stderr),
@@ -111,27 +115,31 @@ impl Child {
         let streams =
             pipes.map(|(pipe, level)| Stream::new(pipe, level)).collect::<io::Result<Vec<Stream>>>();
         let streams = streams.inspect_err(|_| bury(&mut process))?;
+        let child = Self::of(about, process, ours, streams);
+        let started = child
+            .spawn("oxidag-child", move |child| child.listen(reader, end))
+            .and_then(|()| child.spawn("oxidag-child-out", Self::hear));
+        if started.is_err() {
+            bury(&mut lock(&child.state).process);
+        }
+        started.map(|()| child)
+    }
+
+    /// A process that is there.
+    fn of(about: About, process: std::process::Child, socket: UnixStream, streams: Vec<Stream>) -> Arc<Self> {
         let state = State {
             process,
             attempts: BTreeMap::new(),
             calls: HashMap::new(),
             next: 0,
             words: Words::default(),
-            is_heard: true,
             retired: None,
+            broken: None,
             ending: None,
         };
-        let outbox = Arc::new(Outbox::new(ours));
-        let streams = Mutex::new(streams);
-        let child =
-            Arc::new(Self { about, outbox, state: Mutex::new(state), streams, changed: Condvar::new() });
-        let started = child
-            .spawn("oxidag-child", move |child| child.listen(reader))
-            .and_then(|()| child.spawn("oxidag-child-out", Self::hear));
-        if started.is_err() {
-            bury(&mut lock(&child.state).process);
-        }
-        started.map(|()| child)
+        let outbox = Arc::new(Outbox::new(socket));
+        let (state, streams) = (Mutex::new(state), Mutex::new(streams));
+        Arc::new(Self { about, outbox, state, streams, changed: Condvar::new() })
     }
 
     fn spawn(self: &Arc<Self>, name: &str, work: impl FnOnce(&Arc<Self>) + Send + 'static) -> io::Result<()> {
@@ -147,6 +155,22 @@ impl Child {
 
     /// Asks it something and waits for the answer.
     pub(super) fn ask<'a>(&self, message: impl FnOnce(u64) -> ToChild<'a>) -> Result<Value, Unanswered> {
+        self.ask_within(None, message)
+    }
+
+    /// Asks it something that it has to answer before it takes any attempt; one that does not is ended.
+    pub(super) fn ask_to_start<'a>(
+        &self,
+        message: impl FnOnce(u64) -> ToChild<'a>,
+    ) -> Result<Value, Unanswered> {
+        self.ask_within(Some(self.about.limits.time_to_start()), message)
+    }
+
+    fn ask_within<'a>(
+        &self,
+        limit: Option<Duration>,
+        message: impl FnOnce(u64) -> ToChild<'a>,
+    ) -> Result<Value, Unanswered> {
         let (answer, answered) = bounded(1);
         let call = {
             let mut state = lock(&self.state);
@@ -161,10 +185,25 @@ impl Child {
             lock(&self.state).calls.remove(&call);
             return Err(Unanswered::Engine(Error::invalid(error.to_string())));
         }
-        match answered.recv() {
+        let heard = match limit.map(|limit| (limit, answered.recv_timeout(limit))) {
+            Some((_, Ok(answer))) => Ok(answer),
+            Some((limit, Err(RecvTimeoutError::Timeout))) => {
+                self.end_since(format!("it was not ready within {limit:?}; limits.start gives it longer"));
+                answered.recv()
+            }
+            Some((_, Err(RecvTimeoutError::Disconnected))) | None => answered.recv(),
+        };
+        match heard {
             Ok(answer) => answer.map_err(Unanswered::Engine),
             Err(_) => Err(Unanswered::Gone(self.ending())),
         }
+    }
+
+    /// Ends it for this reason.
+    fn end_since(&self, why: String) {
+        let mut state = lock(&self.state);
+        state.broken.get_or_insert(why);
+        state.kill();
     }
 
     /// Runs an attempt in it, and waits for it where it keeps a worker; gives the attempt back if the child takes no more.
@@ -175,7 +214,7 @@ impl Child {
         attempt: Arc<dyn Attempt>,
     ) -> Result<(), Arc<dyn Attempt>> {
         let (worker, said) = match blocks {
-            true => Some(bounded(UNTAKEN)).unzip(),
+            true => Some(unbounded()).unzip(),
             false => (None, None),
         };
         let (number, unheard) = {
@@ -198,20 +237,31 @@ impl Child {
         let child = Arc::downgrade(self);
         attempt.on_abandon(Box::new(move || with(&child, |child| child.abandon(number))));
         if let Some(said) = said {
-            self.wait(&*attempt, &said);
+            self.wait(number, &*attempt, &said);
         }
         Ok(())
     }
 
     /// A worker, until its attempt has ended, goes on without it or is abandoned.
-    fn wait(&self, attempt: &dyn Attempt, said: &Receiver<Said>) {
+    fn wait(&self, number: u64, attempt: &dyn Attempt, said: &Receiver<Said>) {
+        let mut taken = 0;
         for said in said {
             let is_last = matches!(said, Said::Ended(_) | Said::Returned);
+            taken += u64::from(said.is_counted());
             self.pass_on(attempt, said);
             if is_last {
                 return;
             }
+            if taken == TAKEN_AT_ONCE {
+                taken = 0;
+                self.tell_taken(number, Some(TAKEN_AT_ONCE));
+            }
         }
+    }
+
+    fn tell_taken(&self, attempt: u64, lines: Option<u64>) {
+        // So small a frame can be written.
+        let _ = self.send(&ToChild::Taken { attempt, lines });
     }
 
     fn tell_cancel(&self, attempt: u64) {
@@ -234,6 +284,8 @@ impl Child {
         }
         self.end_if_retired(&mut state);
         drop(state);
+        // Nobody takes what it says.
+        self.tell_taken(attempt, None);
     }
 
     fn forget(&self, attempt: u64) -> Option<Slot> {
@@ -276,190 +328,6 @@ impl Child {
     fn ending(&self) -> Arc<str> {
         let ending = lock(&self.state).ending.clone();
         ending.unwrap_or_else(|| "the process of the engine is gone".into())
-    }
-
-    /// Takes what the child says until it ends.
-    fn listen(self: &Arc<Self>, socket: UnixStream) {
-        let mut reader = BufReader::with_capacity(64 * 1024, socket);
-        let mut payload = Vec::new();
-        let broken = loop {
-            match read_frame(&mut reader, &mut payload) {
-                Ok(true) => {}
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    break Some(format!("it said something that cannot be read: {error}"));
-                }
-                Ok(false) | Err(_) => break None,
-            }
-            match serde_json::from_slice(&payload) {
-                Ok(message) => self.take(message),
-                Err(error) => break Some(format!("it said something that is not understood: {error}")),
-            }
-        };
-        self.bury(broken);
-    }
-
-    fn take(&self, message: ToHost) {
-        match message {
-            ToHost::Reply { call, answer } => {
-                let mut state = lock(&self.state);
-                if let Some(asked) = state.calls.remove(&call) {
-                    // Whoever asked waits for it.
-                    let _ = asked.send(answer);
-                }
-                self.end_if_retired(&mut state);
-            }
-            ToHost::Attempt { attempt, said } => self.bring(attempt, said),
-            ToHost::Spent => {
-                let mut state = lock(&self.state);
-                state.retired.get_or_insert(Retired::Spent);
-                self.end_if_retired(&mut state);
-            }
-        }
-    }
-
-    /// Brings to an attempt what it has said: to its worker, if it keeps one.
-    fn bring(&self, number: u64, said: Said) {
-        if matches!(said, Said::Ended(_)) {
-            // What it wrote before belongs to it.
-            self.tell_lines();
-        }
-        let slot = match said {
-            Said::Ended(_) => self.forget(number).map(|slot| (slot.attempt, slot.worker)),
-            _ => {
-                let mut state = lock(&self.state);
-                let slot = state.attempts.get_mut(&number);
-                slot.map(|slot| {
-                    let worker = match said {
-                        Said::Returned => slot.worker.take(),
-                        _ => slot.worker.clone(),
-                    };
-                    (Arc::clone(&slot.attempt), worker)
-                })
-            }
-        };
-        match slot {
-            Some((_, Some(worker))) => {
-                // It is gone where the attempt was abandoned.
-                let _ = worker.send(said);
-            }
-            Some((attempt, None)) => self.pass_on(&*attempt, said),
-            None => self.answer_nobody(&said),
-        }
-    }
-
-    fn pass_on(&self, attempt: &dyn Attempt, said: Said) {
-        match said {
-            Said::Log { level: number, text } => attempt.log(level(number), &text),
-            Said::Progress { fraction, message } => {
-                attempt.progress(fraction.unwrap_or(f64::NAN), &message);
-            }
-            Said::Ask { call, wish, value } => {
-                let answer = match wish {
-                    Wish::Checkpoint => attempt.checkpoint(value).map(|()| Value::Null),
-                    Wish::Append => attempt.append(value).map(|()| Value::Null),
-                    Wish::Query => attempt.query(value),
-                };
-                self.answer(call, answer);
-            }
-            Said::Ended(end) => attempt.complete(end),
-            Said::Returned => {}
-        }
-    }
-
-    /// An attempt that was abandoned does not wait for ever.
-    fn answer_nobody(&self, said: &Said) {
-        if let Said::Ask { call, .. } = said {
-            self.answer(*call, Err("the attempt has ended".to_owned()));
-        }
-    }
-
-    fn answer(&self, call: u64, answer: Result<Value, String>) {
-        if let Err(error) = self.send(&ToChild::Answer { call, answer }) {
-            // So small a frame can be written.
-            let _ = self.send(&ToChild::Answer { call, answer: Err(error.to_string()) });
-        }
-    }
-
-    /// Hears what its library writes, until nobody can write any more.
-    fn hear(self: &Arc<Self>) {
-        while self.tell_lines() {
-            let pipes: io::Result<Vec<OwnedFd>> = lock(&self.streams).iter().map(Stream::pipe).collect();
-            match pipes {
-                Ok(pipes) => output::wait(&pipes),
-                // Without a descriptor to wait for them, they are read as attempts end.
-                Err(_) => break,
-            }
-        }
-        lock(&self.state).is_heard = false;
-        self.changed.notify_all();
-    }
-
-    /// Tells the lines that are there; whether there may be more.
-    fn tell_lines(&self) -> bool {
-        let mut streams = lock(&self.streams);
-        streams.retain_mut(|stream| stream.read(&mut |level, line| self.tell_line(level, line)));
-        !streams.is_empty()
-    }
-
-    /// A line is for the log of the attempt that began last: nobody can tell whose it is.
-    fn tell_line(&self, level: Level, line: String) {
-        let mut state = lock(&self.state);
-        state.words.add(level, &line);
-        let newest = state.attempts.last_key_value().map(|(_, slot)| Arc::clone(&slot.attempt));
-        match newest {
-            Some(attempt) => {
-                drop(state);
-                attempt.log(level, &line);
-            }
-            None => state.words.keep(level, line),
-        }
-    }
-
-    /// The child says nothing more: its process is waited for, and whatever was in it ends.
-    fn bury(&self, broken: Option<String>) {
-        if broken.is_some() {
-            self.kill();
-        }
-        let status = self.reaped();
-        let state = lock(&self.state);
-        // A process that the library started may have its streams still.
-        self.wait_until(state, |state| !state.is_heard);
-        let mut state = lock(&self.state);
-        let words = state.words.last(&self.about.masker);
-        let ending = Ending { status, broken, words };
-        let why: Arc<str> = ending.sentence(&self.about.engine, &self.about.limits).into();
-        state.ending = Some(Arc::clone(&why));
-        state.calls.clear();
-        let attempts = std::mem::take(&mut state.attempts);
-        drop(state);
-        self.changed.notify_all();
-        for slot in attempts.into_values() {
-            let end = End::Error(Error::new(ErrorKind::Panicked, &*why));
-            match slot.worker {
-                // It is gone where the attempt was abandoned.
-                Some(worker) => drop(worker.send(Said::Ended(end))),
-                None => slot.attempt.complete(end),
-            }
-        }
-    }
-
-    /// Waits for the process, which is about to end; one that closed its socket and goes on is killed.
-    fn reaped(&self) -> Option<std::process::ExitStatus> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let mut state = lock(&self.state);
-            match state.process.try_wait() {
-                Ok(None) if Instant::now() >= until => {
-                    state.kill();
-                    return state.process.wait().ok();
-                }
-                Ok(None) => {}
-                Ok(Some(status)) => return Some(status),
-                Err(_) => return None,
-            }
-            drop(state);
-            thread::sleep(GLANCE);
-        }
     }
 }
 

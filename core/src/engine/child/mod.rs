@@ -148,10 +148,11 @@ impl Isolated {
         let child = Child::start(self.about.clone())
             .map_err(|error| isolated(format!("cannot start a process for the engine: {error}")))?;
         let (path, config) = (self.path.clone(), Box::new(self.config.clone()));
-        let opened = child.ask(|call| ToChild::Open { call, path, config }).map_err(|why| match why {
-            Unanswered::Engine(error) => isolated(error.message),
-            Unanswered::Gone(why) => isolated(why.to_string()),
-        })?;
+        let opened =
+            child.ask_to_start(|call| ToChild::Open { call, path, config }).map_err(|why| match why {
+                Unanswered::Engine(error) => isolated(error.message),
+                Unanswered::Gone(why) => isolated(why.to_string()),
+            })?;
         let opened = serde_json::from_value(opened).map_err(|error| isolated(error.to_string()))?;
         Ok((child, opened))
     }
@@ -165,7 +166,7 @@ impl Drop for Isolated {
 }
 
 fn create(child: &Child) -> Result<(), EngineError> {
-    child.ask(|call| ToChild::Create { call }).map(drop).map_err(|why| match why {
+    child.ask_to_start(|call| ToChild::Create { call }).map(drop).map_err(|why| match why {
         Unanswered::Engine(error) => EngineError::Create(error),
         Unanswered::Gone(why) => EngineError::Create(gone(&why)),
     })

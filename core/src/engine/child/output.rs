@@ -8,7 +8,7 @@ use oxidag_plugin_api::Level;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{Errno, ioctl_fionbio, read};
 
-/// So often a stream is read in a row.
+/// So often a stream is read in a row. A pipe holds 16 times as much as is read at once.
 const READS: usize = 64;
 
 /// A line that is longer is taken apart.
@@ -64,6 +64,14 @@ impl Stream {
         }
         self.tell_rest(tell);
         false
+    }
+
+    /// Calls back for all that is there, a line without an end too. Whether others may write more.
+    pub(super) fn read_to_here(&mut self, tell: &mut impl FnMut(Level, String)) -> bool {
+        // It reads more than a pipe holds.
+        let is_open = self.read(tell);
+        self.tell_rest(tell);
+        is_open
     }
 
     fn take(&mut self, bytes: &[u8], tell: &mut impl FnMut(Level, String)) {
@@ -164,6 +172,19 @@ mod tests {
         assert!(lines[3].starts_with("restx"));
         assert_eq!(lines[3..].iter().map(String::len).sum::<usize>(), 20_004);
         assert_eq!(lines.len(), 5);
+    }
+
+    #[test]
+    fn what_is_there_is_read_to_its_end_though_others_have_the_pipe_open() {
+        let (ours, theirs) = rustix::pipe::pipe().unwrap();
+        let mut stream = Stream::new(ours, Level::Stderr).unwrap();
+        // As much as there is room for.
+        let capacity = rustix::pipe::fcntl_getpipe_size(&theirs).unwrap();
+        let text = [vec![b'x'; capacity - 10], b"\nlast word".to_vec()].concat();
+        assert_eq!(rustix::io::write(&theirs, &text), Ok(capacity));
+        let mut last = String::new();
+        assert!(stream.read_to_here(&mut |_, line| last = line));
+        assert_eq!(last, "last word");
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | `blocks`, `validate` | questions to the engine, each with a reply |
 //! | `run` | run an attempt, which has a number |
 //! | `cancel` | the attempt is asked to stop |
+//! | `taken` | so many lines of an attempt that keeps a worker were taken; without a number, it may say what it likes |
 //! | `answer` | to an `ask` |
 //!
 //! | child to scheduler | means |
@@ -35,6 +36,9 @@ use crate::plugins::EngineConfig;
 
 /// The largest payload of a frame, in bytes. A task with its script and parameters is in one.
 pub(super) const LARGEST: usize = 256 * 1024 * 1024;
+
+/// So many lines, or reports of progress, of an attempt that keeps a worker may be untaken; then the engine waits.
+pub(super) const UNTAKEN: u64 = 64;
 
 /// From the scheduler to the child.
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,6 +71,10 @@ pub(super) enum ToChild<'a> {
     },
     Cancel {
         attempt: u64,
+    },
+    Taken {
+        attempt: u64,
+        lines: Option<u64>,
     },
     Answer {
         call: u64,
@@ -105,6 +113,13 @@ pub(super) enum Said {
     Ended(End),
     /// The engine's function has returned, and the attempt goes on.
     Returned,
+}
+
+impl Said {
+    /// Whether it is one of those that only so many may be untaken of.
+    pub(super) fn is_counted(&self) -> bool {
+        matches!(self, Self::Log { .. } | Self::Progress { .. })
+    }
 }
 
 /// What an attempt asks of the scheduler.

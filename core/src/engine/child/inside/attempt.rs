@@ -8,6 +8,7 @@ use oxidag_plugin_api::abi::End;
 use oxidag_plugin_api::{Error, Level};
 use serde_json::Value;
 
+use super::room::Room;
 use super::wire::Wire;
 use crate::engine::child::lock;
 use crate::engine::child::protocol::{Said, Wish};
@@ -20,13 +21,19 @@ type Open = Mutex<HashMap<u64, Arc<Remote>>>;
 pub(super) struct Attempts(Arc<Open>);
 
 impl Attempts {
-    pub(super) fn begin(&self, number: u64, wire: &Arc<Wire>) -> Arc<Remote> {
+    /// An attempt that keeps a worker, or does not.
+    pub(super) fn begin(&self, number: u64, blocks: bool, wire: &Arc<Wire>) -> Arc<Remote> {
+        let room = Room::default();
+        if !blocks {
+            room.taken(None);
+        }
         let remote = Arc::new(Remote {
             number,
             wire: Arc::clone(wire),
             all: Arc::downgrade(&self.0),
             ended: AtomicBool::new(false),
             stop: Mutex::default(),
+            room,
         });
         lock(&self.0).insert(number, Arc::clone(&remote));
         remote
@@ -48,6 +55,7 @@ pub(super) struct Remote {
     all: Weak<Open>,
     ended: AtomicBool,
     stop: Mutex<Stop>,
+    room: Room,
 }
 
 #[derive(Default)]
@@ -67,6 +75,11 @@ impl Remote {
         callbacks.into_iter().for_each(|callback| callback());
     }
 
+    /// What it has said was taken.
+    pub(super) fn taken(&self, lines: Option<u64>) {
+        self.room.taken(lines);
+    }
+
     pub(super) fn fail(&self, error: Error) {
         self.complete(End::Error(error));
     }
@@ -74,6 +87,8 @@ impl Remote {
     /// The engine's function has returned. A worker that waits for an attempt that goes on is let go.
     pub(super) fn returned(&self, blocks: bool) {
         if blocks && !self.ended.load(Ordering::Acquire) {
+            // No worker counts any more.
+            self.room.taken(None);
             self.wire.say(self.number, Said::Returned);
         }
     }
@@ -81,10 +96,12 @@ impl Remote {
 
 impl Attempt for Remote {
     fn log(&self, level: Level, text: &str) {
+        self.room.enter();
         self.wire.say(self.number, Said::Log { level: level as u8, text: text.to_owned() });
     }
 
     fn progress(&self, fraction: f64, message: &str) {
+        self.room.enter();
         // JSON has no NaN.
         let fraction = Some(fraction).filter(|fraction| fraction.is_finite());
         self.wire.say(self.number, Said::Progress { fraction, message: message.to_owned() });
@@ -124,6 +141,8 @@ impl Attempt for Remote {
             // The first end counts; the scheduler's side of the attempt may be gone.
             return;
         }
+        // Nobody takes what it may say from now on.
+        self.room.taken(None);
         let callbacks = std::mem::take(&mut lock(&self.stop).callbacks);
         drop(callbacks);
         if let Some(all) = self.all.upgrade() {

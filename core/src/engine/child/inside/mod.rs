@@ -5,12 +5,10 @@
 
 mod attempt;
 mod pool;
+mod room;
 mod wire;
 
-use std::fs::File;
 use std::io::{self, BufReader};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -18,7 +16,6 @@ use std::time::Duration;
 
 use oxidag_plugin_api::abi::Instance;
 use oxidag_plugin_api::{Error, ErrorKind};
-use rustix::net::SocketType;
 use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
 use serde_json::Value;
 
@@ -26,9 +23,13 @@ use super::protocol::{Opened, ToChild, read_frame};
 use crate::engine::{error_from, no_findings};
 use crate::loader::Library;
 use crate::plugins::{ChildLimits, EngineConfig};
+use crate::stdin_socket;
 use attempt::Attempts;
 use pool::{Lane, Pool};
 use wire::Wire;
+
+/// So much an engine needs at least: the stacks of a few threads, and the data of a library.
+const LEAST_MEMORY: u64 = 16 << 20;
 
 /// So long an idle engine has to end well.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -50,11 +51,12 @@ pub enum ServeError {
 ///
 /// Any `ServeError`, before anything was opened.
 pub fn serve() -> Result<std::convert::Infallible, ServeError> {
-    let socket = take_socket()?;
+    let socket = stdin_socket::take()?.ok_or(ServeError::NotAChild)?;
     let mut reader = BufReader::with_capacity(64 * 1024, socket.try_clone()?);
     let inside = Arc::new(Inside {
         library: OnceLock::new(),
         config: OnceLock::new(),
+        memory: OnceLock::new(),
         engine: OnceLock::new(),
         attempts: Attempts::default(),
         wire: Arc::new(Wire::new(socket)),
@@ -70,20 +72,11 @@ pub fn serve() -> Result<std::convert::Infallible, ServeError> {
     inside.end()
 }
 
-/// The socket, which was standard input. Neither the library nor what it starts has it from now on.
-fn take_socket() -> Result<UnixStream, ServeError> {
-    let stdin = io::stdin();
-    if rustix::net::sockopt::socket_type(&stdin) != Ok(SocketType::STREAM) {
-        return Err(ServeError::NotAChild);
-    }
-    let socket: OwnedFd = rustix::io::fcntl_dupfd_cloexec(&stdin, 3).map_err(io::Error::from)?;
-    rustix::stdio::dup2_stdin(File::open("/dev/null")?).map_err(io::Error::from)?;
-    Ok(UnixStream::from(socket))
-}
-
 struct Inside {
     library: OnceLock<Library>,
     config: OnceLock<String>,
+    /// `limits.memory`, where there is one.
+    memory: OnceLock<u64>,
     engine: OnceLock<Instance>,
     attempts: Attempts,
     wire: Arc<Wire>,
@@ -113,6 +106,9 @@ impl Inside {
             }
             ToChild::Run { attempt, blocks, task } => self.run(attempt, blocks, task.get().to_owned()),
             ToChild::Cancel { attempt } => self.cancel(attempt),
+            ToChild::Taken { attempt, lines } => {
+                _ = self.attempts.get(attempt).inspect(|attempt| attempt.taken(lines))
+            }
             ToChild::Answer { call, answer } => self.wire.answered(call, answer),
         }
     }
@@ -124,17 +120,23 @@ impl Inside {
     ) {
         let inside = Arc::clone(self);
         if let Err(error) = self.pool.spawn(Box::new(move || inside.wire.reply(call, answer(&inside)))) {
-            self.wire.reply(call, Err(no_thread(&error)));
+            self.wire.reply(call, Err(self.no_thread(&error)));
         }
     }
 
     fn open(&self, path: &Path, config: &EngineConfig) -> Result<Value, Error> {
         let limits = config.limits.unwrap_or_default();
+        check_memory(limits)?;
         set_limits(limits)
             .map_err(|e| Error::invalid(format!("cannot set the limits of the engine: {e}")))?;
         self.wire.watch_cpu(limits.cpu);
-        let (library, description) =
-            crate::engine::open(path, config).map_err(|error| Error::invalid(error.to_string()))?;
+        // Without memory the system says all kinds of things.
+        if let Some(bytes) = limits.memory {
+            let _ = self.memory.set(bytes);
+        }
+        let limit = limits.memory.map(|bytes| format!("; limits.memory is {bytes} bytes"));
+        let (library, description) = crate::engine::open(path, config)
+            .map_err(|error| Error::invalid(format!("{error}{}", limit.unwrap_or_default())))?;
         let opened = Opened { info: library.info.clone(), description };
         // The scheduler opens once.
         let _ = self.library.set(library);
@@ -163,7 +165,7 @@ impl Inside {
     }
 
     fn run(self: &Arc<Self>, number: u64, blocks: bool, task: String) {
-        let remote = self.attempts.begin(number, &self.wire);
+        let remote = self.attempts.begin(number, blocks, &self.wire);
         let (inside, attempt) = (Arc::clone(self), Arc::clone(&remote));
         let job = Box::new(move || {
             match inside.engine() {
@@ -174,8 +176,16 @@ impl Inside {
         });
         let spawned = if blocks { self.pool.spawn(job) } else { self.launches.send(job) };
         if let Err(error) = spawned {
-            remote.fail(no_thread(&error));
+            remote.fail(self.no_thread(&error));
         }
+    }
+
+    fn no_thread(&self, error: &io::Error) -> Error {
+        let limit = self.memory.get().map(|bytes| format!("; limits.memory is {bytes} bytes"));
+        Error::transient(format!(
+            "cannot start a thread for the attempt: {error}{}",
+            limit.unwrap_or_default()
+        ))
     }
 
     /// On a thread of its own: what an engine does then may take long.
@@ -211,6 +221,25 @@ fn die() -> ! {
     }
 }
 
+/// The engine must have room beside what this process has already, or nothing that follows says what is wrong.
+fn check_memory(limits: ChildLimits) -> Result<(), Error> {
+    let used = memory_in_use();
+    match limits.memory.zip(used).filter(|(limit, used)| *limit < used + LEAST_MEMORY) {
+        None => Ok(()),
+        Some((limit, used)) => Err(Error::invalid(format!(
+            "limits.memory is {limit} bytes, and the process of an engine has {used} before its engine is there; allow at least {} MB",
+            (used + LEAST_MEMORY).div_ceil(1_000_000)
+        ))),
+    }
+}
+
+/// As `RLIMIT_DATA` counts it; nothing where the system does not tell.
+fn memory_in_use() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
 /// Memory is what this process may write to and shares with nobody: the code of libraries and address space that is only
 /// reserved are not counted. What it starts inherits both limits, each process for itself.
 fn set_limits(limits: ChildLimits) -> io::Result<()> {
@@ -223,10 +252,6 @@ fn set_limits(limits: ChildLimits) -> io::Result<()> {
         setrlimit(Resource::Cpu, Rlimit { current: Some(seconds), maximum })?;
     }
     Ok(())
-}
-
-fn no_thread(error: &io::Error) -> Error {
-    Error::transient(format!("cannot start a thread for the attempt: {error}"))
 }
 
 fn out_of_order() -> Error {
