@@ -1,7 +1,8 @@
 //! Whether a file that says what is run, or is run, can be changed by others than its owner.
 //!
-//! The file and the folder that it is in belong to the user or to root, and nobody else may write there; the folders above are
-//! not looked at. Two groups are no others: the user's private one, as many systems make it for each user, and that of root.
+//! The file and each folder above it belong to the user or to root, and nobody else may write there: who can write a folder can
+//! put another file, or another folder, in the place of what is in it. Two groups are no others: the user's private one, as many
+//! systems make it for each user, and that of root.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -46,26 +47,36 @@ pub enum TrustError {
     },
 }
 
-/// Checks a file and its folder. Links are followed: what counts is where they lead.
+/// Checks a file and the folders above it. Links are followed: what counts is where they lead.
 ///
 /// # Errors
 ///
 /// Any [`TrustError`].
 pub fn check(path: &Path) -> Result<(), TrustError> {
     let failed = |source| TrustError::Read { path: path.to_owned(), source };
+    check_opened(path, &fs::metadata(path).map_err(failed)?)
+}
+
+/// The same for a file that is open.
+pub(crate) fn check_opened(path: &Path, metadata: &Metadata) -> Result<(), TrustError> {
+    let failed = |source| TrustError::Read { path: path.to_owned(), source };
     let file = path.canonicalize().map_err(failed)?;
-    let writable = |what, shown: &Path, metadata: &Metadata| {
-        let path = || shown.to_owned();
-        let foreign = foreign_owner(metadata).map(|owner| TrustError::Foreign { what, path: path(), owner });
-        let open =
-            || others_can_write(metadata).map(|mode| TrustError::Writable { what, path: path(), mode });
-        foreign.or_else(open)
-    };
-    let folder =
-        file.parent().map(|folder| Ok((folder, fs::metadata(folder).map_err(failed)?))).transpose()?;
-    let of_folder = folder.and_then(|(folder, metadata)| writable("the folder ", folder, &metadata));
-    match writable("", path, &fs::metadata(&file).map_err(failed)?).or(of_folder) {
-        Some(error) => Err(error),
+    safe("", path, metadata)?;
+    // From the top: what is said of a folder above is true of all below.
+    let folders: Vec<&Path> = file.ancestors().skip(1).collect();
+    folders
+        .into_iter()
+        .rev()
+        .try_for_each(|folder| safe("the folder ", folder, &fs::metadata(folder).map_err(failed)?))
+}
+
+/// Nobody else decides about a file or folder.
+fn safe(what: &'static str, path: &Path, metadata: &Metadata) -> Result<(), TrustError> {
+    if let Some(owner) = foreign_owner(metadata) {
+        return Err(TrustError::Foreign { what, path: path.to_owned(), owner });
+    }
+    match others_can_write(metadata) {
+        Some(mode) => Err(TrustError::Writable { what, path: path.to_owned(), mode }),
         None => Ok(()),
     }
 }
@@ -148,14 +159,23 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_as_safe_as_its_folder() {
+    fn a_file_is_as_safe_as_the_folders_above_it() {
         let sandbox = tempfile::tempdir().unwrap();
-        let folder = sandbox.path().join("open");
-        fs::create_dir(&folder).unwrap();
+        let above = sandbox.path().join("above");
+        let folder = above.join("open");
+        fs::create_dir_all(&folder).unwrap();
         let file = folder.join("plugins.toml");
         fs::write(&file, "").unwrap();
         let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         set(&folder, 0o755);
+        set(&above, 0o755);
+        assert!(check(&file).is_ok());
+        // Who can write there puts another `open` in its place.
+        set(&above, 0o777);
+        let said = check(&file).unwrap_err().to_string();
+        assert!(said.contains("the folder ") && said.contains("above (mode 0777)"), "{said}");
+        // With the sticky bit, nobody but its owner does.
+        set(&above, 0o1777);
         assert!(check(&file).is_ok());
         set(&file, 0o646);
         let said = check(&file).unwrap_err().to_string();

@@ -125,6 +125,45 @@ fn a_lock_file_that_is_gone_is_no_licence() {
 }
 
 #[test]
+fn a_lock_holds_for_those_who_link_to_its_plugins_too() {
+    let (sandbox, library) = environment();
+    sandbox.oxidag(&["engines", "lock"]).expect_status(0);
+    let folder = sandbox.path().join("linked");
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink("../plugins.toml", folder.join("plugins.toml")).unwrap();
+    // Its paths count from the link.
+    fs::copy(&library, folder.join("noop.so")).unwrap();
+    let run = ["run", "dag.yaml", "--plugins", "linked/plugins.toml"];
+    sandbox.oxidag(&run).expect_status(0);
+    replace(&folder.join("noop.so"));
+    let refused = sandbox.oxidag(&run).expect_status(2).stderr;
+    assert!(refused.contains("SHA-256") && refused.contains("plugins.lock"), "{refused}");
+    // One beside the link counts before it.
+    fs::write(folder.join("plugins.lock"), "").unwrap();
+    let refused = sandbox.oxidag(&run).expect_status(2).stderr;
+    assert!(refused.contains("is not in linked/plugins.lock"), "{refused}");
+    sandbox.oxidag(&["engines", "lock", "--plugins", "linked/plugins.toml"]).expect_status(0);
+    sandbox.oxidag(&run).expect_status(0);
+}
+
+#[test]
+fn what_others_can_write_above_a_file_is_what_they_can_write() {
+    let (sandbox, library) = environment();
+    let deep = sandbox.path().join("open/engines");
+    fs::create_dir_all(&deep).unwrap();
+    fs::rename(&library, deep.join("noop.so")).unwrap();
+    sandbox.write("plugins.toml", "[engines.noop]\npath = './open/engines/noop.so'\n");
+    sandbox.oxidag(&["run", "dag.yaml"]).expect_status(0);
+    set_mode(&sandbox.path().join("open"), 0o777);
+    let refused = sandbox.oxidag(&["run", "dag.yaml"]).expect_status(2).stderr;
+    assert!(
+        refused.contains("others can write the folder ") && refused.contains("open (mode 0777)"),
+        "{refused}"
+    );
+    sandbox.oxidag(&["run", "dag.yaml", "--allow-writable"]).expect_status(0);
+}
+
+#[test]
 fn a_version_of_any_characters_is_locked_and_shown_without_them() {
     let sandbox = Sandbox::new();
     // The version has a DEL, and what clears a terminal.

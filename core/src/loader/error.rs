@@ -71,6 +71,12 @@ pub enum LoadError {
         /// What the system says.
         message: String,
     },
+    /// It is not the file any more that was looked at.
+    #[error("the library {} is not loaded: another file took its place while it was looked at; try again once it is installed", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is another kind of file.
     #[error("cannot open the library {}: it is not a shared library", path.display())]
     NotALibrary {

@@ -25,12 +25,12 @@ impl Image {
     ///
     /// [`LoadError`] when it is no engine's library, of any ABI and for any machine.
     pub fn read(path: &Path) -> Result<Self, LoadError> {
-        let failed = |source| LoadError::Read { path: path.to_owned(), source };
-        if !path.metadata().map_err(failed)?.is_file() {
-            return Err(LoadError::NotALibrary { path: path.to_owned() });
-        }
-        let file = File::open(path).map_err(failed)?;
-        file::check_complete(path)?;
+        Self::of(path, &file::open(path)?)
+    }
+
+    /// The same of a file that is open.
+    pub(super) fn of(path: &Path, file: &File) -> Result<Self, LoadError> {
+        file::check_complete(path, file)?;
         let not_a_library = || LoadError::NotALibrary { path: path.to_owned() };
         let cache = ReadCache::new(file);
         let object = object::File::parse(&cache).map_err(|_| not_a_library())?;
@@ -60,7 +60,7 @@ impl Image {
 }
 
 /// The handshake, which holds no pointers: its bytes in the file are those in memory.
-fn handshake<'a>(object: &object::File<'a, &'a ReadCache<File>>) -> Option<Handshake> {
+fn handshake<'a>(object: &object::File<'a, &'a ReadCache<&File>>) -> Option<Handshake> {
     let exports = object.exports().ok()?;
     // Mach-O puts an underscore before every name.
     let is_handshake = |name: &[u8]| name.strip_prefix(b"_").unwrap_or(name) == HANDSHAKE_SYMBOL.as_bytes();

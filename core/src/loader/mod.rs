@@ -44,7 +44,7 @@ pub struct LibraryInfo {
     pub abi: String,
     /// The version of the plugin-api crate that it was built with.
     pub plugin_api: String,
-    /// The compiler that built it.
+    /// The compiler that built it, whatever its language; `rustc` is the field's name in JSON alone.
     pub rustc: String,
     /// The target that it was built for.
     pub target: String,
@@ -70,12 +70,17 @@ impl Library {
     ///
     /// Any [`LoadError`].
     pub fn open(path: &Path, config: &EngineConfig) -> Result<Self, LoadError> {
-        let image = Image::read(path)?;
+        // One file is looked at, whatever comes to its path meanwhile.
+        let file = file::open(path)?;
+        let image = Image::of(path, &file)?;
         if !config.allow_writable {
-            trust::check(path)?;
+            let metadata =
+                file.metadata().map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+            trust::check_opened(path, &metadata)?;
         }
-        file::check_hash(path, config)?;
+        file::check_hash(path, &file, config)?;
         image.check(path)?;
+        file::check_unchanged(path, &file)?;
         let open = |error: &dyn std::error::Error| LoadError::Open {
             path: path.to_owned(),
             message: deepest(error),

@@ -1,6 +1,6 @@
 //! `plugins.lock`: the hashes of the libraries that an environment's engines are loaded from.
 //!
-//! It lies beside `plugins.toml` and covers the overlays too, since it knows libraries by the `path` that they are configured
+//! It lies beside `plugins.toml`, or beside what that is a link to, and covers the overlays too, since it knows libraries by the `path` that they are configured
 //! with. Where there is one, a library that is not in it, or is another file by now, is not used.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,10 +82,17 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// The lock file of a `plugins.toml`.
+    /// The lock file of a `plugins.toml`. Where that is a link, the lock file beside the link counts; if there is none, the one
+    /// beside the file that it leads to: whoever locks that file, locks it for all that link to it.
     #[must_use]
     pub fn beside(plugins: &Path) -> PathBuf {
-        plugins.with_extension("lock")
+        let named = plugins.with_extension("lock");
+        let is_there = |path: &PathBuf| path.symlink_metadata().is_ok();
+        let of_target = || plugins.canonicalize().ok().map(|target| target.with_extension("lock"));
+        match is_there(&named) {
+            true => named,
+            false => of_target().filter(is_there).unwrap_or(named),
+        }
     }
 
     /// Reads the lock file of a `plugins.toml`, where there is one.
