@@ -109,8 +109,9 @@ typedef struct oxidag_engine_table {
     /* Says what it is, as JSON: config_schema (a JSON Schema), mode ("blocking", "async" or "per_task"), script_suffix;
      * other_suffixes, by_reference and verbatim as docs/abi.md has them. */
     void (*describe)(oxidag_answer answer);
-    /* An engine with this configuration, JSON that fits the schema. NULL: it is refused, and why has the error as JSON. An
-     * engine that keeps nothing returns any other pointer. */
+    /* An engine with this configuration, JSON. oxidag has held it against the schema, others need not have: the engine checks
+     * what it reads. NULL: it is refused, and why has the error as JSON. An engine that keeps nothing returns any other
+     * pointer. */
     void *(*create)(oxidag_text config, oxidag_answer why);
     /* In mode per_task: 1 if a task with these parameters, a JSON object, keeps its thread until it ends. Else NULL. */
     int32_t (*blocks)(void *engine, oxidag_text params);

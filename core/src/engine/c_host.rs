@@ -49,8 +49,16 @@ fn attempts() -> MutexGuard<'static, HashMap<u64, Handed>> {
 /// A number for an engine, which is to run the attempt.
 pub(crate) fn hand_over(attempt: Arc<dyn Attempt>) -> u64 {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    attempts().insert(number, Handed { attempt, in_run: true, ended: false });
+    attempts().insert(number, Handed { attempt: Arc::clone(&attempt), in_run: true, ended: false });
+    // Nobody waits for it then, and maybe the engine never ends it.
+    attempt.on_abandon(Box::new(move || forget(number)));
     number
+}
+
+fn forget(number: u64) {
+    // What it holds may call the engine as it goes, so not under the lock.
+    let forgotten = attempts().remove(&number);
+    drop(forgotten);
 }
 
 /// The engine's `run` has returned this.

@@ -14,6 +14,7 @@ use crate::engine::OnCancel;
 struct Seen {
     told: Mutex<Vec<String>>,
     callbacks: Mutex<Vec<OnCancel>>,
+    on_abandon: Mutex<Option<OnCancel>>,
 }
 
 impl Seen {
@@ -38,6 +39,9 @@ impl Attempt for Seen {
     }
     fn on_cancel(&self, callback: OnCancel) {
         self.callbacks.lock().unwrap().push(callback);
+    }
+    fn on_abandon(&self, callback: OnCancel) {
+        *self.on_abandon.lock().unwrap() = Some(callback);
     }
     fn checkpoint(&self, checkpoint: Value) -> Result<(), String> {
         self.tell(checkpoint.to_string());
@@ -99,6 +103,24 @@ fn an_attempt_ends_once_and_is_gone_then() {
     assert_eq!(asked(checkpoint, number, Text::new("{}")), (FAILED, GONE.to_owned()));
     assert_eq!(seen.take(), ["success 7"]);
     assert_eq!(Arc::strong_count(&seen), 1, "the attempt is kept");
+}
+
+#[test]
+fn an_abandoned_attempt_is_gone_though_its_engine_never_ends_it() {
+    for has_returned in [false, true] {
+        let (seen, number) = handed();
+        if has_returned {
+            returned(number, LATER);
+        }
+        let abandon = seen.on_abandon.lock().unwrap().take();
+        abandon.unwrap()();
+        assert_eq!(Arc::strong_count(&seen), 1, "the attempt is kept");
+        // SAFETY: a number is all that it takes.
+        assert_eq!(unsafe { cancelled(number) }, 1);
+        assert_eq!(ended(number, OUTCOME), FAILED);
+        returned(number, DONE);
+        assert_eq!(seen.take(), <[&str; 0]>::default());
+    }
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn lines(answer: &Inspected<'_>) -> String {
         line("version", &info.version);
         line("abi", &info.abi);
         line("plugin_api", &info.plugin_api);
-        line("rustc", &info.rustc);
+        line("built with", &info.rustc);
         line("target", &info.target);
     }
     line("path", &said.path.as_deref().unwrap_or(Path::new("-")).display().to_string());
