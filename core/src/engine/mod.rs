@@ -4,6 +4,7 @@ mod attempt;
 pub(crate) mod c_host;
 pub mod child;
 pub(crate) mod rust_host;
+mod schema;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -219,16 +220,10 @@ impl Drop for Engine {
 }
 
 fn check_config(path: &Path, schema: &Value, config: &Value) -> Result<(), EngineError> {
-    let validator = jsonschema::validator_for(schema).map_err(|e| EngineError::Description {
+    let problems = schema::problems(schema, config).map_err(|why| EngineError::Description {
         path: path.to_owned(),
-        message: format!("the schema of its configuration is not one: {e}"),
+        message: format!("the schema of its configuration is not one: {why}"),
     })?;
-    // The place and the rule, never the value: it may be a secret.
-    let problem = |error: jsonschema::ValidationError<'_>| {
-        let place = error.instance_path().to_string().replace('/', ".");
-        format!("`config{place}`: {}", error.masked())
-    };
-    let problems: Vec<String> = validator.iter_errors(config).map(problem).collect();
     if problems.is_empty() { Ok(()) } else { Err(EngineError::Config { problems }) }
 }
 

@@ -35,6 +35,9 @@ This takes the published oxidag-plugin-api. Where cargo does not find one yet, l
 plugin-api of a checkout of oxidag, or make the crate with --plugin-api DIR.
 ";
 
+/// The engines that oxidag has itself: another one of such a name would be taken for it.
+const SHIPPED: [&str; 8] = ["bq", "cloud-function", "duckdb", "iac", "noop", "shell", "spark", "sql"];
+
 /// The handshake has 63 bytes for it; and what is made stays as `cargo fmt` would have it.
 const LONGEST_NAME: usize = 32;
 
@@ -73,6 +76,12 @@ fn checked(name: &str) -> anyhow::Result<&str> {
         bail!(
             "{} cannot be the name of an engine: it takes lower-case letters and digits, a letter first, words joined by - or _, \
              at most {LONGEST_NAME} in all",
+            quote(name)
+        );
+    }
+    if SHIPPED.contains(&name.replace('_', "-").as_str()) {
+        bail!(
+            "oxidag has an engine {} of its own; choose another name, as DAGs name engines by theirs",
             quote(name)
         );
     }
@@ -156,13 +165,27 @@ mod tests {
 
     #[test]
     fn names_are_those_that_a_crate_and_a_library_can_have() {
-        for good in ["bq", "cloud-function", "my_engine2", "a"] {
+        for good in ["bq2", "cloud-functions", "my_engine2", "a"] {
             assert!(checked(good).is_ok(), "{good}");
         }
         let long = "a".repeat(LONGEST_NAME + 1);
         for bad in ["", "2fast", "Bq", "a b", "a--b", "-a", "a-", "ünder", "a.b", "../a", "a/b", &long] {
             assert!(checked(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn no_engine_is_made_under_the_name_of_one_that_oxidag_has() {
+        let engines = concat!(env!("CARGO_MANIFEST_DIR"), "/../engines");
+        for entry in fs::read_dir(engines).unwrap().map(|entry| entry.unwrap().path()) {
+            let manifest = fs::read_to_string(entry.join("Cargo.toml")).unwrap_or_default();
+            if manifest.contains("cdylib") {
+                let name = entry.file_name().unwrap().to_string_lossy().into_owned();
+                let refused = checked(&name).unwrap_err().to_string();
+                assert!(refused.contains("of its own"), "{name}: {refused}");
+            }
+        }
+        assert!(checked("cloud_function").is_err());
     }
 
     #[test]
