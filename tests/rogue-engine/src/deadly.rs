@@ -102,9 +102,11 @@ unsafe extern "C" {
 fn leave_fork() {
     // SAFETY: the copy calls nothing but `pause`, which may be called there.
     let pid = unsafe { fork() };
-    while pid == 0 {
-        // SAFETY: it takes nothing and waits for a signal.
-        unsafe { pause() };
+    if pid == 0 {
+        loop {
+            // SAFETY: it takes nothing and waits for a signal.
+            unsafe { pause() };
+        }
     }
     // The test ends it.
     let _ = std::fs::write("left.pid", pid.to_string());

@@ -141,7 +141,7 @@ fn whatever_the_task(task: &Task, host: &Host) -> Result<()> {
         print_line();
     }
     let number = TASKS.fetch_add(1, Ordering::Relaxed);
-    if breaks("threads") || (breaks("most_threads") && number % 8 != 0) {
+    if breaks("threads") || (breaks("most_threads") && !number.is_multiple_of(8)) {
         thread::spawn(|| {
             loop {
                 thread::park();
