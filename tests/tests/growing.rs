@@ -129,6 +129,8 @@ tasks:
     );
     let attempts = |task: usize| shown["tasks"][task]["attempts"].as_array().unwrap().len();
     assert_eq!((attempts(3), attempts(4), attempts(5)), (2, 1, 2));
+    let why = &shown["tasks"][0]["error"]["message"];
+    assert_eq!(why, "1 of 3 instances failed, the first of them load[worst]");
 }
 
 #[test]
@@ -640,6 +642,8 @@ fn a_dag_in_another_one_fails_it_and_is_cancelled_with_it() {
         states(&shown),
         ["sub failed", "after upstream_failed", "sub/x failed", "sub/y upstream_failed"]
     );
+    let why = &shown["tasks"][0]["error"]["message"];
+    assert_eq!(why, "2 of 2 tasks failed, the first of them sub/x");
 
     let sandbox = Sandbox::new();
     sandbox.write(

@@ -32,11 +32,11 @@ impl<W: Write + Send> Reporter for Quiet<W> {
                 let error = end.as_ref().and_then(|end| end.error.as_ref());
                 let why =
                     error.map_or_else(|| "no reason was given".to_owned(), |error| one_line(&error.message));
-                writeln!(
-                    self.out,
-                    "error: task {} failed in attempt {attempt}: {why}",
-                    self.run.full_name(*task)
-                )
+                let name = self.run.full_name(*task);
+                match attempt {
+                    0 => writeln!(self.out, "error: task {name} failed: {why}"),
+                    _ => writeln!(self.out, "error: task {name} failed in attempt {attempt}: {why}"),
+                }
             }
             EventKind::TaskState { task, end: Some(end), .. } => match &end.error {
                 Some(error) if error.kind == FailureKind::Abandoned => {

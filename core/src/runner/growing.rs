@@ -130,6 +130,20 @@ impl Run {
         self.or_fatal(appended);
     }
 
+    /// Why a task failed that stands for others: they did.
+    pub(super) fn failed_within(&self, task: TaskIdx) -> Option<Arc<AttemptEnd>> {
+        let bad = |task: &TaskIdx| {
+            matches!(self.scheduler.state(*task), TaskState::Failed | TaskState::UpstreamFailed)
+        };
+        let first = self.scheduler.within(task).find(bad)?;
+        let failed = self.scheduler.within(task).filter(bad).count();
+        let all = self.scheduler.within(task).count();
+        let what = if self.live.is_sub(task) { "tasks" } else { "instances" };
+        let message = format!("{failed} of {all} {what} failed, the first of them {}", self.live.name(first));
+        let error = Some(Failure { kind: FailureKind::Failed, message });
+        Some(Arc::new(AttemptEnd { error, ..AttemptEnd::default() }))
+    }
+
     /// A task ends without an attempt, for this reason.
     fn cannot_tell(&mut self, task: TaskIdx, message: String) {
         let message = self.shared.masker.mask(&message).into_owned();

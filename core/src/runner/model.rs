@@ -7,7 +7,7 @@
 
 mod dags;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -34,6 +34,7 @@ use super::turn::{Rest, Runs};
 use super::workers::{Job, RunInfo, Workers, idempotency_key};
 use super::{Mailbox, Resumed, begun};
 use crate::event::{Event, EventKind, FailureKind, TaskIdx, Timestamp};
+use crate::graph::Graph;
 use crate::logs::RunLogs;
 use crate::prepare::Prepared;
 use crate::scheduler::{Limits, Places};
@@ -74,7 +75,9 @@ fn no_task_is_lost_doubled_started_early_or_left_whatever_crashes() {
 fn check(seed: u64) {
     let crashed = World::new(seed, true).run();
     if seed.is_multiple_of(4) && !crashed.disturbed {
-        assert_eq!(crashed.states, World::new(seed, false).run().states, "the end depends on the crashes");
+        let other = World::new(seed, false).run();
+        assert_eq!(crashed.states, other.states, "the end depends on the crashes");
+        assert_eq!(crashed.edges, other.edges, "the graph depends on the crashes");
     }
 }
 
@@ -130,6 +133,8 @@ struct World {
 struct Ended {
     /// By name: the numbers of tasks that are added depend on what ends first.
     states: BTreeMap<String, TaskState>,
+    /// What comes before each of them.
+    edges: BTreeMap<String, BTreeSet<String>>,
     disturbed: bool,
 }
 
@@ -547,12 +552,33 @@ impl World {
         if !self.disturbed {
             self.check_rules(&run);
         }
+        let edges = self.edges(&run);
         let states = run.tasks.iter().map(|task| (task.task_id.clone(), task.state)).collect();
-        Ended { states, disturbed: self.disturbed || self.fates.iter().any(|fate| fate.deaf) }
+        Ended { states, edges, disturbed: self.disturbed || self.fates.iter().any(|fate| fate.deaf) }
     }
 }
 
 impl World {
+    /// The final graph. Nothing was added to what there was: every edge of a new task comes from one that is older.
+    fn edges(&self, run: &RunDetails) -> BTreeMap<String, BTreeSet<String>> {
+        let source = SourceFile::new("dag.json".into(), self.dag.clone());
+        let (dag, _) = parse(source).map_err(|e| e.render(false)).unwrap();
+        let file = Arc::new(Graph::new(&dag).unwrap());
+        let (graph, _) = super::grown(run, &dag, &file).unwrap();
+        let upstream = |graph: &Graph, task| -> BTreeSet<TaskIdx> { graph.upstream(task).collect() };
+        let named = |task: TaskIdx| {
+            let before = upstream(&graph, task);
+            if task.get() < file.len() {
+                assert_eq!(before, upstream(&file, task), "something was added before {}", graph.name(task));
+            } else {
+                assert!(before.iter().all(|before| *before < task), "{} is older", graph.name(task));
+            }
+            let names = before.into_iter().map(|before| graph.name(before).to_owned());
+            (graph.name(task).to_owned(), names.collect())
+        };
+        graph.tasks().map(named).collect()
+    }
+
     /// Each rule was applied as often as it should have been, and never later than what asks for its end.
     fn check_rules(&self, run: &RunDetails) {
         let dag: Value = serde_json::from_str(&self.dag).unwrap();
@@ -586,6 +612,17 @@ impl World {
         let prefix = format!("{each}[");
         assert_eq!(run.tasks.iter().filter(|t| t.task_id.starts_with(&prefix)).count(), matches, "rule each");
         assert_eq!(named(&adds(2)["task_id"]).count(), 1, "rule closed");
+        for rule in &rules[3..] {
+            let name = rule["add"]["tasks"][0]["task_id"].as_str().unwrap();
+            let applied = run.tasks.iter().filter(|task| number(&task.task_id) == number(name)).count();
+            let wanted = if let Some(of) = rule["each"]["instances_of"].as_str() {
+                let is_one = |task: &&TaskDetails| task.task_id.starts_with(&format!("{of}[")) && done(task);
+                run.tasks.iter().filter(is_one).count()
+            } else {
+                usize::from(run.tasks.iter().any(|task| of_kind(&task) && task.state == TaskState::Failed))
+            };
+            assert_eq!(applied, wanted, "rule {}", rule["rule_id"]);
+        }
         let last = run.tasks.iter().position(|task| task.task_id == adds(2)["task_id"].as_str().unwrap());
         let late =
             run.tasks.iter().skip(last.unwrap()).filter(|t| of_kind(t) || t.task_id.starts_with(&prefix));

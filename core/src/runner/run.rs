@@ -336,6 +336,10 @@ impl Run {
                     .get(&task)
                     .filter(|_| state.is_terminal() || state == TaskState::UpForRetry)
                     .cloned();
+                let end = match end {
+                    None if state == TaskState::Failed => self.failed_within(task),
+                    end => end,
+                };
                 if let Some(failure) = end.as_ref().and_then(|end| end.error.as_ref()) {
                     self.note_failure(task, attempt, state, failure, now);
                 }
@@ -386,7 +390,8 @@ impl Run {
         failure: &Failure,
         now: Timestamp,
     ) {
-        let text = format!("{} attempt {attempt} {state}: {}", self.live.name(task), failure.message);
+        let attempt = if attempt > 0 { format!(" attempt {attempt}") } else { String::new() };
+        let text = format!("{}{attempt} {state}: {}", self.live.name(task), failure.message);
         self.note_run(&text, now);
     }
 

@@ -184,6 +184,11 @@ impl Scheduler {
         self.active == 0
     }
 
+    /// The tasks for which a task stands, as far as they have been added, in order.
+    pub fn within(&self, task: TaskIdx) -> impl Iterator<Item = TaskIdx> + '_ {
+        self.mapped.instances(task)
+    }
+
     /// Whether the run is being stopped.
     #[must_use]
     pub fn is_stopping(&self) -> bool {

@@ -99,9 +99,11 @@ pub(super) fn dag(dice: &mut Dice) -> (String, Vec<Fate>, Vec<usize>) {
     (dag.to_string(), fates, mapped)
 }
 
-/// Rules of each sort: once a task has succeeded, for each task of a kind, once no more of a kind can come.
+/// Rules of each sort: once a task has succeeded, for each task of a kind, once no more of a kind can come; and, of some DAGs,
+/// once no more can come and one has failed, and for each instance of a mapped task.
 fn rules(dice: &mut Dice, tasks: &mut [Value], fates: &mut Vec<Fate>, mapped: &mut Vec<usize>) -> Value {
     let mut rules = Vec::new();
+    let of_file = mapped.first().copied();
     let mut added = |dice: &mut Dice, dependencies: Value| {
         let name = format!("t{}", fates.len());
         fates.push(Fate {
@@ -137,6 +139,15 @@ fn rules(dice: &mut Dice, tasks: &mut [Value], fates: &mut Vec<Fate>, mapped: &m
     rules.push(
         json!({"rule_id": "closed", "when": "closed(\"l\") && closed(\"k\")", "add": {"tasks": [task]}}),
     );
+    if dice.one_in(2) {
+        let task = added(dice, json!([]));
+        let when = "closed(\"k\") && types.k.states.failed > 0";
+        rules.push(json!({"rule_id": "failed", "when": when, "add": {"tasks": [task]}}));
+    }
+    if let Some(of) = of_file {
+        let task = added(dice, json!(["{task}"]));
+        rules.push(json!({"rule_id": "instances", "each": {"instances_of": format!("t{of}")}, "when": "task.state == \"success\"", "add": {"tasks": [task]}}));
+    }
     rules.into()
 }
 
