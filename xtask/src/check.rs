@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::command::{cargo, command, run, shown};
-use crate::programs::{JAVA, MAKE, POSTGRESQL, PYTHON, REDIS, VENV, require, require_terraform};
+use crate::instructions::{self, Programs};
+use crate::programs::{JAVA, MAKE, POSTGRESQL, PYTHON, REDIS, VALGRIND, VENV, require, require_terraform};
 use crate::python::{self, Making};
 use crate::tests;
+use crate::workspace::{Workspace, executable};
 
 /// How much is tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,8 @@ enum Action {
     Run(Command),
     /// What this would run, several programs at a time.
     Tests(Command),
+    /// The instructions of the hot paths keep within their limits, in what this builds.
+    Instructions(Command),
     /// The programs of the system; with them the Python environment is begun.
     Programs,
     /// The Python environment is there.
@@ -88,6 +92,11 @@ fn steps(scope: Scope) -> Result<Vec<Step>> {
         // them those dependencies would be built once for this step and again for the next. The tests
         // across crates run the program and load the libraries that this step leaves behind.
         step("build", with(workspace("build"), &["--all-targets"])),
+        // What it looks at is built already. Not after the tests, which build libraries anew.
+        Step {
+            name: "instructions",
+            action: Action::Instructions(with(workspace("build"), &["--all-targets"])),
+        },
         // Begun long ago, and mostly there by now.
         Step { name: "python", action: Action::Python },
         step("fake of Google", fake),
@@ -111,8 +120,9 @@ impl Action {
                 println!("$ {}", shown(&command));
                 tests::run(command)
             }
+            Self::Instructions(command) => count(command),
             Self::Programs => {
-                require(&[&PYTHON, &VENV, &POSTGRESQL, &REDIS, &MAKE])?;
+                require(&[&PYTHON, &VENV, &POSTGRESQL, &REDIS, &MAKE, &VALGRIND])?;
                 if scope == Scope::Full {
                     require(&[&JAVA])?;
                     require_terraform()?;
@@ -123,6 +133,16 @@ impl Action {
             Self::Python => environment.take().map_or(Ok(()), Making::finish),
         }
     }
+}
+
+/// Not in the build that ships: it would take minutes. One task more that is copied, parsed or looked up shows in this one too.
+fn count(mut build: Command) -> Result<()> {
+    let inside = executable(&mut build, "inside")?;
+    let name = format!("{}oxidag_engine_noop{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let noop = Workspace::read()?.target.join("debug").join(name);
+    let counts = instructions::count(&Programs { inside, noop }, instructions::Build::Tested)?;
+    instructions::print(&counts);
+    instructions::check(&counts)
 }
 
 fn print_summary(took: &[(&str, Duration, bool)]) {

@@ -10,6 +10,7 @@ mod check;
 mod command;
 mod demo;
 mod dist;
+mod instructions;
 mod programs;
 mod python;
 mod tests;
@@ -24,7 +25,11 @@ usage: cargo xtask CHORE
 
   demo                        build what the quick start needs, and run it
   test [--full]               all checks and tests; with --full also those that need Java and Terraform
-  bench [--json] [--rounds N] measure, and print medians beside their targets
+  bench [--json] [--check]    measure, and print medians beside their targets; with --check, fail where one is missed
+        [--rounds N]          so often; 5 times without
+        [--only PARTS]        noops, one, growing, isolation, waiting, processes, looking, makespan, long, calls
+        [--peers dask,luigi]  these beside make, ninja and xargs; pip installs them
+        [--counts]            instead, count the instructions of the hot paths, and hold them to their limits
   audit                       licences, bans and sources of the dependencies, by cargo-deny; plugin-api, by cargo-semver-checks
   dist                        an archive with the program and its engines, in dist/
 ";

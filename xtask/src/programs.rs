@@ -78,6 +78,15 @@ pub(crate) const MAKE: Program = Program {
     packages: ["make", "make", "make", "make"],
 };
 
+/// For counting instructions.
+pub(crate) const VALGRIND: Program = Program {
+    name: "valgrind",
+    executables: &["valgrind"],
+    probe: &[],
+    elsewhere: &[],
+    packages: ["valgrind", "valgrind", "valgrind", "valgrind"],
+};
+
 /// Sees to it that these programs are there.
 ///
 /// # Errors
@@ -187,7 +196,8 @@ fn apt_get(prefix: &[&str], arguments: &[&str]) -> Result<()> {
     run(&mut command(program, words))
 }
 
-fn on_path(executable: &str) -> bool {
+/// Whether there is such a program.
+pub(crate) fn on_path(executable: &str) -> bool {
     path_directories().iter().any(|directory| directory.join(executable).is_file())
 }
 

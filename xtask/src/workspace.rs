@@ -1,6 +1,7 @@
 //! Where things are in this repository and in its target directory.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -75,6 +76,24 @@ impl Workspace {
         crate::command::run(&mut build)?;
         Ok(self.target.join(profile))
     }
+}
+
+/// Has cargo build, and gives the executable of a target of this name.
+///
+/// # Errors
+///
+/// When the build fails, or has no such target.
+pub(crate) fn executable(build: &mut Command, target: &str) -> Result<PathBuf> {
+    build.arg("--message-format=json-render-diagnostics");
+    // Where the build is shown too.
+    build.stderr(std::process::Stdio::inherit());
+    let messages = output(build)?;
+    let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let path = messages.find_map(|message| {
+        let is_meant = message["target"]["name"] == target;
+        message["executable"].as_str().filter(|_| is_meant).map(PathBuf::from)
+    });
+    path.with_context(|| format!("cargo has built no program {target}"))
 }
 
 /// The package as an engine, if it is one.

@@ -1,13 +1,18 @@
 //! DAGs that grow: what a task costs that is added, and what rules cost that wait.
 
+use std::io;
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::report::{Report, per_task};
-use super::{Bench, INDEPENDENT, dags};
+use super::{Bench, dags};
 
 /// How many tasks are added.
 const MANY: u32 = 1_000_000;
 const FEW: u32 = 10_000;
+/// How many tasks there are beside rules.
+const INDEPENDENT: u32 = 100_000;
 /// How many rules wait.
 const RULES: u32 = 1_000;
 
@@ -19,9 +24,14 @@ impl Bench {
     }
 
     /// A million and ten thousand in turn, so that a machine that slows down slows both down.
-    fn added(&self, how: &'static str, dag: fn(u32) -> String, report: &mut Report) -> Result<()> {
-        let many = self.write(&format!("{how}-many.json"), &dag(MANY))?;
-        let few = self.write(&format!("{how}-few.json"), &dag(FEW))?;
+    fn added(
+        &self,
+        how: &'static str,
+        dag: fn(&Path, u32) -> io::Result<()>,
+        report: &mut Report,
+    ) -> Result<()> {
+        let many = self.dag(&format!("{how}-many"), |path| dag(path, MANY))?;
+        let few = self.dag(&format!("{how}-few"), |path| dag(path, FEW))?;
         let (mut manys, mut fews, mut memory) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..self.rounds {
             let sample = self.run(&many, round)?;
@@ -52,8 +62,8 @@ impl Bench {
     }
 
     fn rules_that_wait(&self, report: &mut Report) -> Result<()> {
-        let without = self.write("no-rules.json", &dags::waiting(INDEPENDENT, 0))?;
-        let with = self.write("rules.json", &dags::waiting(INDEPENDENT, RULES))?;
+        let without = self.dag("no-rules", |path| dags::with_rules(path, INDEPENDENT, 0))?;
+        let with = self.dag("rules", |path| dags::with_rules(path, INDEPENDENT, RULES))?;
         let (mut withouts, mut withs) = (Vec::new(), Vec::new());
         for round in 0..self.rounds {
             withouts.push(self.run(&without, round)?.seconds);

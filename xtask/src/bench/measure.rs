@@ -15,6 +15,8 @@ pub(super) struct Sample {
     pub(super) seconds: f64,
     /// The most memory it held at once, in megabytes of 10⁶ bytes.
     pub(super) peak_megabytes: f64,
+    /// What it and the processes that it waited for used of the processors.
+    pub(super) cpu_seconds: f64,
 }
 
 /// Runs the command, its standard output thrown away.
@@ -39,5 +41,6 @@ pub(super) fn measure(command: &mut Command) -> Result<Sample> {
     }
     #[expect(clippy::cast_precision_loss, reason = "no memory is so large that its bytes do not fit")]
     let peak_megabytes = used.rusage.maxrss as f64 / 1e6;
-    Ok(Sample { seconds, peak_megabytes })
+    let cpu_seconds = (used.rusage.utime + used.rusage.stime).as_secs_f64();
+    Ok(Sample { seconds, peak_megabytes, cpu_seconds })
 }

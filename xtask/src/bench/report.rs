@@ -11,7 +11,7 @@ pub(super) struct Report {
 }
 
 struct Line {
-    what: &'static str,
+    what: String,
     unit: &'static str,
     values: Vec<f64>,
     target: Option<f64>,
@@ -26,22 +26,45 @@ impl Report {
     /// One value a round, and what the median should not exceed.
     pub(super) fn add(
         &mut self,
-        what: &'static str,
+        what: impl Into<String>,
         unit: &'static str,
         values: impl IntoIterator<Item = f64>,
         target: f64,
     ) {
-        self.lines.push(Line::new(what, unit, values, Some(target)));
+        self.add_with(what, unit, values, Some(target));
     }
 
     /// One value a round of something to compare with.
     pub(super) fn add_baseline(
         &mut self,
-        what: &'static str,
+        what: impl Into<String>,
         unit: &'static str,
         values: impl IntoIterator<Item = f64>,
     ) {
-        self.lines.push(Line::new(what, unit, values, None));
+        self.add_with(what, unit, values, None);
+    }
+
+    /// One value a round, and perhaps what the median should not exceed.
+    pub(super) fn add_with(
+        &mut self,
+        what: impl Into<String>,
+        unit: &'static str,
+        values: impl IntoIterator<Item = f64>,
+        target: Option<f64>,
+    ) {
+        self.lines.push(Line { what: what.into(), unit, values: values.into_iter().collect(), target });
+    }
+
+    /// Whether every target was met.
+    ///
+    /// # Errors
+    ///
+    /// When one was not; the message names all of them.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        let missed: Vec<&str> =
+            self.lines.iter().filter(|line| line.met() == Some(false)).map(|line| line.what.trim()).collect();
+        anyhow::ensure!(missed.is_empty(), "targets were missed: {}", missed.join("; "));
+        Ok(())
     }
 
     /// The report for other programs.
@@ -54,21 +77,12 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "medians of {} rounds, {} cores", self.rounds, cores())?;
-        writeln!(f, "{:<38} {:>10} {:>10} {:>10} {:>10}", "", "median", "least", "most", "target")?;
+        writeln!(f, "{:<48} {:>10} {:>10} {:>10} {:>10}", "", "median", "least", "most", "target")?;
         self.lines.iter().try_for_each(|line| write!(f, "{line}"))
     }
 }
 
 impl Line {
-    fn new(
-        what: &'static str,
-        unit: &'static str,
-        values: impl IntoIterator<Item = f64>,
-        target: Option<f64>,
-    ) -> Self {
-        Self { what, unit, values: values.into_iter().collect(), target }
-    }
-
     fn met(&self) -> Option<bool> {
         Some(median(&self.values)? <= self.target?)
     }
@@ -89,7 +103,7 @@ impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let least = self.values.iter().copied().reduce(f64::min);
         let most = self.values.iter().copied().reduce(f64::max);
-        write!(f, "{:<38}", self.what)?;
+        write!(f, "{:<48}", self.what)?;
         for value in [median(&self.values), least, most, self.target] {
             match value {
                 Some(value) => write!(f, " {value:>7.2} {:<2}", self.unit)?,
@@ -148,5 +162,7 @@ mod tests {
         assert_eq!(end("slow"), "missed");
         assert_eq!(end("fast"), "met");
         assert_eq!(end("other"), "s");
+        let said = report.check().unwrap_err().to_string();
+        assert_eq!(said, "targets were missed: slow");
     }
 }

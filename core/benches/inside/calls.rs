@@ -1,9 +1,4 @@
 //! What a call of an engine costs beyond its own work: from the task as JSON, through the ABI and back, to its end.
-//!
-//! `abi_call PLUGINS ROUNDS` takes engines whose `run` does nothing and prints, for each of them, a line of JSON with the
-//! nanoseconds of a call in each round. `cargo xtask bench` calls it.
-
-#![expect(clippy::print_stdout, reason = "it is a program, and this is its answer")]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,8 +15,8 @@ const CALLS: u32 = 200_000;
 
 /// Counts ends, and does nothing else.
 #[derive(Default)]
-struct Counting {
-    successes: AtomicU32,
+pub(crate) struct Counting {
+    pub(crate) successes: AtomicU32,
 }
 
 impl Attempt for Counting {
@@ -48,7 +43,7 @@ impl Attempt for Counting {
 }
 
 /// A task as a run has it.
-fn task() -> String {
+pub(crate) fn task() -> String {
     json!({
         "dag_id": "nightly", "run_id": "nightly-20261126T020000Z", "task_id": "load", "attempt": 1,
         "idempotency_key": "oxidag-0123456789abcdef0123456789abcdef",
@@ -72,16 +67,14 @@ fn round(engine: &Engine, task: &str) -> Result<f64, String> {
     Ok(took.as_secs_f64() * 1e9 / f64::from(CALLS))
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // `cargo bench` adds `--bench`.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let [plugins, rounds] = &arguments[..] else { return Err("usage: abi_call PLUGINS ROUNDS".into()) };
-    let plugins = Plugins::load(Some(Path::new(plugins)), None, false)?;
+/// Takes engines whose `run` does nothing and prints, for each of them, a line of JSON with the nanoseconds of a call in each
+/// round.
+pub(crate) fn print(plugins: &Path, rounds: u32) -> Result<(), Box<dyn std::error::Error>> {
+    let plugins = Plugins::load(Some(plugins), None, false)?;
     let task = task();
     for (name, config) in &plugins.engines {
         let engine = Engine::load(name, config)?;
-        let nanoseconds: Result<Vec<f64>, String> =
-            (0..rounds.parse::<u32>()?).map(|_| round(&engine, &task)).collect();
+        let nanoseconds: Result<Vec<f64>, String> = (0..rounds).map(|_| round(&engine, &task)).collect();
         println!("{}", json!({"engine": name, "nanoseconds": nanoseconds?}));
     }
     Ok(())
