@@ -42,7 +42,9 @@ pub(crate) fn run(config: &Config, scratch: &Scratch, task: &Task, sink: &impl S
     let watch = Watch::new(group, (out.into(), err.into()), request, sink, config.grace(), started);
     let values = task.connections.iter().filter_map(|name| task.params.get(name)?.as_str());
     let ended = watch.keeping_whole(&lines::secrets(values)).until_end().map_err(|e| unwatchable(&e))?;
-    sink.log(Level::Info, &ended.summary(hides_behind_ours(ended.memory)));
+    if ended.needs_summary() {
+        sink.log(Level::Info, &ended.summary(hides_behind_ours(ended.memory)));
+    }
     ended.verdict()?;
     let result = files.take_result().map_err(|error| ended.measured(error))?;
     Ok(ended.outcome(result))

@@ -34,10 +34,18 @@ pub(crate) struct Ended {
     pub(crate) duration: Duration,
     pub(crate) stop: Stop,
     pub(crate) grace: Duration,
+    /// Whether it printed anything.
+    pub(crate) printed: bool,
     pub(crate) last_error_line: String,
 }
 
 impl Ended {
+    /// Whether the log needs a summary. Where it would be all there is of a success, it is left out: its figures are stored
+    /// with the attempt, and a folder and a file for it cost about as much as a short script itself.
+    pub(crate) fn needs_summary(&self) -> bool {
+        self.printed || self.stop != Stop::No || !self.status.success()
+    }
+
     /// The last line of the attempt's log. `at_most`: the peak memory may have been less.
     pub(crate) fn summary(&self, at_most: bool) -> String {
         let at_most = if at_most { "at most " } else { "" };
@@ -206,6 +214,7 @@ mod tests {
             duration: Duration::from_secs(2),
             stop: Stop::No,
             grace: Duration::from_secs(10),
+            printed: false,
             last_error_line: last_error_line.to_owned(),
         }
     }

@@ -236,6 +236,7 @@ impl<'a, S: Sink> Watch<'a, S> {
             duration,
             stop: self.stop,
             grace: self.grace,
+            printed: self.out.used || self.err.used,
             last_error_line: self.err.last,
         })
     }
@@ -249,11 +250,13 @@ struct Stream {
     lines: Lines,
     /// The last line of standard error that was not blank.
     last: String,
+    /// Something was printed.
+    used: bool,
 }
 
 impl Stream {
     fn new(pipe: OwnedFd, level: Level, now: Instant) -> Self {
-        Self { pipe: Some(pipe), level, lines: Lines::new(now), last: String::new() }
+        Self { pipe: Some(pipe), level, lines: Lines::new(now), last: String::new(), used: false }
     }
 
     fn open(&self) -> Option<BorrowedFd<'_>> {
@@ -301,6 +304,7 @@ impl Stream {
         if whole.is_empty() {
             return;
         }
+        self.used = true;
         let text = String::from_utf8_lossy(whole);
         sink.log(self.level, &text);
         if self.level == Level::Stderr

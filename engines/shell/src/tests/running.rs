@@ -116,6 +116,17 @@ fn each_stream_goes_to_the_log_as_what_it_is_and_a_summary_follows() {
 }
 
 #[test]
+fn a_script_that_says_nothing_has_no_log_unless_it_fails() {
+    let log = |text| run(text).1.state.lock().unwrap().log.clone();
+    assert_eq!(log("true"), []);
+    assert!(log("exit 3").iter().any(|(_, line)| line.starts_with("ended with exit status 3 after ")));
+    assert!(
+        log("echo").last().unwrap().1.starts_with("ended with exit status 0 after "),
+        "an empty line is one"
+    );
+}
+
+#[test]
 fn output_arrives_while_the_script_runs() {
     let dir = tempfile::tempdir().unwrap();
     let go = dir.path().join("go");
