@@ -73,6 +73,17 @@ impl Graph {
         })
     }
 
+    /// A graph of these tasks and edges, each from one place to another; `None` where they make a cycle.
+    pub(crate) fn with_edges(names: Vec<Box<str>>, from_to: &[(usize, usize)]) -> Option<Self> {
+        let mut edges = DiGraph::with_capacity(names.len(), from_to.len());
+        let nodes: Vec<NodeIndex<u32>> = names.iter().map(|_| edges.add_node(())).collect();
+        for &(from, to) in from_to {
+            edges.add_edge(nodes[from], nodes[to], ());
+        }
+        let order = toposort(&edges, None).ok()?.into_iter().map(idx).collect();
+        Some(Self { names, edges, order })
+    }
+
     /// How many tasks there are.
     #[must_use]
     pub fn len(&self) -> usize {

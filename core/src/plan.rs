@@ -25,6 +25,9 @@ pub struct Plan {
     pub makespan: f64,
     /// The tasks in the order in which they start.
     pub tasks: Vec<PlannedTask>,
+    /// Mapped tasks of which only the run tells how many instances they have: each is planned as one task.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub counted_once: Vec<String>,
 }
 
 /// One task of a [`Plan`].
@@ -55,12 +58,16 @@ pub fn plan(
     let mut scheduler = scheduler(graph, infos, processors);
     let critical = graph.critical_path(scheduler.b_levels());
     let path_bound: f64 = critical.iter().map(|task| expected[task.get()]).sum();
-    let tasks = simulate(graph, &mut scheduler, &mut Places::new(limits), &expected, &[])?;
+    let mut tasks = simulate(graph, &mut scheduler, &mut Places::new(limits), &expected, &[])?;
+    // What only waits has no name.
+    tasks.retain(|task| !task.task_id.is_empty());
+    let critical = critical.into_iter().map(|task| graph.name(task).to_owned());
     Ok(Plan {
-        critical_path: critical.into_iter().map(|task| graph.name(task).to_owned()).collect(),
+        critical_path: critical.filter(|name| !name.is_empty()).collect(),
         lower_bound: path_bound.max(work_bound),
         makespan: tasks.iter().map(|task| task.finish).fold(0.0, f64::max),
         tasks,
+        counted_once: Vec::new(),
     })
 }
 

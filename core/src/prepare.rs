@@ -12,6 +12,7 @@ mod places;
 mod subs;
 #[cfg(test)]
 mod tests;
+mod unfold;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ use conditions::Watched;
 pub(crate) use entry::{Entry, Look};
 use places::{follow, info, pools};
 use subs::Subs;
+pub use unfold::Unfolded;
 
 /// Engines that DAG files may name whether or not this environment has them: those that the design knows.
 pub const KNOWN_ENGINES: [&str; 8] =

@@ -813,3 +813,43 @@ fn combinations_beyond_max_tasks_are_refused_before_they_are_made() {
     let why = shown["tasks"][0]["error"]["message"].as_str().unwrap();
     assert!(why.contains("have 8000000000 combinations, and `max_tasks` is 1000000"), "{why}");
 }
+
+#[test]
+fn a_plan_counts_what_is_known_of_mapped_tasks_and_says_what_is_not() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "inner.yaml",
+        "tasks: [{task_id: p, expected_duration: 2, script: {engine: noop, inline: ''}}, {task_id: q, expected_duration: 2, dependencies: [p], script: {engine: noop, inline: ''}}]",
+    );
+    sandbox.write(
+        "dag.yaml",
+        r#"
+params: {many: [a, b, c]}
+tasks:
+- {task_id: m, for_each: params.many, expected_duration: 3, max_active_tis_per_dagrun: 2, script: {engine: noop, inline: ""}}
+- {task_id: f, for_each: {instances_of: m}, expected_duration: 1, script: {engine: noop, inline: ""}}
+- {task_id: s, dag: inner.yaml, dependencies: [f]}
+- {task_id: u, for_each: tasks.s.state, dependencies: [s], expected_duration: 5, script: {engine: noop, inline: ""}}
+- {task_id: none, for_each: [], expected_duration: 9, script: {engine: noop, inline: ""}}
+rules:
+- {when: "true", add: {tasks: [{task_id: r, script: {engine: noop, inline: ""}}]}}
+"#,
+    );
+    let plan = sandbox.oxidag(&["plan", "dag.yaml", "--workers", "8", "--json"]).expect_status(0).json();
+    let tasks = plan["tasks"].as_array().unwrap();
+    let at = |name: &str| {
+        let task = tasks.iter().find(|task| task["task_id"] == name).unwrap();
+        (task["start"].as_f64().unwrap(), task["finish"].as_f64().unwrap())
+    };
+    assert_eq!((at("m[a]"), at("m[b]"), at("m[c]")), ((0.0, 3.0), (0.0, 3.0), (3.0, 6.0)));
+    assert_eq!((at("f[a]"), at("f[c]")), ((3.0, 4.0), (6.0, 7.0)));
+    assert_eq!(
+        (at("s/p"), at("s/q"), at("u"), at("none")),
+        ((7.0, 9.0), (9.0, 11.0), (11.0, 16.0), (0.0, 0.0))
+    );
+    assert_eq!((&plan["makespan"], &plan["counted_once"]), (&json!(16.0), &json!(["u"])));
+    assert_eq!(plan["critical_path"].as_array().unwrap().last().unwrap(), "u");
+    let text = sandbox.oxidag(&["plan", "dag.yaml"]).expect_status(0).stdout;
+    assert!(text.contains("how many there are: u\n") && text.contains("what rules add"), "{text}");
+    assert!(text.starts_with("dag: 10 tasks on"), "{text}");
+}

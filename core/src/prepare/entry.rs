@@ -13,8 +13,7 @@ use crate::growth::Grown;
 use crate::growth::Items;
 use crate::params::{self, ConnectionKey, Connections};
 use crate::scheduler::TaskInfo;
-use crate::spec::List;
-use crate::spec::{Over, Task};
+use crate::spec::{ForEach, List, Over, Task};
 use crate::state::TaskState;
 use crate::store::Durations;
 
@@ -120,25 +119,7 @@ impl Prepared {
     /// Why that cannot be told.
     pub(crate) fn items(&self, entry: Entry<'_>, look: Look<'_>) -> Result<Option<Items>, String> {
         let Some(for_each) = &entry.task.for_each else { return Ok(Some(Items::default())) };
-        self.in_scope(entry.params, look, |scope| {
-            let list = |list: &List| match list {
-                List::Literal(value) => Ok(Value::clone(value)),
-                List::Expression(expression) => expression.condition.items(scope),
-            };
-            let named = |(name, from): &(String, List)| match list(from)? {
-                Value::Array(list) => Ok((name.clone(), list)),
-                _ => Err(format!("`{name}` is an object; `zip` and `cross` take lists")),
-            };
-            Ok(Some(match &for_each.over {
-                Over::List(from) => Items::of(list(from)?).unwrap_or_default(),
-                Over::Zip(lists) => Items::zip(lists.iter().map(named).collect::<Result<_, String>>()?)?,
-                Over::Cross(lists) => {
-                    let lists = lists.iter().map(named).collect::<Result<Vec<_>, String>>()?;
-                    Items::cross(&lists, self.dag.max_tasks)?
-                }
-                Over::InstancesOf(_) => return Ok(None),
-            }))
-        })
+        self.in_scope(entry.params, look, |scope| items_of(for_each, scope, self.dag.max_tasks))
     }
 
     /// Without connections: a secret could get out by a message, or by what runs and what does not.
@@ -203,4 +184,23 @@ impl Prepared {
             resumed: false,
         })
     }
+}
+
+/// What a task is run for; `None` where that is what another one is run for. No more than so many.
+pub(super) fn items_of(for_each: &ForEach, scope: &Scope<'_>, most: u32) -> Result<Option<Items>, String> {
+    let list = |list: &List| match list {
+        List::Literal(value) => Ok(Value::clone(value)),
+        List::Expression(expression) => expression.condition.items(scope),
+    };
+    let named = |(name, from): &(String, List)| match list(from)? {
+        Value::Array(list) => Ok((name.clone(), list)),
+        _ => Err(format!("`{name}` is an object; `zip` and `cross` take lists")),
+    };
+    let all = |lists: &[(String, List)]| lists.iter().map(named).collect::<Result<Vec<_>, String>>();
+    Ok(Some(match &for_each.over {
+        Over::List(from) => Items::of(list(from)?).unwrap_or_default(),
+        Over::Zip(lists) => Items::zip(all(lists)?)?,
+        Over::Cross(lists) => Items::cross(&all(lists)?, most)?,
+        Over::InstancesOf(_) => return Ok(None),
+    }))
 }
