@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::cell::Cell;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -30,6 +31,11 @@ static VTABLE: WithMetadata<HostVtable> = WithMetadata::new(HostVtable {
 
 type Ends = Sender<Value>;
 
+thread_local! {
+    /// Whether the next callback of this thread is let go of.
+    static LET_GO: Cell<bool> = const { Cell::new(false) };
+}
+
 extern "C" fn retain(context: *const ()) {
     // SAFETY: the context is a leaked `Ends`, alive for the whole test.
     let ends = unsafe { &*context.cast::<Ends>() };
@@ -41,8 +47,12 @@ extern "C" fn progress(_: *const (), _: f64, _: RStr<'_>) {}
 extern "C" fn cancelled(_: *const ()) -> bool {
     true
 }
+/// As if the attempt were to stop, or, where that is asked for, had ended.
 extern "C" fn on_cancel(_: *const (), callback: Callback) {
-    callback.call();
+    match LET_GO.replace(false) {
+        true => callback.discard(),
+        false => callback.call(),
+    }
 }
 extern "C" fn checkpoint(_: *const (), _: RStr<'_>) -> RResult<(), RString> {
     RResult::RErr("the store is full".into())
@@ -85,6 +95,15 @@ fn ran(module: EngineModuleRef, script: &str) -> Value {
     end
 }
 
+/// Panics as it goes.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("in drop");
+    }
+}
+
 struct Blocking;
 
 impl Engine for Blocking {
@@ -104,6 +123,12 @@ impl Engine for Blocking {
             "panic" => panic!("asked to"),
             "checkpoint" => host.checkpoint(&json!({})).map(|()| Outcome::default()),
             "wait" => host.wait(Duration::from_secs(3600)).map(|()| Outcome::default()),
+            "let go" => {
+                let bomb = Bomb;
+                LET_GO.set(true);
+                host.on_cancel(move || drop(bomb));
+                Ok(Outcome::default())
+            }
             "cancel" => {
                 let (stop, stopped) = channel();
                 host.on_cancel(move || stop.send(()).unwrap());
@@ -168,6 +193,12 @@ fn a_panic_in_any_other_function_stays_on_the_engines_side() {
     let result = module.validate()(created(module), RStr::from_str(&task.to_string()));
     let RResult::RErr(error) = result else { panic!("validated") };
     assert!(error.contains("in validate"), "{error}");
+}
+
+#[test]
+fn what_a_callback_holds_may_panic_as_it_is_let_go_of() {
+    let end = ran(blocking_module::<Blocking>(), "let go");
+    assert_eq!(end["outcome"], json!({}), "{end}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::signals::signal;
 const LOOK: Duration = Duration::from_millis(10);
 
 /// More bytes than these, in one line, no process of a check has to tell.
-const LONGEST: usize = 64 << 20;
+const LONGEST: usize = 16 << 20;
 
 /// The kit, for one library.
 #[derive(Debug)]

@@ -20,6 +20,9 @@ use crate::secrets::Masker;
 /// outside that an engine is at work.
 const SETTLED: Duration = Duration::from_millis(500);
 
+/// A call has so long to return, once its attempt has ended, also where the check has no time left.
+const RETURNS: Duration = Duration::from_millis(200);
+
 /// The engine's section of a `plugins.toml` that there is not.
 pub(super) fn section(request: &Request) -> EngineConfig {
     EngineConfig {
@@ -260,14 +263,16 @@ impl Started<'_> {
     pub(super) fn over(self) -> Result<Vec<End>, Verdict> {
         self.end()?;
         let over = |seen: &Seen| seen.returned && seen.released;
-        let Some(mut seen) = self.recorder.wait(self.session.patience, over) else {
+        // It may have ended just in time.
+        let until = self.session.patience.max(Instant::now() + RETURNS);
+        let Some(mut seen) = self.recorder.wait(until, over) else {
             let what = if self.recorder.seen().returned {
                 "the engine still holds the host of an attempt that has ended"
             } else {
                 "the attempt has ended, and the call of `run` has not returned"
             };
             return Err(Verdict::failed(
-                what,
+                format!("{what}{}", self.slow()),
                 "let go of the host where the attempt ends, and return: a worker waits, and memory grows",
             ));
         };

@@ -98,8 +98,8 @@ unsafe extern "C" {
     fn pause() -> i32;
 }
 
-/// A copy of this process, which has all that this one has open.
-fn leave_fork() {
+/// A copy of this process, which has all that this one has open; its number.
+pub(crate) fn forked() -> i32 {
     // SAFETY: the copy calls nothing but `pause`, which may be called there.
     let pid = unsafe { fork() };
     if pid == 0 {
@@ -108,8 +108,12 @@ fn leave_fork() {
             unsafe { pause() };
         }
     }
+    pid
+}
+
+fn leave_fork() {
     // The test ends it.
-    let _ = std::fs::write("left.pid", pid.to_string());
+    let _ = std::fs::write("left.pid", forked().to_string());
     process::abort()
 }
 

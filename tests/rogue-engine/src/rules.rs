@@ -15,6 +15,8 @@ use oxidag_plugin_api::{Error, ErrorKind, Finding, Host, Outcome, Result, Severi
 use schemars::{JsonSchema as _, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
+use crate::deadly::forked;
+
 /// What a long task takes, in steps that it can be stopped after.
 const LONG: (u32, Duration) = (100, Duration::from_millis(20));
 
@@ -137,6 +139,9 @@ fn whatever_the_task(task: &Task, host: &Host) -> Result<()> {
     if breaks("same_key") && task.resumed && task.script.text != "long" {
         return Err(Error::failed("the job is there already"));
     }
+    if breaks("slow") {
+        thread::sleep(Duration::from_millis(400));
+    }
     if breaks("stdout") {
         print_line();
     }
@@ -155,7 +160,10 @@ fn whatever_the_task(task: &Task, host: &Host) -> Result<()> {
         write_to_sockets();
     }
     if breaks("leaves") {
-        leave();
+        tell_left(leave());
+    }
+    if breaks("forks") {
+        tell_left(forked().to_string());
     }
     if breaks("cancel_after") && task.script.text == "succeed" {
         host.on_cancel(|| process::abort());
@@ -187,11 +195,15 @@ fn write_to_sockets() {
     }
 }
 
-/// A program in a session of its own, whose number the test is told.
-fn leave() {
-    let left = process::Command::new("setsid").args(["sleep", "600"]).process_group(0).spawn();
-    let pid = left.map(|child| child.id()).unwrap_or_default();
-    let _ = env::var_os("OXIDAG_ROGUE_LEFT").map(|file| fs::write(file, pid.to_string()));
+/// A program in a group of its own; its number.
+fn leave() -> String {
+    let left = process::Command::new("sleep").arg("600").process_group(0).spawn();
+    left.map(|child| child.id()).unwrap_or_default().to_string()
+}
+
+/// The test is told the number.
+fn tell_left(pid: String) {
+    let _ = env::var_os("OXIDAG_ROGUE_LEFT").map(|file| fs::write(file, pid));
 }
 
 #[expect(clippy::print_stdout, reason = "the rule that is broken")]

@@ -61,6 +61,57 @@ fn running(sandbox: &Sandbox, arguments: &[&str], lines: u32) -> Running {
     running
 }
 
+/// The line of the reference that begins so.
+fn reference(beginning: &str) -> String {
+    let text = fs::read_to_string(root().join("docs/abi.md")).unwrap();
+    let line = text.lines().find(|line| line.starts_with(beginning));
+    line.unwrap_or_else(|| panic!("docs/abi.md has no line that begins with {beginning}")).to_owned()
+}
+
+fn shell(sandbox: &Sandbox, line: &str) {
+    let mut sh = Command::new("sh");
+    sh.args(["-c", line]).current_dir(sandbox.path());
+    in_time(sh).expect_status(0);
+}
+
+#[test]
+fn the_example_is_compiled_as_the_reference_says() {
+    let sandbox = example();
+    fs::remove_file(sandbox.path().join("liboxidag_engine_sum.so")).unwrap();
+    std::os::unix::fs::symlink(root().join("plugin-api"), sandbox.path().join("plugin-api")).unwrap();
+    shell(&sandbox, &format!("{} -Werror", reference("cc ")));
+    let list = sandbox.oxidag(&["engines", "list", "--json"]).expect_status(0).json();
+    assert_eq!(list[0]["state"], "loaded", "{list}");
+}
+
+#[test]
+fn the_smallest_description_of_the_reference_is_enough() {
+    const SOURCE: &str = r#"
+#include <string.h>
+#include "oxidag_engine.h"
+static oxidag_text text_of(const char *text) { oxidag_text borrowed = {text, strlen(text)}; return borrowed; }
+static void describe(oxidag_answer answer) { answer.say(answer.to, text_of(DESCRIPTION)); }
+static void *create(oxidag_text config, oxidag_answer why) { static int engine; (void)config, (void)why; return &engine; }
+static int32_t run(void *engine, oxidag_text task, const oxidag_host *host, oxidag_attempt attempt) {
+    (void)engine, (void)task;
+    host->complete(attempt, text_of("{\"outcome\": {}}"));
+    return OXIDAG_DONE;
+}
+static void destroy(void *engine) { (void)engine; }
+OXIDAG_ENGINE("least", "1.0.0", describe, create, NULL, NULL, run, destroy);
+"#;
+    let sandbox = Sandbox::new();
+    // A text of JSON with such characters is one of C.
+    let description = Value::from(reference("{\"config_schema\""));
+    sandbox.write("least.c", &format!("#define DESCRIPTION {description}\n{SOURCE}"));
+    let include = root().join("plugin-api/include").display().to_string();
+    shell(&sandbox, &format!("cc -std=c99 -Wall -Werror -fPIC -shared -I '{include}' -o least.so least.c"));
+    sandbox.write("plugins.toml", "[engines.least]\npath = './least.so'\n");
+    let task = json!({"task_id": "a", "script": {"engine": "least", "inline": ""}});
+    sandbox.write("dag.json", &json!({"dag_id": "d", "tasks": [task]}).to_string());
+    sandbox.oxidag(&["run", "dag.json", "--format", "quiet"]).expect_status(0);
+}
+
 #[test]
 fn the_example_runs_as_its_readme_says() {
     let sandbox = example();
