@@ -7,9 +7,8 @@ pub use oxidag_plugin_api::{Finding, Severity};
 use oxidag_plugin_api::{Error, ErrorKind};
 
 use crate::event::TaskIdx;
-use crate::plan;
+use crate::plan::Work;
 use crate::prepare::Prepared;
-use crate::scheduler::Limits;
 use crate::state::IllegalTransition;
 use crate::store::Durations;
 
@@ -26,7 +25,7 @@ pub struct Examined {
 }
 
 impl Prepared {
-    /// The tasks in the order in which they would start if each succeeds and no other DAG runs; see [`plan::order`].
+    /// The tasks in the order in which they would start if each succeeds and no other DAG runs; see [`Work::order`].
     ///
     /// # Errors
     ///
@@ -37,12 +36,8 @@ impl Prepared {
         workers: u32,
         left_out: &[TaskIdx],
     ) -> Result<Vec<String>, IllegalTransition> {
-        let limits = Limits {
-            workers,
-            engines: self.engines.iter().map(|engine| engine.max_concurrent()).collect(),
-            pools: self.pools.iter().map(|pool| pool.slots).collect(),
-        };
-        plan::order(&self.graph, self.infos(history), limits, self.dag.processors, left_out)
+        let work = Work::new(&self.graph, self.infos(history), self.dag.processors);
+        work.without(left_out, &[]).order(&self.limits(workers))
     }
 
     /// Asks a task's engine what would be wrong with it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use oxidag_core::plan::{self, Plan};
+use oxidag_core::plan::{Plan, Work};
 use oxidag_core::prepare::{self, Engines};
 use oxidag_core::spec::{self, Dag, Diagnostics, Task};
 use oxidag_core::store::Durations;
@@ -29,8 +29,8 @@ pub(super) fn plan(args: &PlanArgs) -> anyhow::Result<()> {
     };
     let workers = args.workers.count();
     let unfolded = checked.unfolded(&dag, &history, &params);
-    let plan = plan::plan(&unfolded.graph, unfolded.infos, checked.limits(workers), dag.processors)
-        .context("a bug in the scheduler")?;
+    let work = Work::new(&unfolded.graph, unfolded.infos, dag.processors);
+    let plan = work.plan(&checked.limits(workers)).context("a bug in the scheduler")?;
     let plan = Plan { counted_once: unfolded.unknown, ..plan };
     let printed = if args.json {
         output::print_json(&plan)

@@ -13,7 +13,7 @@ use oxidag_core::engine::Engine;
 use oxidag_core::event::{Event, EventKind, TaskIdx, Timestamp};
 use oxidag_core::graph::Graph;
 use oxidag_core::plugins::Plugins;
-use oxidag_core::scheduler::{Action, Input, Limits, Places, Scheduler, Settings, TaskInfo};
+use oxidag_core::scheduler::{Action, ExpectedFrom, Input, Limits, Places, Scheduler, Settings, TaskInfo};
 use oxidag_core::spec::{Backoff, Dag, SourceFile, TriggerRule, parse};
 use oxidag_core::state::{RunState, TaskState};
 use oxidag_core::store::{NewRun, RunJournal, Store};
@@ -112,6 +112,7 @@ fn info() -> TaskInfo {
     TaskInfo {
         priority: 0,
         expected: 1.0,
+        expected_from: ExpectedFrom::Default,
         rule: TriggerRule::AllSuccess,
         retries: 0,
         retry_delay: Duration::ZERO,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Pool;
 use crate::event::TaskIdx;
 use crate::plugins::Plugins;
-use crate::scheduler::{MAX_RETRY_DELAY, TaskInfo};
+use crate::scheduler::{ExpectedFrom, MAX_RETRY_DELAY, TaskInfo};
 use crate::spec::{Dag, Task, TriggerRule};
 use crate::store::Durations;
 
@@ -25,8 +25,15 @@ pub(super) fn pools(dag: &Dag, plugins: &Plugins) -> Vec<Pool> {
     names.into_iter().filter_map(pool).collect()
 }
 
-/// The expected duration is the median of the task's past successful attempts, else what its author says,
-/// else the median of its engine, else one second.
+/// The median of the task's past successful attempts, else what its author says, else the median of its engine, else one
+/// second.
+fn expected(task_id: &str, task: &Task, history: &Durations) -> (f64, ExpectedFrom) {
+    let past = history.by_task.get(task_id).map(|&seconds| (seconds, ExpectedFrom::History));
+    past.or(task.expected_duration.map(|said| (said.as_secs_f64(), ExpectedFrom::File)))
+        .or_else(|| Some((*history.by_engine.get(&*task.script.engine)?, ExpectedFrom::Engine)))
+        .unwrap_or((1.0, ExpectedFrom::Default))
+}
+
 pub(super) fn info(
     (task_id, task): (&str, &Task),
     engine: u32,
@@ -34,16 +41,11 @@ pub(super) fn info(
     pools: &[Pool],
     history: &Durations,
 ) -> TaskInfo {
-    let expected = history
-        .by_task
-        .get(task_id)
-        .copied()
-        .or(task.expected_duration.map(|d| d.as_secs_f64()))
-        .or_else(|| history.by_engine.get(&*task.script.engine).copied())
-        .unwrap_or(1.0);
+    let (expected, expected_from) = expected(task_id, task, history);
     TaskInfo {
         priority: task.priority,
         expected,
+        expected_from,
         rule: task.trigger_rule,
         retries: task.retries,
         retry_delay: task.retry_delay,

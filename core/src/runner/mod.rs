@@ -43,8 +43,9 @@ use turn::{Line, Rest, Runs};
 use workers::{RunInfo, Workers};
 
 use crate::logs::RunLogs;
+use crate::plan;
 use crate::prepare::Prepared;
-use crate::scheduler::{Places, Scheduler, Settings};
+use crate::scheduler::{Limits, Places, Scheduler, Settings};
 
 /// How long an attempt that is asked to stop has for it; longer than engines give their own processes.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -109,7 +110,7 @@ fn one(
     });
     let live = Live::new(Arc::clone(&prepared), history, demand.numbers(index as usize));
     let settings = prepared.settings(GRACE, seed(&run_id));
-    let (live, scheduler) = begun(live, &prepared, &start, settings);
+    let (live, scheduler) = begun(live, &prepared, &start, settings, &demand.limits);
     let logs = RunLogs::new(&session.home, &prepared.dag.dag_id, &run_id);
     let (journal, opening) = start.begin(session, &prepared, &run_id, started_at)?;
     let info = Arc::new(RunInfo { index, prepared, run_id, started_at });
@@ -117,7 +118,13 @@ fn one(
 }
 
 /// The tasks with which a run begins or goes on, and their scheduler.
-fn begun(mut live: Live, prepared: &Prepared, start: &Start, settings: Settings) -> (Live, Scheduler) {
+fn begun(
+    mut live: Live,
+    prepared: &Prepared,
+    start: &Start,
+    settings: Settings,
+    limits: &Limits,
+) -> (Live, Scheduler) {
     let mut infos = live.infos();
     let graph = match start {
         Start::Resume { from, .. } => {
@@ -128,7 +135,17 @@ fn begun(mut live: Live, prepared: &Prepared, start: &Start, settings: Settings)
         }
         Start::New { .. } => &prepared.graph,
     };
-    let scheduler = Scheduler::new(Arc::clone(graph), infos, settings);
+    // A bug that planning meets is one that the run meets too, and tells.
+    let levels = match start {
+        Start::New { left_out, skipped, .. } => {
+            plan::levels(graph, &infos, limits, settings.processors, (left_out, skipped)).ok().flatten()
+        }
+        Start::Resume { .. } => None,
+    };
+    let mut scheduler = Scheduler::new(Arc::clone(graph), infos, settings);
+    if let Some(levels) = levels {
+        scheduler.set_levels(levels);
+    }
     (live, scheduler)
 }
 

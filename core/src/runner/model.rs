@@ -244,7 +244,8 @@ impl World {
             clock,
         });
         let live = Live::new(Arc::clone(&prepared), Durations::default(), Numbers::alone(1));
-        let (live, scheduler) = begun(live, &prepared, &start, prepared.settings(GRACE, self.seed));
+        let (live, scheduler) =
+            begun(live, &prepared, &start, prepared.settings(GRACE, self.seed), &self.limits);
         let started_at = start.started_at(clock.now());
         let session = Session {
             store: &store,

@@ -6,6 +6,7 @@
 mod fleet;
 mod grow;
 mod limits;
+mod list;
 mod order;
 mod ready;
 mod resume;
@@ -24,6 +25,7 @@ pub use fleet::next_to_start;
 use grow::Mapped;
 use limits::{Caps, Place};
 pub use limits::{Limits, Places};
+pub(crate) use list::{Direction, Lister, Schedule};
 use ready::{Rank, ReadyQueue};
 pub use resume::Begun;
 pub use retry::{MAX_RETRY_DELAY, TRANSIENT_DELAY, TRANSIENT_RETRIES};
@@ -31,7 +33,7 @@ use rule::{Counts, Decision};
 use teardown::Teardowns;
 pub use teardown::scopes;
 use timers::{Alarm, Timers};
-pub use types::{Action, Added, Input, Settings, StopReason, TaskInfo};
+pub use types::{Action, Added, ExpectedFrom, Input, Settings, StopReason, TaskInfo};
 
 use crate::event::{FailureKind, TaskIdx, Timestamp};
 use crate::graph::Graph;
@@ -69,7 +71,10 @@ pub struct Scheduler {
     graph: Arc<Graph>,
     infos: Vec<TaskInfo>,
     settings: Settings,
+    /// By these, ready tasks of one priority start in order.
     levels: Vec<f64>,
+    /// Ready tasks start in the order in which they became ready, whatever else is known of them.
+    by_arrival: bool,
     tasks: Vec<Progress>,
     teardowns: Teardowns,
     mapped: Mapped,
@@ -82,6 +87,8 @@ pub struct Scheduler {
     deadline: Option<Timestamp>,
     /// Tasks that became ready since the last dispatch.
     fresh: Vec<TaskIdx>,
+    /// How often places were given out.
+    rounds: u32,
     unended: usize,
     /// How often a task has changed its state.
     changes: u32,
@@ -115,6 +122,8 @@ impl Scheduler {
             caps: Caps::default(),
             changes: 0,
             levels: graph.b_levels(&expected),
+            by_arrival: false,
+            rounds: 0,
             teardowns: Teardowns::new(&graph, &infos),
             unended: graph.len(),
             ready: ReadyQueue::default(),
@@ -137,6 +146,18 @@ impl Scheduler {
         };
         this.graph.tasks().for_each(|task| this.add_limit(task));
         this
+    }
+
+    /// Orders ready tasks by these instead of b-levels; by [`TaskIdx`], in seconds that are left when the task starts. Call
+    /// it before [`start`](Self::start).
+    pub fn set_levels(&mut self, levels: Vec<f64>) {
+        self.levels = levels;
+    }
+
+    /// First come, first served: tasks start in the order in which they became ready, without regard to priorities and
+    /// levels. To compare with.
+    pub fn serve_by_arrival(&mut self) {
+        self.by_arrival = true;
     }
 
     /// Makes every task ready that waits for nothing. Call it once, then [`dispatch`](Self::dispatch).
@@ -238,6 +259,7 @@ impl Scheduler {
     ///
     /// See [`start`](Self::start).
     pub fn settle(&mut self, out: &mut Vec<Action>) -> Result {
+        self.rounds = self.rounds.saturating_add(1);
         for task in std::mem::take(&mut self.fresh) {
             if self.tasks[task.get()].state == TaskState::Scheduled {
                 self.set(task, TaskState::Waiting, out)?;
@@ -274,9 +296,8 @@ impl Scheduler {
         self.tasks[task.get()].stop
     }
 
-    /// The b-levels by [`TaskIdx`], in seconds.
-    #[must_use]
-    pub fn b_levels(&self) -> &[f64] {
+    #[cfg(test)]
+    fn levels(&self) -> &[f64] {
         &self.levels
     }
 
@@ -378,7 +399,11 @@ impl Scheduler {
         let info = &self.infos[task.get()];
         let successors = self.graph.downstream(task).count();
         let again = self.tasks[task.get()].again;
-        let rank = Rank::new(again, info.priority, self.levels[task.get()], successors, task);
+        let rank = if self.by_arrival {
+            Rank::new(again, 0, f64::from(u32::MAX - self.rounds), 0, task)
+        } else {
+            Rank::new(again, info.priority, self.levels[task.get()], successors, task)
+        };
         self.ready.push(self.place(task), rank);
         self.fresh.push(task);
         Ok(())

@@ -2,7 +2,6 @@
 
 use super::Scheduler;
 use crate::event::TaskIdx;
-use crate::spec::TriggerRule;
 
 impl Scheduler {
     /// A task that began too early, and the one that it should have waited for. There is none, or the scheduler has a bug.
@@ -21,8 +20,6 @@ impl Scheduler {
 
     /// Whether it has begun here, and its rule has it wait for all of its dependencies.
     fn waits_for_all(&self, task: TaskIdx) -> bool {
-        let early =
-            [TriggerRule::Always, TriggerRule::OneSuccess, TriggerRule::OneFailed, TriggerRule::OneDone];
-        self.tasks[task.get()].began > 0 && !early.contains(&self.infos[task.get()].rule)
+        self.tasks[task.get()].began > 0 && self.infos[task.get()].rule.waits_for_all()
     }
 }

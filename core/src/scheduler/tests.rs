@@ -14,6 +14,7 @@ fn info() -> TaskInfo {
     TaskInfo {
         priority: 0,
         expected: 1.0,
+        expected_from: ExpectedFrom::Default,
         rule: TriggerRule::AllSuccess,
         retries: 0,
         retry_delay: Duration::from_secs(1),

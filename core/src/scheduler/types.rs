@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::limits::Place;
 use crate::event::{FailureKind, TaskIdx};
 use crate::spec::{Backoff, TriggerRule};
@@ -15,6 +17,8 @@ pub struct TaskInfo {
     pub priority: i32,
     /// The expected duration in seconds, for the b-level.
     pub expected: f64,
+    /// Where that is from.
+    pub expected_from: ExpectedFrom,
     /// Which states of its dependencies let it start.
     pub rule: TriggerRule,
     /// How often it is tried again after a failed attempt.
@@ -49,6 +53,20 @@ pub struct TaskInfo {
     pub follows: Option<TaskIdx>,
     /// The mapped task of which it is an instance, or the task that stands for its DAG.
     pub instance_of: Option<TaskIdx>,
+}
+
+/// Where a task's expected duration is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpectedFrom {
+    /// The task's successful attempts in past runs: their median.
+    History,
+    /// Its `expected_duration` in the DAG file.
+    File,
+    /// The DAG's tasks of the same engine in past runs: the median of their successful attempts.
+    Engine,
+    /// Nothing is known.
+    Default,
 }
 
 /// A task that is added while the run goes on.

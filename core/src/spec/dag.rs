@@ -480,4 +480,10 @@ impl TriggerRule {
         ("none_failed_min_one_success", TriggerRule::NoneFailedMinOneSuccess),
         ("always", TriggerRule::Always),
     ];
+
+    /// Whether a task with it starts only when all of its dependencies have ended.
+    #[must_use]
+    pub fn waits_for_all(self) -> bool {
+        !matches!(self, Self::Always | Self::OneSuccess | Self::OneFailed | Self::OneDone)
+    }
 }

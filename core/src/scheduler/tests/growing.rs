@@ -265,5 +265,5 @@ fn the_levels_of_instances_count_what_comes_after_them() {
     let mut env = mapped(&[("m", &[]), ("y", &["m"]), ("z", &["y"])]);
     env.start();
     env.expand("m", &["x"]);
-    assert_eq!(env.scheduler.b_levels(), [3.0, 2.0, 1.0, 3.0]);
+    assert_eq!(env.scheduler.levels(), [3.0, 2.0, 1.0, 3.0]);
 }
