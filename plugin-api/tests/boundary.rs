@@ -140,6 +140,79 @@ impl Engine for Blocking {
     }
 }
 
+/// Panics in each call but `create`.
+struct Panicking;
+
+impl Drop for Panicking {
+    fn drop(&mut self) {
+        panic!("in drop");
+    }
+}
+
+impl Engine for Panicking {
+    type Config = NoConfig;
+    const SCRIPT_SUFFIX: &'static str = ".test";
+
+    fn create(_: NoConfig) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn run(&self, _: Task, _: &Host) -> Result<Outcome> {
+        panic!("in run");
+    }
+}
+
+impl AsyncEngine for Panicking {
+    type Config = NoConfig;
+    const SCRIPT_SUFFIX: &'static str = ".test";
+    const MIXED: bool = true;
+
+    fn create(_: NoConfig) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn blocks(&self, _: &serde_json::Map<String, Value>) -> bool {
+        panic!("in blocks");
+    }
+
+    async fn validate(&self, _: &Task) -> Result<Vec<oxidag_plugin_api::Finding>> {
+        panic!("in validate");
+    }
+
+    async fn run(&self, _: Task, _: Host) -> Result<Outcome> {
+        panic!("in run");
+    }
+}
+
+/// A configuration whose schema cannot be made.
+#[derive(serde::Deserialize)]
+struct NoSchema {}
+
+impl schemars::JsonSchema for NoSchema {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "NoSchema".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        panic!("in the schema");
+    }
+}
+
+struct Undescribed;
+
+impl Engine for Undescribed {
+    type Config = NoSchema;
+    const SCRIPT_SUFFIX: &'static str = ".test";
+
+    fn create(_: NoSchema) -> Result<Self> {
+        panic!("in create");
+    }
+
+    fn run(&self, _: Task, _: &Host) -> Result<Outcome> {
+        Ok(Outcome::default())
+    }
+}
+
 struct Waiting;
 
 impl AsyncEngine for Waiting {
@@ -190,9 +263,22 @@ fn a_panic_in_any_other_function_stays_on_the_engines_side() {
         "dag_id": "d", "run_id": "r", "task_id": "t", "attempt": 1, "idempotency_key": "k",
         "script": {"text": "", "name": "inline"}, "params": {}, "working_dir": "/",
     });
-    let result = module.validate()(created(module), RStr::from_str(&task.to_string()));
-    let RResult::RErr(error) = result else { panic!("validated") };
-    assert!(error.contains("in validate"), "{error}");
+    for module in [module, async_module::<Panicking>()] {
+        let result = module.validate()(created(module), RStr::from_str(&task.to_string()));
+        let RResult::RErr(error) = result else { panic!("validated") };
+        assert!(error.contains("in validate"), "{error}");
+    }
+    let mixed = async_module::<Panicking>();
+    assert!(!mixed.blocks()(created(mixed), RStr::from_str("{}")));
+    // `run` asks `blocks` as well, and `destroy` drops the engine.
+    for module in [mixed, blocking_module::<Panicking>()] {
+        let message = ran(module, "")["error"]["message"].to_string();
+        assert!(message.contains("in run"), "{message}");
+    }
+    let undescribed = blocking_module::<Undescribed>();
+    assert_eq!(undescribed.describe()().as_str(), "");
+    let RResult::RErr(error) = undescribed.create()(RStr::from_str("{}")) else { panic!("created") };
+    assert!(error.contains("in create"), "{error}");
 }
 
 #[test]

@@ -82,22 +82,25 @@ impl Kit {
     /// Any [`KitError`].
     pub fn run(&self, tell: &mut dyn FnMut(&Report)) -> Result<(), KitError> {
         let mut written = Vec::new();
-        let mut opens = true;
+        // Why nothing more can be tested.
+        let mut over = None;
         for &check in &self.checks {
             let began = Instant::now();
-            let verdict = if !opens {
-                Verdict::not_tested("the library cannot be opened; see the check `handshake`")
-            } else {
-                let verdict = self.check(check, &mut written)?;
-                if check == Check::Stdout && !written.is_empty() { wrote(&written) } else { verdict }
+            let verdict = match over {
+                Some(why) => Verdict::not_tested(why),
+                None => {
+                    let (verdict, hung) = self.check(check, &mut written)?;
+                    over = ends_all(check, &verdict, hung);
+                    if check == Check::Stdout && !written.is_empty() { wrote(&written) } else { verdict }
+                }
             };
-            opens &= check != Check::Handshake || verdict.grade == Grade::Passed;
             tell(&Report { check, verdict, seconds: began.elapsed().as_secs_f64() });
         }
         Ok(())
     }
 
-    fn check(&self, check: Check, written: &mut Vec<(Check, String)>) -> Result<Verdict, KitError> {
+    /// Makes a check; also whether its process hung, and was killed.
+    fn check(&self, check: Check, written: &mut Vec<(Check, String)>) -> Result<(Verdict, bool), KitError> {
         let folder = self.folder.join(check.name());
         let failed = |source| KitError::Folder { folder: folder.clone(), source };
         fs::create_dir_all(folder.join("work")).map_err(failed)?;
@@ -113,7 +116,9 @@ impl Kit {
         };
         let ended = self.processes(&mut request, written);
         leftover::end(&request.nonce)?;
-        Ok(self.judge(ended?))
+        let ended = ended?;
+        let hung = ended.status.is_none() && matches!(ended.heard, Heard::Nothing);
+        Ok((self.judge(ended), hung))
     }
 
     /// Starts the process of a check, and the one after a crash.
@@ -206,6 +211,18 @@ impl Kit {
                 "never end the process, nor crash: in oxidag this would end every task of every DAG",
             ),
         }
+    }
+}
+
+/// Why no other check can be made after this one. Each would take all its time where the engine hangs before any task.
+fn ends_all(check: Check, verdict: &Verdict, hung: bool) -> Option<&'static str> {
+    match check {
+        Check::Handshake if verdict.grade != Grade::Passed => {
+            Some("the library cannot be opened; see the check `handshake`")
+        }
+        Check::Schema if hung => Some("the engine hangs as it describes itself; see the check `schema`"),
+        Check::Create if hung => Some("the engine hangs as it is created; see the check `create`"),
+        _ => None,
     }
 }
 

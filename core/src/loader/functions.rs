@@ -29,7 +29,14 @@ impl Functions {
     /// What the engine says of itself: a `Description`, or why it cannot be understood.
     pub(crate) fn describe(self) -> Result<String, String> {
         match self {
-            Self::Rust(module) => Ok(module.describe()().into_string()),
+            Self::Rust(module) => match module.describe()().into_string() {
+                // plugin-api has caught it, and has no way to say it here.
+                nothing if nothing.is_empty() => {
+                    Err("it says nothing, as after a panic, maybe in the schema of its configuration"
+                        .to_owned())
+                }
+                description => Ok(description),
+            },
             Self::C(table) => table.describe(),
         }
     }

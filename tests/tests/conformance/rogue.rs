@@ -56,7 +56,7 @@ fn an_engine_that_breaks_none_passes_all() {
 fn what_is_wrong_before_any_task_is_found() {
     fails("schema", "no JSON Schema");
     fails_with("panic_describe", "schema", TIMEOUT, "SIGABRT");
-    fails_with("panic_schema", "schema", TIMEOUT, "does not describe itself");
+    fails_with("panic_schema", "schema", TIMEOUT, "it says nothing, as after a panic");
     fails("create", "told not to be created");
     fails("config_refused", "the schema refuses `number` = true");
     fails_with("speechless", "config_refused", TIMEOUT, "without a message");
@@ -152,6 +152,10 @@ fn what_a_library_starts_does_not_outlive_the_kit() {
 #[test]
 fn a_library_that_hangs_or_ends_the_process_is_a_failed_check_and_not_the_end() {
     fails_with("hang", "schema", "1s", "nothing came of it within 1s");
+    // Nor does each of the others take all its time then.
+    let report = kit("hang", &["--timeout", "1s", "--json"]).expect_status(1).json();
+    assert_eq!((&report["failed"], &report["not_tested"]), (&1.into(), &25.into()), "{report:#}");
+    assert!(report["checks"][2]["seen"].as_str().unwrap().contains("see the check `schema`"), "{report:#}");
     let text = kit("exit", &["--only", "success", "--only", "failure"]).expect_status(1).stdout;
     assert!(text.contains("was ended with exit status 0 from within"), "{text}");
     assert!(text.contains("failure                  passed"), "{text}");

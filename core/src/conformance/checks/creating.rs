@@ -37,10 +37,7 @@ pub(super) fn handshake(request: &Request) -> Checked {
 fn describe(request: &Request) -> Result<Description, Verdict> {
     let described = engine::describe(&section(request));
     described.map(|(_, _, description)| description).map_err(|error| {
-        Verdict::failed(
-            short(&error.to_string()),
-            "let `describe` return what the ABI says, as JSON; where it says nothing, something in it panicked",
-        )
+        Verdict::failed(short(&error.to_string()), "let `describe` return what the ABI says, as JSON")
     })
 }
 
