@@ -144,7 +144,7 @@ impl<'tx> Tables<'tx> {
 pub(super) fn add_tasks(tx: &Transaction<'_>, run_key: i64, grown: &GrownChange<'_>) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "INSERT INTO growth (run_key, number, ts, first, count, cause)
-         VALUES (?1, (SELECT count(*) FROM growth WHERE run_key = ?1), ?2, ?3, ?4, ?5)",
+         VALUES (?1, (SELECT coalesce(max(number) + 1, 0) FROM growth WHERE run_key = ?1), ?2, ?3, ?4, ?5)",
     )?
     .execute(params![run_key, grown.ts, grown.first, grown.count, grown.cause])?;
     let mut insert = tx.prepare_cached(
