@@ -1,6 +1,6 @@
 //! The ABI's functions around an author's [`AsyncEngine`], and the runtime that its futures run on.
 
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::Poll;
 
@@ -14,7 +14,7 @@ use crate::adapter::{Completion, Scripts, create_with, description, engine_ref, 
 use crate::engine::AsyncEngine;
 use crate::host::Host;
 use crate::panics::catch;
-use crate::task::{Error, Result, Task};
+use crate::task::{Error, Outcome, Result, Task};
 
 /// The module of an asynchronous engine.
 #[must_use]
@@ -75,11 +75,16 @@ extern "C" fn run<E: AsyncEngine>(engine: Instance, task: RStr<'_>, host: HostHa
             completion.finish(end.and_then(|result| result));
         }
         Ok((runtime, task)) => {
-            runtime.spawn(async move {
-                let host = completion.host.clone();
-                let end = guarded(async { engine.run(task, host).await }).await;
-                completion.finish(end.and_then(|result| result));
-            });
+            // A future may set up what needs the runtime before it is first polled.
+            let entered = runtime.enter();
+            let host = completion.host.clone();
+            // In a box of its own: whoever holds a future by value is larger than it, and it is the memory of each waiting task.
+            let future = catch(|| Box::pin(engine.run(task, host)));
+            drop(entered);
+            match future {
+                Ok(future) => drop(runtime.spawn(carried(future, completion))),
+                Err(error) => completion.finish(Err(error)),
+            }
         }
         Err(error) => completion.finish(Err(error)),
     }
@@ -88,9 +93,14 @@ extern "C" fn run<E: AsyncEngine>(engine: Instance, task: RStr<'_>, host: HostHa
 /// An asynchronous engine lives as long as its library: a future of an abandoned attempt may still hold it.
 extern "C" fn destroy(_engine: Instance) {}
 
+/// Awaits an attempt, and tells how it ended.
+async fn carried(attempt: Pin<Box<impl Future<Output = Result<Outcome>>>>, completion: Completion) {
+    let end = guarded(attempt).await;
+    completion.finish(end.and_then(|result| result));
+}
+
 /// Awaits `future`; a panic in it becomes an error.
-async fn guarded<T>(future: impl Future<Output = T>) -> Result<T> {
-    let mut future = pin!(future);
+async fn guarded<T>(mut future: Pin<Box<impl Future<Output = T>>>) -> Result<T> {
     std::future::poll_fn(|context| match catch(|| future.as_mut().poll(context)) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
@@ -118,4 +128,21 @@ fn runtime() -> Result<&'static Runtime> {
         })
         .as_ref()
         .map_err(|e| Error::transient(format!("the engine cannot start its runtime: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_carries_an_attempt_is_no_larger_for_its_future() {
+        async fn large() -> usize {
+            let held = [1_u8; 4096];
+            tokio::task::yield_now().await;
+            held.iter().map(|&byte| usize::from(byte)).sum()
+        }
+        let carrying = guarded(Box::pin(large()));
+        assert!(size_of_val(&large()) >= 4096 && size_of_val(&carrying) < 128, "{}", size_of_val(&carrying));
+        assert_eq!(Builder::new_current_thread().build().unwrap().block_on(carrying).unwrap(), 4096);
+    }
 }

@@ -9,12 +9,13 @@ use oxidag_plugin_api::{Error, ErrorKind, Level, Outcome};
 use serde_json::Value;
 
 use super::clock::Clock;
+use super::live::LiveTask;
 use super::message::{Appended, Message};
 use super::turn::Line;
 use super::{lock, workers};
 use crate::engine::{Attempt, OnCancel};
 use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx};
-use crate::logs::LogFile;
+use crate::logs::{LogFile, RunLogs};
 use crate::prepare::Prepared;
 use crate::secrets::Masker;
 
@@ -60,6 +61,7 @@ pub(super) struct Shared {
     pub(super) shows_lines: bool,
     pub(super) masker: Masker,
     pub(super) prepared: Arc<Prepared>,
+    pub(super) logs: RunLogs,
     pub(super) clock: Clock,
 }
 
@@ -67,13 +69,23 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Call {
     shared: Arc<Shared>,
+    /// The task, unless it is one of the DAG file.
+    added: Option<Arc<LiveTask>>,
     task: TaskIdx,
     attempt: u32,
-    log: Mutex<LogFile>,
+    log: Mutex<Log>,
     ended: AtomicBool,
     thread: AtomicU8,
     stop: Mutex<Stop>,
     progress: Mutex<Option<EventKind>>,
+}
+
+/// The attempt's log.
+#[derive(Debug, Default)]
+struct Log {
+    /// From when something was logged.
+    file: Option<LogFile>,
+    keep_closed: bool,
 }
 
 /// The thread that called the engine is in the call.
@@ -93,12 +105,18 @@ struct Stop {
 }
 
 impl Call {
-    pub(super) fn new(shared: Arc<Shared>, task: TaskIdx, attempt: u32, log: LogFile) -> Arc<Self> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        added: Option<Arc<LiveTask>>,
+        task: TaskIdx,
+        attempt: u32,
+    ) -> Arc<Self> {
         Arc::new(Self {
             shared,
+            added,
             task,
             attempt,
-            log: Mutex::new(log),
+            log: Mutex::default(),
             ended: AtomicBool::new(false),
             thread: AtomicU8::new(IN_CALL),
             stop: Mutex::default(),
@@ -136,7 +154,11 @@ impl Call {
 
     /// The attempt goes on without a thread, maybe with thousands of others: it keeps no file open.
     pub(super) fn defer(&self) {
-        lock(&self.log).keep_closed();
+        let mut log = lock(&self.log);
+        log.keep_closed = true;
+        if let Some(file) = &mut log.file {
+            file.keep_closed();
+        }
     }
 
     /// The newest progress that the loop was told of.
@@ -211,9 +233,23 @@ impl Call {
         }
     }
 
+    /// Most attempts of short tasks say nothing, and need not even the name of a log.
+    fn log_file(&self, keep_closed: bool) -> LogFile {
+        let added = self.added.as_ref().map(|added| added.entry());
+        let entry = added.unwrap_or_else(|| self.shared.prepared.entry(self.task));
+        let mut file = LogFile::new(self.shared.logs.attempt(entry.task_id, self.attempt));
+        if keep_closed {
+            file.keep_closed();
+        }
+        file
+    }
+
     fn write(&self, level: &str, text: &str) {
         let now = self.shared.clock.now();
-        if let Err(error) = lock(&self.log).write(now, level, text, &self.shared.masker) {
+        let mut log = lock(&self.log);
+        let keep_closed = log.keep_closed;
+        let file = log.file.get_or_insert_with(|| self.log_file(keep_closed));
+        if let Err(error) = file.write(now, level, text, &self.shared.masker) {
             let (run, message) = (self.shared.run, error.to_string());
             self.shared.post.send(Message::LogFailed { run, message });
         }

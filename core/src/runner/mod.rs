@@ -106,15 +106,15 @@ fn one(
         shows_lines: reporter.wants_logs(),
         masker: prepared.masker.clone(),
         prepared: Arc::clone(&prepared),
+        logs: RunLogs::new(&session.home, &prepared.dag.dag_id, &run_id),
         clock,
     });
     let live = Live::new(Arc::clone(&prepared), history, demand.numbers(index as usize));
     let settings = prepared.settings(GRACE, seed(&run_id));
     let (live, scheduler) = begun(live, &prepared, &start, settings, &demand.limits);
-    let logs = RunLogs::new(&session.home, &prepared.dag.dag_id, &run_id);
     let (journal, opening) = start.begin(session, &prepared, &run_id, started_at)?;
     let info = Arc::new(RunInfo { index, prepared, run_id, started_at });
-    Ok((Run::new(info, live, scheduler, journal, Reports::start(reporter), shared, logs), opening))
+    Ok((Run::new(info, live, scheduler, journal, Reports::start(reporter), shared), opening))
 }
 
 /// The tasks with which a run begins or goes on, and their scheduler.

@@ -241,6 +241,7 @@ impl World {
             shows_lines: false,
             masker,
             prepared: Arc::clone(&prepared),
+            logs: RunLogs::new(&self.home, &prepared.dag.dag_id, "r"),
             clock,
         });
         let live = Live::new(Arc::clone(&prepared), Durations::default(), Numbers::alone(1));
@@ -257,9 +258,8 @@ impl World {
         };
         let reporter: Box<dyn Reporter> = Box::new(Teller(Arc::clone(&self.told)));
         let (journal, opening) = start.begin(&session, &prepared, "r", started_at).unwrap();
-        let logs = RunLogs::new(&self.home, &prepared.dag.dag_id, "r");
         let info = Arc::new(RunInfo { index: 0, prepared, run_id: "r".to_owned(), started_at });
-        runs.begin(Run::new(info, live, scheduler, journal, Reports::start(reporter), shared, logs), opening);
+        runs.begin(Run::new(info, live, scheduler, journal, Reports::start(reporter), shared), opening);
         let rest = runs.turn_of_loop(true);
         Process { runs, messages, queues, stops, attempts: Vec::new(), rest }
     }

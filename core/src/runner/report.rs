@@ -80,7 +80,12 @@ impl Reports {
         if waiting.failed {
             events.clear();
         }
-        waiting.events.append(events);
+        if waiting.events.is_empty() {
+            // As it is: a turn may bring millions.
+            std::mem::swap(&mut waiting.events, events);
+        } else {
+            waiting.events.append(events);
+        }
         if waiting.idle && !waiting.events.is_empty() {
             waiting.idle = false;
             self.queue.wake.notify_one();

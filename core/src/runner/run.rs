@@ -14,7 +14,7 @@ use super::request::{Opening, RunEnd};
 use super::workers::{Job, RunInfo, Workers};
 use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx, Timestamp};
 use crate::growth::Rules;
-use crate::logs::{LogFile, RunLogs};
+use crate::logs::LogFile;
 use crate::prepare::Prepared;
 use crate::scheduler::{Action, Input, Places, Scheduler, StopReason};
 use crate::state::{RunState, TaskState};
@@ -29,7 +29,6 @@ pub(super) struct Run {
     journal: RunJournal,
     reports: Reports,
     pub(super) shared: Arc<Shared>,
-    logs: RunLogs,
     run_log: LogFile,
     /// The attempts that engines have.
     calls: HashMap<TaskIdx, Arc<Call>>,
@@ -74,18 +73,16 @@ impl Run {
         journal: RunJournal,
         reports: Reports,
         shared: Arc<Shared>,
-        logs: RunLogs,
     ) -> Self {
         Self {
             live,
             prepared: Arc::clone(&info.prepared),
-            run_log: LogFile::new(logs.run()),
+            run_log: LogFile::new(shared.logs.run()),
             info,
             scheduler,
             journal,
             reports,
             shared,
-            logs,
             calls: HashMap::new(),
             checkpoints: HashMap::new(),
             results: HashMap::new(),
@@ -408,14 +405,14 @@ impl Run {
             Action::Start { task, attempt, again } => {
                 #[cfg(test)]
                 assert!(self.stored.contains(&(task, attempt)), "an engine sees what is not stored");
-                let log = LogFile::new(self.logs.attempt(self.live.name(task), attempt));
-                let call = Call::new(Arc::clone(&self.shared), task, attempt, log);
+                let added = self.live.get(task).cloned();
+                let call = Call::new(Arc::clone(&self.shared), added.clone(), task, attempt);
                 self.calls.insert(task, Arc::clone(&call));
                 if self.fatal.is_none() {
                     let checkpoint = self.checkpoints.remove(&task).filter(|_| again);
                     let queued = workers.queue(Job {
                         run: Arc::clone(&self.info),
-                        added: self.live.get(task).cloned(),
+                        added,
                         task,
                         attempt,
                         again,

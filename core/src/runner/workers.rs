@@ -324,6 +324,13 @@ pub(super) fn idempotency_key(job: &Job) -> String {
     let identity =
         format!("{}\0{}\0{}\0{task}\0{}", run.prepared.dag.dag_id, run.run_id, run.started_at.0, job.attempt);
     let digest = Sha256::digest(identity.as_bytes());
-    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("oxidag-{hex}")
+    let mut key = String::with_capacity(PREFIX.len() + 32);
+    key.push_str(PREFIX);
+    for byte in digest.iter().take(16) {
+        key.extend([byte >> 4, byte & 15].map(|digit| char::from(HEX[usize::from(digit)])));
+    }
+    key
 }
+
+const PREFIX: &str = "oxidag-";
+const HEX: &[u8; 16] = b"0123456789abcdef";

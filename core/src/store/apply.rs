@@ -1,15 +1,15 @@
 //! From a journal into the tables: the only way by which an event gets there, live or after a crash.
 //!
 //! A stretch of the journal becomes one transaction, which also notes how far it went, so a frame is applied exactly
-//! once. Within a stretch only what is left of each task in the end is written.
+//! once. Of many changes of a task in a stretch, only what is left of it in the end is written.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::codec::{self, Change, GrownChange, RunChange, TaskChange};
+use super::codec::{self, Change, RunChange, TaskChange};
 use super::error::StoreError;
 use super::journal::{self, Next};
 use super::tables::{self, Tables};
@@ -17,6 +17,9 @@ use crate::state::RunState;
 
 /// How much of the journal one transaction takes: some ten thousand events.
 const STRETCH: u64 = 1 << 20;
+/// So many changes of tasks are gathered, so that of a task that changes often only what is left is written. A run of a million
+/// tasks begins with a frame of two million changes.
+const AT_ONCE: usize = if cfg!(test) { 64 } else { 32 * 1024 };
 
 /// Applies one run's journal.
 #[derive(Debug)]
@@ -79,42 +82,71 @@ impl Applier {
     }
 
     fn write(&self, db: &mut Connection, frames: &[u8], applied: u64) -> Result<(), StoreError> {
-        let Some(mut changes) = changes(frames) else {
-            return Err(StoreError::Damaged {
-                path: self.journal_path.clone(),
-                reason: format!("it is not understood after byte {}", self.applied),
-            });
-        };
-        write_changes(db, self.run_key, &mut changes, applied)
-            .map_err(|error| StoreError::sqlite(&self.database_path, &error))
+        let written = self.write_all(db, frames, applied);
+        let understood = written.map_err(|error| StoreError::sqlite(&self.database_path, &error))?;
+        understood.ok_or_else(|| StoreError::Damaged {
+            path: self.journal_path.clone(),
+            reason: format!("it is not understood after byte {}", self.applied),
+        })
+    }
+
+    /// Writes what whole frames change, all of it or nothing; `None` where something is not understood.
+    fn write_all(&self, db: &mut Connection, frames: &[u8], applied: u64) -> rusqlite::Result<Option<()>> {
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut writing = Writing { tx: &tx, run_key: self.run_key, tasks: Vec::new(), run: None };
+        let mut rest = frames;
+        while let Next::Frame(payload, next) = journal::next_frame(rest) {
+            rest = next;
+            for change in codec::decode(payload) {
+                let Some(change) = change else { return Ok(None) };
+                writing.take(change)?;
+            }
+        }
+        writing.end(applied)?;
+        tx.commit()?;
+        Ok(Some(()))
     }
 }
 
-/// What whole frames change.
-#[derive(Default)]
-struct Changes<'a> {
-    grown: Vec<GrownChange<'a>>,
-    /// In order.
+/// Changes on their way into the tables, in one transaction.
+struct Writing<'tx, 'a> {
+    tx: &'tx Transaction<'tx>,
+    run_key: i64,
+    /// Of tasks, in order, which are not written yet.
     tasks: Vec<TaskChange<'a>>,
     /// The run's last one.
     run: Option<RunChange<'a>>,
 }
 
-/// The changes in whole frames; `None` where something is not understood.
-fn changes(frames: &[u8]) -> Option<Changes<'_>> {
-    let mut changes = Changes::default();
-    let mut rest = frames;
-    while let Next::Frame(payload, next) = journal::next_frame(rest) {
-        rest = next;
-        for change in codec::decode(payload) {
-            match change? {
-                Change::Grown(change) => changes.grown.push(change),
-                Change::Task(change) => changes.tasks.push(change),
-                Change::Run(change) => changes.run = Some(change),
-            }
+impl<'a> Writing<'_, 'a> {
+    fn take(&mut self, change: Change<'a>) -> rusqlite::Result<()> {
+        match change {
+            // What happened to new tasks happened after they had been added.
+            Change::Grown(grown) => tables::add_tasks(self.tx, self.run_key, &grown)?,
+            Change::Task(change) => self.tasks.push(change),
+            Change::Run(change) => self.run = Some(change),
         }
+        if self.tasks.len() >= AT_ONCE { self.write_tasks() } else { Ok(()) }
     }
-    Some(changes)
+
+    fn write_tasks(&mut self) -> rusqlite::Result<()> {
+        Tables::new(self.tx, self.run_key)?.write_tasks(&mut self.tasks)?;
+        self.tasks.clear();
+        Ok(())
+    }
+
+    fn end(mut self, applied: u64) -> rusqlite::Result<()> {
+        self.write_tasks()?;
+        let (tx, run_key) = (self.tx, self.run_key);
+        if let Some(change) = self.run {
+            let finished_at = (change.state != RunState::Running).then_some(change.ts);
+            tx.prepare_cached("UPDATE runs SET state = ?2, finished_at = ?3, error = ?4 WHERE run_key = ?1")?
+                .execute(params![run_key, change.state as u8, finished_at, change.error])?;
+        }
+        tx.prepare_cached("UPDATE runs SET journal_applied = ?2 WHERE run_key = ?1")?
+            .execute(params![run_key, applied.cast_signed()])?;
+        Ok(())
+    }
 }
 
 /// The length of the whole frames at the beginning, and what follows them.
@@ -126,26 +158,4 @@ fn whole_frames(bytes: &[u8]) -> (usize, Next<'_>) {
             other => return (bytes.len() - rest.len(), other),
         }
     }
-}
-
-fn write_changes(
-    db: &mut Connection,
-    run_key: i64,
-    changes: &mut Changes<'_>,
-    applied: u64,
-) -> rusqlite::Result<()> {
-    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // What happened to new tasks happened after they had been added.
-    for grown in &changes.grown {
-        tables::add_tasks(&tx, run_key, grown)?;
-    }
-    Tables::new(&tx, run_key)?.write_tasks(&mut changes.tasks)?;
-    if let Some(change) = changes.run {
-        let finished_at = (change.state != RunState::Running).then_some(change.ts);
-        tx.prepare_cached("UPDATE runs SET state = ?2, finished_at = ?3, error = ?4 WHERE run_key = ?1")?
-            .execute(params![run_key, change.state as u8, finished_at, change.error])?;
-    }
-    tx.prepare_cached("UPDATE runs SET journal_applied = ?2 WHERE run_key = ?1")?
-        .execute(params![run_key, applied.cast_signed()])?;
-    tx.commit()
 }

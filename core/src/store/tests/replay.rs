@@ -182,6 +182,30 @@ fn a_hole_is_not_a_row_of_empty_frames() {
 }
 
 #[test]
+fn a_frame_with_more_changes_than_are_written_at_once_leaves_what_single_ones_do() {
+    let (_dir, store) = home();
+    let states = [TaskState::Scheduled, TaskState::Waiting, TaskState::Running, TaskState::Success];
+    // Each of a task's changes is far from the one before.
+    let events: Vec<Event> = states
+        .into_iter()
+        .zip(0..)
+        .flat_map(|(state, at)| {
+            (0..100).map(move |number| task(1_000 * at + i64::from(number), number, u32::from(at > 1), state))
+        })
+        .collect();
+    let mut at_once = begin(&store, "a", 100);
+    at_once.record(&events).unwrap();
+    at_once.finish().unwrap();
+    let mut singly = begin(&store, "b", 100);
+    events.chunks(1).for_each(|event| singly.record(event).unwrap());
+    singly.finish().unwrap();
+    let (at_once, singly) = (details(&store, "a").tasks, details(&store, "b").tasks);
+    assert_eq!(at_once, singly);
+    let last = &at_once[99];
+    assert_eq!((last.state, last.attempts[0].scheduled_at), (TaskState::Success, Some(Timestamp(99))));
+}
+
+#[test]
 fn a_frame_greater_than_what_is_read_at_once_is_recovered() {
     let (dir, store) = home();
     let text = json!("x".repeat(3 << 20));
