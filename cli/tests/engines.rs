@@ -44,11 +44,17 @@ fn an_engine_is_inspected_by_its_name_or_its_file() {
     let sandbox = Sandbox::new();
     let named = sandbox.oxidag(&["engines", "inspect", "sql", "--json"]).expect_status(0).json();
     assert_eq!((named["engine"].as_str(), named["state"].as_str()), (Some("sql"), Some("loaded")));
+    assert_eq!(named["isolation"], "in-process");
     assert_eq!(named["sha256"].as_str().map(str::len), Some(64));
     assert!(named["config_schema"]["properties"]["url"].is_object(), "{named}");
     let path = engine("noop").display().to_string();
     let file = sandbox.oxidag(&["engines", "inspect", &path]).expect_status(0).stdout;
-    assert!(file.contains("engine        noop\n") && !file.contains("config_schema"), "{file}");
+    assert!(
+        file.contains("engine        noop\n")
+            && file.contains("\nbuilt with    rustc ")
+            && !file.contains("config_schema"),
+        "{file}"
+    );
     let asked = sandbox.oxidag(&["engines", "inspect", &path, "--describe"]).expect_status(0).stdout;
     assert!(asked.contains("state         compatible\n") && asked.contains("config_schema\n{"), "{asked}");
 }

@@ -267,7 +267,7 @@ fn a_library_that_fails_in_create() {
 fn a_config_that_its_schema_refuses() {
     let rogue = engine("rogue");
     let ended = ["number = 's3cret'", "nummer = 1"];
-    for (config, parts) in ended.iter().zip([["config.number", "integer"], ["config", "nummer"]]) {
+    for (config, parts) in ended.iter().zip([["config.number", "a whole number"], ["config", "nummer"]]) {
         let section = format!("path = {rogue:?}\nconfig = {{{config}}}");
         refused_engine(&section, &[&["dag.yaml:4:13", "`x`"], &parts[..]].concat());
     }

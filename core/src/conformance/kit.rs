@@ -1,11 +1,11 @@
 //! Starts a process for each check, waits for what it tells, and says what its end means.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// More bytes than these, in one line, no process of a check has to tell.
 const LONGEST: usize = 16 << 20;
+
+/// So many bytes are read of what a library prints.
+const OUTPUT: u64 = 64 * 1024;
 
 /// The kit, for one library.
 #[derive(Debug)]
@@ -172,12 +175,12 @@ impl Kit {
         };
         let masker = Masker::new(request.cases.connections.values().map(String::as_str));
         let masked = |text: &str| masker.mask(text).into_owned();
-        let text = |path| fs::read(path).map(|bytes| masked(&String::from_utf8_lossy(&bytes)));
+        let text = |from: io::Result<Vec<u8>>| from.map(|bytes| masked(&String::from_utf8_lossy(&bytes)));
         let heard = match heard {
             Heard::Garbage(text) => Heard::Garbage(masked(&text)),
             heard => heard,
         };
-        Ok(Ended { heard, status, stdout: text(stdout)?, stderr: text(stderr)? })
+        Ok(Ended { heard, status, stdout: text(first(&stdout))?, stderr: text(last(&stderr))? })
     }
 
     fn judge(&self, ended: Ended) -> Verdict {
@@ -276,6 +279,22 @@ fn converse(
     }
 }
 
+/// The beginning of a file, which may be very long.
+fn first(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(OUTPUT).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The end of one.
+fn last(path: &Path) -> io::Result<Vec<u8>> {
+    let (mut file, mut bytes) = (File::open(path)?, Vec::new());
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(OUTPUT)))?;
+    file.take(OUTPUT).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The first line, which is all that a process has to say.
 fn line(bytes: &[u8]) -> Heard {
     let garbage = |bytes: &[u8]| Heard::Garbage(String::from_utf8_lossy(bytes).into_owned());
@@ -319,4 +338,22 @@ fn wrote(written: &[(Check, String)]) -> Verdict {
 fn nonce() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     format!("{:x}{:x}", now.as_nanos(), std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_much_that_is_printed_the_beginning_and_the_end_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stdout");
+        let much = usize::try_from(OUTPUT).unwrap();
+        fs::write(&path, [b"first".to_vec(), vec![b'.'; 3 * much], b"last".to_vec()].concat()).unwrap();
+        let (beginning, end) = (first(&path).unwrap(), last(&path).unwrap());
+        assert_eq!((beginning.len(), end.len()), (much, much));
+        assert!(beginning.starts_with(b"first") && end.ends_with(b"last"));
+        fs::write(&path, "all").unwrap();
+        assert_eq!((first(&path).unwrap(), last(&path).unwrap()), (b"all".to_vec(), b"all".to_vec()));
+    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use oxidag_core::engine::{self, Engine};
 use oxidag_core::loader::{self, Image};
-use oxidag_core::plugins::{EngineConfig, LibraryPath, Plugins};
+use oxidag_core::plugins::{EngineConfig, Isolation, LibraryPath, Plugins};
 use oxidag_core::spec::quote;
 use serde::Serialize;
 use serde_json::Value;
@@ -22,6 +22,9 @@ use crate::{output, settings};
 struct Inspected<'a> {
     name: &'a str,
     state: State,
+    /// Where it runs; nothing of a file that no section names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    isolation: Option<Isolation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(flatten)]
@@ -60,7 +63,7 @@ fn of_file(args: &InspectArgs) -> anyhow::Result<Inspected<'_>> {
     };
     let described = if args.describe { Some(describe(&config)?) } else { None };
     let error = error.map(|error| error.to_string());
-    Ok(Inspected { name: &args.engine, state, error, said: Said::of(&path), described })
+    Ok(Inspected { name: &args.engine, state, isolation: None, error, said: Said::of(&path), described })
 }
 
 /// An engine as a run would load it.
@@ -72,6 +75,7 @@ fn of_environment(args: &InspectArgs) -> anyhow::Result<Inspected<'_>> {
     Ok(Inspected {
         name,
         state: if error.is_none() { State::Loaded } else { State::Refused },
+        isolation: Some(config.isolation),
         error,
         said: Said::of(&loader::find(&config.library)?),
         // A library that is refused for its configuration alone can still tell its schema.
@@ -101,9 +105,12 @@ fn lines(answer: &Inspected<'_>) -> String {
     let mut line = |key: &str, value: &str| {
         text += &format!("{} {value}\n", palette.faint(format_args!("{key:<13}")));
     };
-    let Inspected { name, state, error, said, described } = answer;
+    let Inspected { name, state, isolation, error, said, described } = answer;
     line("name", name);
     line("state", &state.painted(palette).to_string());
+    if let Some(isolation) = isolation {
+        line("isolation", isolation.name());
+    }
     if let Some(error) = error {
         line("error", error);
     }
