@@ -57,6 +57,11 @@ run that was interrupted goes on first. Ctrl-C cancels the runs and waits for th
 Examples:
   oxidag schedule nightly.yaml hourly.yaml --env prod";
 
+const PLAN_EXAMPLES: &str = "\
+Examples:
+  oxidag plan dags/quickstart.yaml --workers 4
+  oxidag plan dags/quickstart.yaml --workers 1,2,4,8,16";
+
 const GRAPH_EXAMPLES: &str = "\
 Examples:
   oxidag graph dags/quickstart.yaml --format svg > quickstart.svg
@@ -267,6 +272,7 @@ pub(crate) struct ValidateArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = PLAN_EXAMPLES)]
 pub(crate) struct PlanArgs {
     /// The DAG file, JSON or YAML
     pub(crate) dag: PathBuf,
@@ -274,11 +280,23 @@ pub(crate) struct PlanArgs {
     pub(crate) params: ParamArgs,
     #[command(flatten)]
     pub(crate) environment: EnvironmentArgs,
-    #[command(flatten)]
-    pub(crate) workers: WorkersArgs,
+    /// How many tasks may block a thread at once; several numbers, as in 1,2,4,8, are compared [default: as many as the
+    /// machine runs threads]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=4096))]
+    workers: Vec<u32>,
     /// Print the plan as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl PlanArgs {
+    /// For how many workers plans are made: one number, or several different ones.
+    pub(crate) fn workers(&self) -> Vec<u32> {
+        let mut workers = self.workers.clone();
+        workers.sort_unstable();
+        workers.dedup();
+        if workers.is_empty() { vec![crate::settings::default_workers()] } else { workers }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 //! Pure: no engine is called. Every task takes its expected duration and succeeds, and every condition is met.
 
 mod bound;
+mod compare;
 mod improve;
 #[cfg(test)]
 mod quality;
@@ -21,6 +22,7 @@ use crate::graph::Graph;
 use crate::scheduler::{Action, ExpectedFrom, Input, Limits, Lister, Places, Scheduler, Settings, TaskInfo};
 use crate::state::IllegalTransition;
 use bound::Paths;
+pub use compare::{Comparison, ExpectedTask, OnWorkers};
 
 /// No more starts of tasks than this are tried for a better order, and so no more than some milliseconds are spent.
 const MOST_STARTS: u32 = 50_000;
@@ -65,7 +67,15 @@ pub struct PlannedTask {
     pub start: f64,
     /// When it ends.
     pub finish: f64,
-    /// How long it is expected to take.
+    /// What it is expected to take.
+    #[serde(flatten)]
+    pub expected: Expectation,
+}
+
+/// What is expected of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Expectation {
+    /// How many seconds it takes.
     pub expected: f64,
     /// Where that is from.
     pub expected_from: ExpectedFrom,
@@ -144,9 +154,11 @@ impl<'a> Work<'a> {
             task_id: name(task),
             start: seconds(start.0),
             finish: seconds(finish.0),
-            expected: seconds(self.micros[task.get()]),
-            expected_from: self.infos[task.get()].expected_from,
-            critical: paths.is_critical(task),
+            expected: Expectation {
+                expected: seconds(self.micros[task.get()]),
+                expected_from: self.infos[task.get()].expected_from,
+                critical: paths.is_critical(task),
+            },
         };
         Ok(Plan {
             critical_path: critical.into_iter().map(name).filter(|name| !name.is_empty()).collect(),
@@ -175,14 +187,14 @@ impl<'a> Work<'a> {
     /// The simulated run, and by which levels the tasks start where those are not the b-levels.
     fn best(&self, limits: &Limits) -> Result<(Simulated, Option<Vec<f64>>), IllegalTransition> {
         let first = self.simulate(limits, Order::ByLevel)?;
-        if !self.is_worth_it {
+        let starts = self.starts(limits);
+        if starts == 0 {
             return Ok((first, None));
         }
         let taken = first.taken(&self.micros);
         let paths = Paths::new(self.graph, &self.infos, &taken);
         let bound = paths.lower_bound(&self.infos, limits, self.processors);
-        let starts = (seconds(bound) * STARTS_PER_SECOND).min(f64::from(MOST_STARTS)) as usize;
-        if improve::is_near(first.makespan, bound) || starts < FEWEST_SCHEDULES * self.infos.len() {
+        if improve::is_near(first.makespan, bound) {
             return Ok((first, None));
         }
         // What does not run needs no place.
@@ -197,6 +209,17 @@ impl<'a> Work<'a> {
         let levels: Vec<f64> = found.starts.iter().map(|start| seconds(found.makespan - start)).collect();
         let better = self.simulate(limits, Order::By(&levels))?;
         Ok(if better.makespan < first.makespan { (better, Some(levels)) } else { (first, None) })
+    }
+
+    /// How many starts of tasks may be tried to find a better order; none where that is not worth it.
+    fn starts(&self, limits: &Limits) -> usize {
+        if !self.is_worth_it {
+            return 0;
+        }
+        let paths = Paths::new(self.graph, &self.infos, &self.micros);
+        let least = seconds(paths.lower_bound(&self.infos, limits, self.processors));
+        let starts = (least * STARTS_PER_SECOND).min(f64::from(MOST_STARTS)) as usize;
+        if starts < FEWEST_SCHEDULES * self.infos.len() { 0 } else { starts }
     }
 
     fn simulate(&self, limits: &Limits, order: Order<'_>) -> Result<Simulated, IllegalTransition> {
@@ -262,7 +285,8 @@ pub fn levels(
         return Ok(None);
     }
     let work = Work::new(graph, infos.to_owned(), processors).without(left_out, skipped);
-    Ok(work.best(limits)?.1)
+    // A run does not even simulate itself for nothing.
+    if work.starts(limits) == 0 { Ok(None) } else { Ok(work.best(limits)?.1) }
 }
 
 /// Whether there is time to look for a better order, and enough is known to make one: how long most tasks take, and which

@@ -443,3 +443,123 @@ fn a_dry_run_refuses_what_a_run_refuses_and_what_makes_no_sense() {
         assert!(ended.stderr.contains("--dry-run"), "{}", ended.stderr);
     }
 }
+
+/// How long the successful attempts of a task took in these runs, in microseconds.
+fn took(sandbox: &Sandbox, runs: &[&str], task: usize) -> Vec<u128> {
+    let of = |run: &&str| {
+        let attempt = attempts(sandbox, run, task).pop().unwrap();
+        let at = |key: &str| humantime::parse_rfc3339(attempt[key].as_str().unwrap()).unwrap();
+        at("finished_at").duration_since(at("started_at")).unwrap().as_micros()
+    };
+    runs.iter().map(of).collect()
+}
+
+#[test]
+fn what_ran_is_planned_and_ordered_by_the_medians_of_past_runs() {
+    let sandbox = Sandbox::new();
+    let said = json!({"expected_duration": "3s"});
+    let tasks = [
+        ("short", json!({"delay_ms": 1}), json!({})),
+        ("long", json!({"delay_ms": 60}), json!({})),
+        ("said", json!({"delay_ms": 20}), said),
+    ];
+    sandbox.write("dag.json", &noop_dag("d", &tasks));
+    let plan = || sandbox.oxidag(&["plan", "dag.json", "--workers", "1", "--json"]).expect_status(0).json();
+    let planned = |plan: &Value, key: &str| -> Vec<Value> {
+        plan["tasks"].as_array().unwrap().iter().map(|task| task[key].clone()).collect()
+    };
+    // Nothing is known: the file's word, then the file's order.
+    let first = plan();
+    assert_eq!(planned(&first, "task_id"), ["said", "short", "long"]);
+    assert_eq!(planned(&first, "expected_from"), ["file", "default", "default"]);
+    assert_eq!(planned(&first, "expected"), [3.0, 1.0, 1.0]);
+
+    run(&sandbox, "r1", &["--workers", "1"], 0);
+    run(&sandbox, "r2", &["--workers", "1"], 0);
+    let second = plan();
+    assert_eq!(planned(&second, "expected_from"), ["history", "history", "history"]);
+    let mut expected: Vec<(u128, &str)> = Vec::new();
+    for (name, number) in [("short", 0), ("long", 1), ("said", 2)] {
+        // The median of two is their mean.
+        let micros = took(&sandbox, &["r1", "r2"], number).iter().sum::<u128>() / 2;
+        let all = second["tasks"].as_array().unwrap();
+        let planned = all.iter().find(|task| task["task_id"] == name).unwrap();
+        let planned = planned["expected"].as_f64().unwrap();
+        assert!((planned * 1e6 - micros as f64).abs() < 1.0, "{name}: {planned} is not {micros} us");
+        expected.push((micros, name));
+    }
+    expected.sort_unstable();
+    let longest_first: Vec<&str> = expected.iter().rev().map(|(_, name)| *name).collect();
+    assert_eq!(planned(&second, "task_id"), longest_first);
+
+    // A run takes the order of its plan.
+    run(&sandbox, "r3", &["--workers", "1"], 0);
+    let shown = sandbox.oxidag(&["runs", "show", "r3", "--json"]).expect_status(0).json();
+    let mut started: Vec<&Value> = shown["tasks"].as_array().unwrap().iter().collect();
+    started.sort_by_key(|task| task["started_at"].as_str().map(str::to_owned));
+    let started: Vec<Value> = started.iter().map(|task| task["task_id"].clone()).collect();
+    assert_eq!(started, planned(&second, "task_id"));
+
+    // A task that has never run is taken for one of its engine's.
+    let tasks = [tasks.as_slice(), &[("new", json!({}), json!({}))]].concat();
+    sandbox.write("dag.json", &noop_dag("d", &tasks));
+    let third = plan();
+    let all = third["tasks"].as_array().unwrap();
+    let new = all.iter().find(|task| task["task_id"] == "new").unwrap();
+    assert_eq!(new["expected_from"], "engine");
+    let text = sandbox.oxidag(&["plan", "dag.json", "--workers", "1"]).expect_status(0).stdout;
+    assert!(
+        text.contains("durations: 3 from past runs (past), 1 from other tasks of the engine (engine)\n"),
+        "{text}"
+    );
+    assert!(text.lines().any(|line| line.starts_with("new ") && line.contains(" engine")), "{text}");
+    let longest = third["critical_path"][0].as_str().unwrap();
+    let is_longest = |line: &str| line.starts_with(longest) && line.ends_with(" past   *");
+    assert!(text.lines().any(is_longest), "{text}");
+}
+
+#[test]
+fn plans_for_several_numbers_of_workers_are_compared() {
+    let sandbox = Sandbox::new();
+    let second = json!({"expected_duration": 1});
+    let after = json!({"expected_duration": 1, "dependencies": ["c"]});
+    let tasks = [
+        ("a", json!({}), second.clone()),
+        ("b", json!({}), second.clone()),
+        ("c", json!({}), second),
+        ("d", json!({}), after),
+    ];
+    sandbox.write("dag.json", &noop_dag("d", &tasks));
+    let plan = |more: &[&str]| {
+        sandbox.oxidag(&[&["plan", "dag.json", "--workers", "1,2,4,8"], more].concat()).expect_status(0)
+    };
+    let compared = plan(&["--json"]).json();
+    let of = |key: &str| -> Vec<Value> {
+        compared["plans"].as_array().unwrap().iter().map(|plan| plan[key].clone()).collect()
+    };
+    assert_eq!(of("workers"), [1, 2, 4, 8]);
+    assert_eq!(of("makespan"), [4.0, 2.0, 2.0, 2.0]);
+    assert_eq!(of("lower_bound"), [4.0, 2.0, 2.0, 2.0]);
+    assert_eq!(of("fifo_makespan"), [4.0, 3.0, 2.0, 2.0]);
+    assert_eq!(of("utilisation"), [1.0, 1.0, 0.5, 0.25]);
+    assert_eq!((&compared["enough_workers"], &compared["critical_path"]), (&json!(2), &json!(["c", "d"])));
+    let text = plan(&[]).stdout;
+    let row = text.lines().find(|line| line.starts_with("2 ")).unwrap();
+    assert!(row.contains("33.3 %") && row.ends_with("enough"), "{text}");
+    assert!(text.contains("critical path: c → d\n"), "{text}");
+
+    // For one number there is one plan, as ever.
+    let one = sandbox.oxidag(&["plan", "dag.json", "--workers", "2", "--json"]).expect_status(0).json();
+    assert_eq!(
+        (&one["makespan"], &one["lower_bound"], &one["workers"]),
+        (&json!(2.0), &json!(2.0), &json!(2))
+    );
+    assert_eq!(
+        one["tasks"][0],
+        json!({
+            "task_id": "c", "start": 0.0, "finish": 1.0, "expected": 1.0, "expected_from": "file", "critical": true,
+        })
+    );
+    let wrong = sandbox.oxidag(&["plan", "dag.json", "--workers", "2,0"]).expect_status(2);
+    assert!(wrong.stdout.is_empty(), "{}", wrong.stdout);
+}

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use oxidag_core::event::Timestamp;
 use oxidag_core::plan::Plan;
+use oxidag_core::scheduler::ExpectedFrom;
 use oxidag_core::state::TaskState;
 use oxidag_core::store::{AttemptDetails, RunDetails, TaskDetails};
 
@@ -111,7 +112,13 @@ impl Chart {
     pub(crate) fn of_plan(title: String, plan: &Plan) -> Self {
         let row = |task: &oxidag_core::plan::PlannedTask| Row {
             label: task.task_id.clone(),
-            note: format!("{:>6} {:>6}", format::seconds(task.start), format::seconds(task.finish)),
+            note: format!(
+                "{:>6} {:>6} {:<6}{}",
+                format::seconds(task.start),
+                format::seconds(task.finish),
+                source(task.expected.expected_from),
+                if task.expected.critical { " *" } else { "" },
+            ),
             state: TaskState::None,
             bars: vec![Bar {
                 from: task.start,
@@ -123,7 +130,17 @@ impl Chart {
             }],
         };
         let rows = plan.tasks.iter().map(row).collect();
-        Self { title, end: plan.makespan, head: " START FINISH", rows, legend: Vec::new() }
+        Self { title, end: plan.makespan, head: " START FINISH FROM   * critical", rows, legend: Vec::new() }
+    }
+}
+
+/// Where an expected duration is from, in a word.
+fn source(from: ExpectedFrom) -> &'static str {
+    match from {
+        ExpectedFrom::History => "past",
+        ExpectedFrom::File => "file",
+        ExpectedFrom::Engine => "engine",
+        ExpectedFrom::Default => "guess",
     }
 }
 

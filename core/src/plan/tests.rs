@@ -116,7 +116,7 @@ fn the_order_is_compared_with_that_of_arrival() {
     let plan = planned(tasks, &[2.0, 2.0, 2.0, 2.0], 2);
     assert_eq!((plan.makespan, plan.fifo_makespan), (4.0, 6.0));
     assert!((plan.gain - 1.0 / 3.0).abs() < 1e-9 && (plan.utilisation - 1.0).abs() < 1e-9);
-    let critical = plan.tasks.iter().filter(|task| task.critical).map(|task| task.task_id.as_str());
+    let critical = plan.tasks.iter().filter(|task| task.expected.critical).map(|task| task.task_id.as_str());
     assert_eq!(critical.collect::<Vec<_>>(), ["c", "d"]);
 }
 
