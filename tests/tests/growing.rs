@@ -681,6 +681,9 @@ fn mistakes_of_a_dag_in_another_one_are_told() {
         sandbox.oxidag(&["validate", "dag.yaml"]).expect_status(2).stderr
     };
     sandbox.write("self.yaml", "tasks: [{task_id: a, dag: self.yaml}]");
+    sandbox.write("there.yaml", "tasks: [{task_id: a, dag: back.yaml}]");
+    sandbox.write("back.yaml", "tasks: [{task_id: a, dag: there.yaml}]");
+    sandbox.write("rules.yaml", "tasks: [{task_id: a, script: {engine: noop, inline: ''}}]\nrules: [{when: true, add: {tasks: [{task_id: b, script: {engine: noop, inline: ''}}]}}]");
     sandbox.write("broken.yaml", "tasks: [{task_id: a, retrys: 1, script: {engine: noop, inline: ''}}]");
     sandbox.write("placeholder.yaml", "tasks: [{task_id: a, script: {engine: noop, inline: '{x}'}}]");
     sandbox.write("teardown.yaml", "tasks: [{task_id: a, script: {engine: noop, inline: ''}}, {task_id: b, dependencies: [a], teardown: true, script: {engine: noop, inline: ''}}]");
@@ -693,6 +696,8 @@ fn mistakes_of_a_dag_in_another_one_are_told() {
             "in placeholder.yaml: the placeholder `{x}` has no value",
         ),
         ("tasks: [{task_id: s, dag: teardown.yaml}]", "is a teardown, in a DAG that stands in another one"),
+        ("tasks: [{task_id: s, dag: rules.yaml}]", "rules stand in the outermost DAG"),
+        ("tasks: [{task_id: s, dag: there.yaml}]", "the DAG `there.yaml` stands in itself"),
         ("tasks: [{task_id: s, dag: broken.yaml, retries: 3}]", "`retries` stands beside `dag`"),
         ("tasks: [{task_id: s}]", "`script` is missing in a task"),
     ] {
@@ -852,4 +857,124 @@ rules:
     let text = sandbox.oxidag(&["plan", "dag.yaml"]).expect_status(0).stdout;
     assert!(text.contains("how many there are: u\n") && text.contains("what rules add"), "{text}");
     assert!(text.starts_with("dag: 10 tasks on"), "{text}");
+}
+
+const FORMS: &str = r#"
+params: {regions: [eu], first: b}
+tasks:
+- {task_id: left, params: {result: {x: 1, "k/2": null}}, script: {engine: noop, inline: ""}}
+- {task_id: object, dependencies: [left], for_each: tasks.left.result, script: {engine: noop, inline: ""}}
+- {task_id: given, for_each: params.regions, params: {say: "{item}"}, script: {engine: noop, inline: ""}}
+- {task_id: filtered, for_each: "['a', 'b', 'c'].filter(x, x >= params.first)", script: {engine: noop, inline: ""}}
+- {task_id: zipped, for_each: {zip: {n: [1, 2], s: "['p', 'q']"}}, script: {engine: noop, inline: ""}}
+- {task_id: crossed, for_each: {cross: {n: [1, 2], s: params.regions}}, script: {engine: noop, inline: ""}}
+- {task_id: odd, for_each: ["a\nb", "日本", "../x"], params: {say: "{item}"}, script: {engine: shell, inline: "printenv say"}}
+- {task_id: twice, for_each: [a, a], script: {engine: noop, inline: ""}}
+- {task_id: nulls, for_each: [null], script: {engine: noop, inline: ""}}
+"#;
+
+#[test]
+fn each_form_of_for_each_gives_its_instances() {
+    let sandbox = Sandbox::new();
+    sandbox.write("dag.yaml", FORMS);
+    let given = ["-p", r#"regions=["us", 7]"#];
+    let run = |run_id: &str, status: i32, given: [&str; 2]| {
+        let fixed = ["run", "dag.yaml", "--run-id", run_id, "--format", "quiet"];
+        let _ = sandbox.oxidag(&[&fixed[..], &given[..]].concat()).expect_status(status);
+        sandbox.oxidag(&["runs", "show", run_id, "--json"]).expect_status(0).json()
+    };
+    let shown = run("r", 0, given);
+    let names = states(&shown);
+    let mut instances: Vec<&str> =
+        names.iter().filter_map(|name| name.strip_suffix(" success")).filter(|n| n.contains('[')).collect();
+    instances.sort_unstable();
+    assert_eq!(
+        instances,
+        [
+            "crossed[1,7]",
+            "crossed[1,us]",
+            "crossed[2,7]",
+            "crossed[2,us]",
+            "filtered[b]",
+            "filtered[c]",
+            "given[7]",
+            "given[us]",
+            "nulls[0]",
+            "object[k_2]",
+            "object[x]",
+            "odd[.._x]",
+            "odd[a_b]",
+            "odd[日本]",
+            "twice[0]",
+            "twice[1]",
+            "zipped[1,p]",
+            "zipped[2,q]",
+        ]
+    );
+    assert!(log(&sandbox, "odd[.._x]").contains("stdout ../x"));
+    let shown = run("wrong", 1, ["-p", "regions=5"]);
+    let why = |task: usize| shown["tasks"][task]["error"]["message"].as_str().unwrap().to_owned();
+    assert_eq!(why(2), "the expression gives the number 5, which is neither a list nor an object");
+    assert_eq!(why(5), why(2));
+}
+
+#[test]
+fn what_is_mapped_over_a_task_that_did_not_succeed_is_left_as_its_rule_says() {
+    let sandbox = Sandbox::new();
+    let dag = r#"
+tasks:
+- {task_id: f, params: {fail: true}, script: {engine: noop, inline: ""}}
+- {task_id: s, when: "false", script: {engine: noop, inline: ""}}
+- {task_id: over_f, dependencies: [f], for_each: tasks.f.result, script: {engine: noop, inline: ""}}
+- {task_id: over_s, dependencies: [s], for_each: tasks.s.result, script: {engine: noop, inline: ""}}
+- {task_id: follows, for_each: {instances_of: over_f}, script: {engine: noop, inline: ""}}
+- {task_id: anyhow, dependencies: [f], trigger_rule: all_done, for_each: "tasks.f.state == 'failed' ? [1] : []", script: {engine: noop, inline: ""}}
+"#;
+    let shown = run(&sandbox, dag, 1);
+    assert_eq!(
+        states(&shown),
+        [
+            "f failed",
+            "s skipped",
+            "over_f upstream_failed",
+            "over_s skipped",
+            "follows upstream_failed",
+            "anyhow success",
+            "anyhow[1] success",
+        ]
+    );
+}
+
+/// Looks until a task is shown like this: other processes see what happens a moment later.
+fn until_shown(sandbox: &Sandbox, state: &str) -> Vec<String> {
+    loop {
+        let now = states(&shown(sandbox));
+        if now.iter().any(|task| task == state) {
+            return now;
+        }
+    }
+}
+
+#[test]
+fn a_part_of_a_run_is_cancelled_with_all_that_is_in_it() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "slow.yaml",
+        "tasks: [{task_id: x, for_each: [p, q], params: {delay_ms: 600000, async: true}, script: {engine: noop, inline: ''}}]",
+    );
+    sandbox.write("dag.yaml", "tasks: [{task_id: sub, dag: slow.yaml, for_each: [a, b]}, {task_id: after, dependencies: [sub], trigger_rule: all_done, script: {engine: noop, inline: ''}}]");
+    let mut running =
+        Running::start(sandbox.command(&["run", "dag.yaml", "--run-id", "r", "--format", "json"]));
+    running.until_task("sub[b]/x[q]", "deferred");
+    until_shown(&sandbox, "sub[b]/x[q] deferred");
+    let _ = sandbox.oxidag(&["runs", "cancel", "r", "sub[a]"]).expect_status(0);
+    running.until_task("sub[a]", "cancelled");
+    let states_now = until_shown(&sandbox, "sub[a] cancelled");
+    assert!(states_now.contains(&"sub running".to_owned()), "{states_now:?}");
+    let _ = sandbox.oxidag(&["runs", "cancel", "r", "sub"]).expect_status(0);
+    assert_eq!(running.end().status, Some(1));
+    let end = states(&shown(&sandbox));
+    let cancelled = end.iter().filter(|state| state.ends_with(" cancelled")).count();
+    assert_eq!(cancelled, 9, "{end:?}");
+    assert!(end.contains(&"after success".to_owned()), "{end:?}");
 }
