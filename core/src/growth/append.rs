@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Growing;
+use super::growing::mark;
 use crate::event::TaskIdx;
 use crate::spec::{Addition, Dag, Each, MATCHED, Rule, Task, parse_addition};
 
@@ -27,8 +28,8 @@ impl Addition {
 impl Growing {
     /// Whether a task has added just this before: it is tried again, or goes on after a crash.
     #[must_use]
-    pub fn has_appended(&self, task: TaskIdx, addition: &Arc<Value>) -> bool {
-        self.appended.contains(&(task, Arc::clone(addition)))
+    pub fn has_appended(&self, task: TaskIdx, addition: &Value) -> bool {
+        self.appended.contains(&(task, mark(addition)))
     }
 
     /// Reads an addition, and holds it against the graph.

@@ -27,8 +27,8 @@ pub struct Growing {
     kinds: HashMap<Arc<str>, Vec<TaskIdx>>,
     /// How many templates of tasks rules and engines have brought.
     pub(super) templates: u32,
-    /// What engines have added, by their tasks.
-    pub(super) appended: HashSet<(TaskIdx, Arc<Value>)>,
+    /// Marks of what engines have added, by their tasks.
+    pub(super) appended: HashSet<(TaskIdx, [u8; 32])>,
     /// The names of the tasks that rules add.
     pub(super) reserved: HashSet<Arc<str>>,
     /// All types that tasks have or may get; only where something is looked for by its name.
@@ -202,7 +202,7 @@ impl Growing {
         self.rules.extend(growth.rules.iter().cloned());
         self.templates += growth.templates;
         if let Cause::Engine { task, addition } = &growth.cause {
-            self.appended.insert((*task, Arc::clone(addition)));
+            self.appended.insert((*task, mark(addition)));
             self.reserve(growth.rules.iter().map(|active| &active.rule));
             let rules = growth.rules.iter().flat_map(|active| active.rule.with_nested());
             self.learn_types(rules.flat_map(|rule| &rule.tasks).map(|task| &**task));
@@ -407,6 +407,11 @@ fn named(template: &str, matched: &str) -> String {
     let digest = Sha256::digest(matched.as_bytes());
     let mark: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("{template}[{mark}]")
+}
+
+/// Tells one addition from others, in a fraction of its place.
+pub(super) fn mark(addition: &Value) -> [u8; 32] {
+    Sha256::digest(addition.to_string().as_bytes()).into()
 }
 
 fn idx(place: usize) -> TaskIdx {
