@@ -1,8 +1,9 @@
 //! Whether a file that says what is run, or is run, can be changed by others than its owner.
 //!
-//! The file and each folder above it belong to the user or to root, and nobody else may write there: who can write a folder can
-//! put another file, or another folder, in the place of what is in it. Two groups are no others: the user's private one, as many
-//! systems make it for each user, and that of root.
+//! The file and its folder belong to the user or to root, and nobody else may write there, nor to a folder further above: who can
+//! write a folder can put another file, or another folder, in the place of what is in it. Two groups are no others: the user's private
+//! one, as many systems make it for each user, and that of root. Who the folders further above belong to is not asked: in a container
+//! those of the host's users, and `/` itself, belong to numbers that nobody there has.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -61,20 +62,32 @@ pub fn check(path: &Path) -> Result<(), TrustError> {
 pub(crate) fn check_opened(path: &Path, metadata: &Metadata) -> Result<(), TrustError> {
     let failed = |source| TrustError::Read { path: path.to_owned(), source };
     let file = path.canonicalize().map_err(failed)?;
-    safe("", path, metadata)?;
+    owned("", path, metadata)?;
+    closed("", path, metadata)?;
+    if let Some(folder) = file.parent() {
+        owned(FOLDER, folder, &fs::metadata(folder).map_err(failed)?)?;
+    }
     // From the top: what is said of a folder above is true of all below.
     let folders: Vec<&Path> = file.ancestors().skip(1).collect();
     folders
         .into_iter()
         .rev()
-        .try_for_each(|folder| safe("the folder ", folder, &fs::metadata(folder).map_err(failed)?))
+        .try_for_each(|folder| closed(FOLDER, folder, &fs::metadata(folder).map_err(failed)?))
 }
 
-/// Nobody else decides about a file or folder.
-fn safe(what: &'static str, path: &Path, metadata: &Metadata) -> Result<(), TrustError> {
-    if let Some(owner) = foreign_owner(metadata) {
-        return Err(TrustError::Foreign { what, path: path.to_owned(), owner });
+/// How messages tell a folder from a file.
+const FOLDER: &str = "the folder ";
+
+/// Nobody else owns it.
+fn owned(what: &'static str, path: &Path, metadata: &Metadata) -> Result<(), TrustError> {
+    match foreign_owner(metadata) {
+        Some(owner) => Err(TrustError::Foreign { what, path: path.to_owned(), owner }),
+        None => Ok(()),
     }
+}
+
+/// Nobody else can write it.
+fn closed(what: &'static str, path: &Path, metadata: &Metadata) -> Result<(), TrustError> {
     match others_can_write(metadata) {
         Some(mode) => Err(TrustError::Writable { what, path: path.to_owned(), mode }),
         None => Ok(()),
