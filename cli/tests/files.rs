@@ -106,13 +106,22 @@ fn validate_answers_in_json_for_every_file() {
 #[test]
 fn a_plan_is_a_public_shape() {
     let plan = sandbox().oxidag(&["plan", "dag.yaml", "--workers", "2", "--json"]).expect_status(0).json();
-    let task = |id: &str, start: f64, finish: f64| json!({"task_id": id, "start": start, "finish": finish});
+    let task = |id: &str, start: f64, finish: f64| {
+        json!({
+            "task_id": id, "start": start, "finish": finish,
+            "expected": finish - start, "expected_from": "file", "critical": id != "count",
+        })
+    };
     assert_eq!(
         plan,
         json!({
             "critical_path": ["load", "clean", "end"],
             "lower_bound": 9.0,
             "makespan": 9.0,
+            "workers": 2,
+            "fifo_makespan": 9.0,
+            "gain": 0.0,
+            "utilisation": 10.0 / 18.0,
             "tasks": [task("load", 0.0, 2.0), task("clean", 2.0, 5.0), task("count", 2.0, 3.0), task("end", 5.0, 9.0)],
         })
     );

@@ -31,7 +31,7 @@ fn noop(id: &str, upstream: &[&str], params: &Value) -> Value {
 
 /// An entry of a DAG file: a task that ends once the file `go` is there, or all of the sandbox is gone.
 fn gate(upstream: &[&str]) -> Value {
-    let script = "#!/bin/sh\nwhile [ ! -e go ] && [ -e plugins.toml ]; do sleep 0.01; done\n";
+    let script = "#!/bin/sh\nwhile [ ! -e go ] && [ -e plugins.toml ]; do sleep 0.01; done\necho open\n";
     json!({"task_id": "gate", "script": {"engine": "shell", "inline": script}, "dependencies": upstream})
 }
 
