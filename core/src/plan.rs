@@ -24,7 +24,7 @@ use crate::state::IllegalTransition;
 use bound::Paths;
 pub use compare::{Comparison, ExpectedTask, OnWorkers};
 
-/// No more starts of tasks than this are tried for a better order, and so no more than some milliseconds are spent.
+/// No more starts of tasks than this are tried for a better order, and so about ten milliseconds at most are spent.
 const MOST_STARTS: u32 = 50_000;
 
 /// And no more than this for each second that the run takes at least: some thousandths of it.

@@ -5,32 +5,12 @@ use super::*;
 use proptest::prelude::*;
 
 use crate::graph::tests::dag;
-use crate::spec::{Backoff, TriggerRule};
+use crate::scheduler;
+use crate::spec::TriggerRule;
 
 /// A task of so many seconds, which are known from past runs.
 pub(super) fn info(expected: f64) -> TaskInfo {
-    TaskInfo {
-        priority: 0,
-        expected,
-        expected_from: ExpectedFrom::History,
-        rule: TriggerRule::AllSuccess,
-        retries: 0,
-        retry_delay: Duration::ZERO,
-        backoff: Backoff::Fixed,
-        max_retry_delay: Duration::ZERO,
-        timeout: None,
-        engine: 0,
-        pool: None,
-        blocking: true,
-        conditional: false,
-        teardown: false,
-        fails_run: true,
-        mapped: false,
-        sub: false,
-        max_active: None,
-        follows: None,
-        instance_of: None,
-    }
+    TaskInfo { expected, expected_from: ExpectedFrom::History, ..scheduler::tests::info() }
 }
 
 /// So many workers, and no other limit.

@@ -15,7 +15,7 @@ mod rule;
 mod stop;
 mod teardown;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod timers;
 mod types;
 

@@ -10,7 +10,8 @@ use crate::spec::Backoff;
 
 const GRACE: Duration = Duration::from_secs(10);
 
-fn info() -> TaskInfo {
+/// A task of one second, with no limit of its own.
+pub(crate) fn info() -> TaskInfo {
     TaskInfo {
         priority: 0,
         expected: 1.0,
