@@ -137,9 +137,11 @@ fn parameters_reach_the_runs() {
 #[test]
 fn a_schedule_that_is_taken_out_of_the_file_is_over() {
     let sandbox = Sandbox::new();
-    dag(&sandbox, &json!({"schedule_interval": "@continuous"}), "test -e go || sleep 600");
+    // Says so before it sleeps: a script that begins later would find `go`.
+    let script = "test -e go || { echo sleeps; sleep 600; }";
+    dag(&sandbox, &json!({"schedule_interval": "@continuous"}), script);
     let mut schedule = schedule(&sandbox);
-    schedule.until_task("t", "running");
+    schedule.until(|event| event["event"] == "log" && event["line"] == "sleeps");
     dag(&sandbox, &json!({}), "true");
     schedule.signal("STOP");
     sandbox.write("go", "");

@@ -402,12 +402,16 @@ impl Run {
     fn act(&mut self, action: Action, workers: &mut Workers) {
         match action {
             // What could not be stored is not started.
-            Action::Start { task, attempt, again } => {
+            Action::Start { task, attempt, again, doomed } => {
                 #[cfg(test)]
                 assert!(self.stored.contains(&(task, attempt)), "an engine sees what is not stored");
                 let added = self.live.get(task).cloned();
                 let call = Call::new(Arc::clone(&self.shared), added.clone(), task, attempt);
                 self.calls.insert(task, Arc::clone(&call));
+                if doomed {
+                    // Before a worker can take it. Its engine has left nothing to be called yet.
+                    call.stop();
+                }
                 if self.fatal.is_none() {
                     let checkpoint = self.checkpoints.remove(&task).filter(|_| again);
                     let queued = workers.queue(Job {

@@ -428,7 +428,7 @@ impl Scheduler {
         }
         let doomed = progress.doomed.take();
         self.set(task, TaskState::Running, out)?;
-        out.push(Action::Start { task, attempt, again });
+        out.push(Action::Start { task, attempt, again, doomed: doomed.is_some() });
         if let Some(reason) = doomed {
             self.stop(task, reason, now, out);
         }

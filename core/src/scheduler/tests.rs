@@ -93,8 +93,10 @@ impl Env {
                 state: TaskState::Scheduled | TaskState::Waiting | TaskState::Running, ..
             } => return None,
             Action::State { task, attempt, state } => format!("{}{attempt} {state}", name(task)),
-            Action::Start { task, attempt, again } => {
-                format!("start {}{attempt}{}", name(task), if again { " again" } else { "" })
+            Action::Start { task, attempt, again, doomed } => {
+                let (again, doomed) =
+                    (if again { " again" } else { "" }, if doomed { " doomed" } else { "" });
+                format!("start {}{attempt}{again}{doomed}", name(task))
             }
             Action::Evaluate { task } => format!("evaluate {}", name(task)),
             Action::Expand { task } => format!("expand {}", name(task)),
@@ -539,7 +541,7 @@ fn a_cancelled_run_still_takes_up_what_was_in_flight_to_stop_it() {
     env.resume(&[running.clone(), running, begun(TaskState::None, 0, &[])]);
     assert_eq!(env.step(&[Input::Cancel]), "stopping: Cancelled, stop a1 Cancelled, c0 cancelled");
     let next = env.ends("a", Some(FailureKind::Cancelled));
-    assert_eq!(next, "a1 cancelled, start b1 again, stop b1 Cancelled");
+    assert_eq!(next, "a1 cancelled, start b1 again doomed, stop b1 Cancelled");
     assert_eq!(env.ends("b", Some(FailureKind::Cancelled)), "b1 cancelled, run cancelled");
 }
 
@@ -553,7 +555,7 @@ fn a_run_that_was_being_stopped_still_is_after_a_crash() {
     ];
     let mut env = env(&tasks, 1);
     let doomed = env.resume_stopping(&resumed, Some(StopReason::RunDeadline));
-    assert_eq!(doomed, "stopping: RunDeadline, start a1 again, stop a1 RunDeadline");
+    assert_eq!(doomed, "stopping: RunDeadline, start a1 again doomed, stop a1 RunDeadline");
     assert_eq!(env.ends("a", Some(FailureKind::Cancelled)), "a1 cancelled, run failed");
 }
 

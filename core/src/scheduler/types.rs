@@ -163,6 +163,8 @@ pub enum Action {
         attempt: u32,
         /// A scheduler that died had begun it.
         again: bool,
+        /// It is to be stopped from its beginning: its engine looks for what it left, and begins nothing.
+        doomed: bool,
     },
     /// Evaluate the task's condition and answer with [`Input::Condition`].
     Evaluate {
