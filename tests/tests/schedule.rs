@@ -138,7 +138,7 @@ fn parameters_reach_the_runs() {
 fn a_schedule_that_is_taken_out_of_the_file_is_over() {
     let sandbox = Sandbox::new();
     // Says so before it sleeps: a script that begins later would find `go`.
-    let script = "test -e go || { echo sleeps; sleep 600; }";
+    let script = "test -e go || (echo sleeps; sleep 600)";
     dag(&sandbox, &json!({"schedule_interval": "@continuous"}), script);
     let mut schedule = schedule(&sandbox);
     schedule.until(|event| event["event"] == "log" && event["line"] == "sleeps");
