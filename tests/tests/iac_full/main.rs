@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 /// So long nothing takes that a test waits for, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Looked for in the command lines of all processes: no other test may have the same.
+const SECRET: &str = "terraform-s3cret-pass";
+
 const RUN: [&str; 6] = ["run", "dag.json", "--run-id", "r", "--format", "json"];
 
 const MODULE: &str = r#"
@@ -46,7 +49,7 @@ resource "terraform_data" "slow" {
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     let plugins =
-        format!("[engines.iac]\npath = {:?}\n[connections.DB]\npassword = \"s3cret-pass\"\n", engine("iac"));
+        format!("[engines.iac]\npath = {:?}\n[connections.DB]\npassword = {SECRET:?}\n", engine("iac"));
     sandbox.write("plugins.toml", &plugins);
     sandbox
 }
@@ -108,9 +111,9 @@ fn a_module_is_planned_applied_and_destroyed() {
     assert!(log.contains("# terraform_data.one will be created"), "{log}");
     assert!(log.contains("Apply complete! Resources: 1 added"), "{log}");
     for file in ["apply", "destroy"] {
-        assert!(!log_of(&sandbox, file).contains("s3cret-pass"));
+        assert!(!log_of(&sandbox, file).contains(SECRET));
     }
-    assert!(!ended.stdout.contains("s3cret-pass") && !ended.stderr.contains("s3cret-pass"));
+    assert!(!ended.stdout.contains(SECRET) && !ended.stderr.contains(SECRET));
 }
 
 #[test]
@@ -319,7 +322,7 @@ fn a_secret_variable_is_in_no_command_line_log_or_store_and_its_file_goes_even_a
     for process in fs::read_dir("/proc").unwrap().flatten() {
         // A process that has ended meanwhile shows nothing.
         let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
-        assert!(!String::from_utf8_lossy(&line).contains("s3cret-pass"), "{}", process.path().display());
+        assert!(!String::from_utf8_lossy(&line).contains(SECRET), "{}", process.path().display());
     }
     run.kill();
     let left = || fs::read_dir(&scratch).unwrap().flatten().filter(|left| left.path().is_dir()).count();
@@ -327,7 +330,7 @@ fn a_secret_variable_is_in_no_command_line_log_or_store_and_its_file_goes_even_a
     sandbox.write("m/go", "");
     let ended = in_time(command(&["resume", "r", "--format", "json"])).expect_status(0);
     assert_eq!(left(), 0);
-    assert!(!ended.stdout.contains("s3cret-pass") && !ended.stderr.contains("s3cret-pass"));
+    assert!(!ended.stdout.contains(SECRET) && !ended.stderr.contains(SECRET));
     assert_clean(&sandbox.home());
 }
 
@@ -339,7 +342,7 @@ fn assert_clean(folder: &Path) {
         } else {
             let content = fs::read(entry.path()).unwrap();
             let text = String::from_utf8_lossy(&content);
-            assert!(!text.contains("s3cret-pass"), "{}", entry.path().display());
+            assert!(!text.contains(SECRET), "{}", entry.path().display());
         }
     }
 }
