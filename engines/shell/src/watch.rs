@@ -23,6 +23,13 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_m
 /// In `exec > >(tee log)` the last lines come from a process that outlives the script.
 const LINGER: Duration = Duration::from_millis(250);
 
+/// For how long at first a script's output is left in its pipes, which hold 64 KiB each. One that has ended by then has woken
+/// this thread once; else the end of each pipe wakes it too, and a wake-up is a good part of starting a short script.
+const UNHEARD: Duration = Duration::from_millis(2);
+
+/// How much is read at once of a pipe that seems to be at its end: mostly there is nothing, and no large buffer is made for it.
+const REST: usize = 1024;
+
 /// A script that lives for longer is recorded, to be found again should the scheduler die. Before that, it is found by
 /// the key in its environment alone: to record it costs a good part of starting a short one.
 const RECORD_AFTER: Duration = Duration::from_millis(20);
@@ -66,8 +73,8 @@ pub(crate) struct Watch<'a, S> {
 
 /// What a wait has found.
 struct Ready {
-    out: bool,
-    err: bool,
+    out: PollFlags,
+    err: PollFlags,
     leader: bool,
     request: bool,
 }
@@ -104,9 +111,14 @@ impl<'a, S: Sink> Watch<'a, S> {
     ///
     /// When the system refuses to tell, or how to find the script cannot be stored; the script is then killed.
     pub(crate) fn until_end(mut self) -> io::Result<Ended> {
+        self.ended = self.wait(Some(UNHEARD), false)?.leader;
+        if self.ended {
+            return self.end();
+        }
         let mut pause = PAUSES.0;
         loop {
-            let ready = self.wait(self.until_due(pause).into_iter().chain(self.until_recorded()).min())?;
+            let due = self.until_due(pause).into_iter().chain(self.until_recorded()).min();
+            let ready = self.wait(due, true)?;
             self.read(&ready);
             self.ended |= ready.leader;
             if !self.ended && self.until_recorded() == Some(Duration::ZERO) {
@@ -152,8 +164,8 @@ impl<'a, S: Sink> Watch<'a, S> {
         self.sink.checkpoint(&checkpoint).map_err(unstored)
     }
 
-    /// Waits until something happens, at most for `timeout`.
-    fn wait(&self, timeout: Option<Duration>) -> io::Result<Ready> {
+    /// Waits until something happens, at most for `timeout`; the output is something only if `heard`.
+    fn wait(&self, timeout: Option<Duration>, heard: bool) -> io::Result<Ready> {
         let timeout = timeout.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
         let mut set = Vec::with_capacity(4);
         let mut add = |fd: Option<_>| {
@@ -162,7 +174,7 @@ impl<'a, S: Sink> Watch<'a, S> {
                 set.len() - 1
             })
         };
-        let (out, err) = (add(self.out.open()), add(self.err.open()));
+        let (out, err) = (add(self.out.open().filter(|_| heard)), add(self.err.open().filter(|_| heard)));
         let leader = add((!self.ended).then(|| self.group.ended()));
         let listens = !self.ended && self.stop == Stop::No;
         let request = add(listens.then(|| self.request.0.as_fd()));
@@ -170,21 +182,22 @@ impl<'a, S: Sink> Watch<'a, S> {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let happened = |place: Option<usize>| place.is_some_and(|i| !set[i].revents().is_empty());
+        let happened = |place: Option<usize>| place.map_or(PollFlags::empty(), |i| set[i].revents());
         Ok(Ready {
             out: happened(out),
             err: happened(err),
-            leader: happened(leader),
-            request: happened(request),
+            leader: !happened(leader).is_empty(),
+            request: !happened(request).is_empty(),
         })
     }
 
     fn read(&mut self, ready: &Ready) {
-        if ready.out {
-            self.out.read(LONGEST, &mut self.buffer, self.sink);
-        }
-        if ready.err {
-            self.err.read(LONGEST, &mut self.buffer, self.sink);
+        for (stream, ready) in [(&mut self.out, ready.out), (&mut self.err, ready.err)] {
+            if !ready.is_empty() {
+                // Something may have been written between the look for it and that for the end.
+                let most = if ready.contains(PollFlags::IN) { LONGEST } else { REST };
+                stream.read(most, &mut self.buffer, self.sink);
+            }
         }
     }
 
@@ -223,7 +236,7 @@ impl<'a, S: Sink> Watch<'a, S> {
             if left.is_zero() {
                 break;
             }
-            let ready = self.wait(Some(left))?;
+            let ready = self.wait(Some(left), true)?;
             self.read(&ready);
         }
         self.out.drain(&mut self.buffer, self.sink);
@@ -270,9 +283,11 @@ impl Stream {
         let Some(pipe) = &self.pipe else {
             return 0;
         };
-        // Many scripts print nothing and need no buffer.
-        buffer.resize(LONGEST, 0);
-        match read(pipe, &mut buffer[..most.min(LONGEST)]) {
+        let most = most.min(LONGEST);
+        if buffer.len() < most {
+            buffer.resize(most, 0);
+        }
+        match read(pipe, &mut buffer[..most]) {
             Err(Errno::INTR) => 0,
             // A pipe's reading end has no errors but mistakes: the end, like a length of 0.
             Ok(0) | Err(_) => {
