@@ -1,8 +1,10 @@
 //! Waits for a started script on the calling thread: its output, its end, and the wish that it stop.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use oxidag_plugin_api::Level;
@@ -28,15 +30,24 @@ const LINGER: Duration = Duration::from_millis(250);
 const UNHEARD: Duration = Duration::from_millis(2);
 
 /// How much is read at once of a pipe that seems to be at its end: mostly there is nothing, and no large buffer is made for it.
-const REST: usize = 1024;
+const REST: usize = 512;
 
 /// A script that lives for longer is recorded, to be found again should the scheduler die. Before that, it is found by
 /// the key in its environment alone: to record it costs a good part of starting a short one.
 const RECORD_AFTER: Duration = Duration::from_millis(20);
 
-/// Becomes readable when the attempt is asked to stop.
+thread_local! {
+    /// What the attempts of this thread are woken by, one after another: to make one for each costs a hundredth of a short script.
+    static EVENT: RefCell<Option<Arc<OwnedFd>>> = const { RefCell::new(None) };
+}
+
+/// The wish that the attempt stop.
 #[derive(Debug)]
-pub(crate) struct StopRequest(Arc<OwnedFd>);
+pub(crate) struct StopRequest {
+    /// Becomes readable with it; maybe also when the thread's attempt before this one was asked too late.
+    event: Arc<OwnedFd>,
+    made: Arc<AtomicBool>,
+}
 
 impl StopRequest {
     /// Listens to the host.
@@ -45,14 +56,33 @@ impl StopRequest {
     ///
     /// When there are no file descriptors left.
     pub(crate) fn listen(sink: &impl Sink) -> io::Result<Self> {
-        let event = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let on_cancel = Arc::clone(&event);
+        let request = Self { event: event_of_thread()?, made: Arc::default() };
+        let (event, made) = (Arc::clone(&request.event), Arc::clone(&request.made));
         sink.on_cancel(move || {
+            // Before the thread is woken to look at it.
+            made.store(true, Ordering::SeqCst);
             // It only fails when it is readable already.
-            let _ = write(&*on_cancel, &1u64.to_ne_bytes());
+            let _ = write(&*event, &1u64.to_ne_bytes());
         });
-        Ok(Self(event))
+        Ok(request)
     }
+
+    /// Whether it was made, which is looked at when the event is readable. If it was not, the event is not readable any more.
+    fn is_made(&self) -> bool {
+        // Emptied first: a request that is made after the look makes it readable again.
+        let _ = read(&*self.event, &mut [0; 8]);
+        self.made.load(Ordering::SeqCst)
+    }
+}
+
+fn event_of_thread() -> io::Result<Arc<OwnedFd>> {
+    EVENT.with_borrow_mut(|event| {
+        if let Some(event) = event {
+            return Ok(Arc::clone(event));
+        }
+        let made = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        Ok(Arc::clone(event.insert(made)))
+    })
 }
 
 /// A running script.
@@ -124,7 +154,7 @@ impl<'a, S: Sink> Watch<'a, S> {
             if !self.ended && self.until_recorded() == Some(Duration::ZERO) {
                 self.record()?;
             }
-            if ready.request && !self.ended {
+            if ready.request && !self.ended && self.request.is_made() {
                 self.ask_to_stop();
             }
             self.kill_when_due();
@@ -177,7 +207,7 @@ impl<'a, S: Sink> Watch<'a, S> {
         let (out, err) = (add(self.out.open().filter(|_| heard)), add(self.err.open().filter(|_| heard)));
         let leader = add((!self.ended).then(|| self.group.ended()));
         let listens = !self.ended && self.stop == Stop::No;
-        let request = add(listens.then(|| self.request.0.as_fd()));
+        let request = add(listens.then(|| self.request.event.as_fd()));
         match poll(&mut set, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),

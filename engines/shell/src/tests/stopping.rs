@@ -112,3 +112,22 @@ fn a_request_that_comes_too_late_changes_nothing() {
     assert!(ended.is_ok());
     assert_eq!(host.lines(Level::Info).len(), 1);
 }
+
+#[test]
+fn a_request_that_comes_too_late_does_not_stop_the_threads_next_script() {
+    run("true").1.cancel();
+    let (ended, host) = run("sleep 0.05; echo done");
+    ended.unwrap();
+    assert_eq!(host.stdout(), ["done"]);
+
+    run("true").1.cancel();
+    let host = Recorder::default();
+    let error = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            host.wait_for("ready");
+            host.cancel();
+        });
+        run_with(&Config::default(), &task("echo ready; sleep 1000"), &host).unwrap_err()
+    });
+    insta::assert_snapshot!(error, @"cancelled: the script ended with SIGTERM");
+}
