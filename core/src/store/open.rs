@@ -22,6 +22,8 @@ const MIGRATIONS: [&str; 5] = [
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
 ];
+/// Commits survive the process; the disk is only synced when the log is copied back.
+const SYNCHRONOUS: &str = "NORMAL";
 /// How many pages are copied at once.
 const PAGES: i32 = 4096;
 /// How long others may hold the database.
@@ -113,8 +115,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
         db.busy_timeout(PATIENCE)?;
         // The next one to write copies the log back; nobody waits for that at exit.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        // Commits survive the process; the disk is only synced when the log is copied back.
-        db.pragma_update(None, "synchronous", "NORMAL")?;
+        db.pragma_update(None, "synchronous", SYNCHRONOUS)?;
         // 32 MiB: enough for a transaction over 100,000 tasks.
         db.pragma_update(None, "cache_size", -32_768)?;
         Ok(db)
@@ -154,19 +155,30 @@ fn marks(db: &Connection) -> rusqlite::Result<(i64, i64, i64)> {
 /// The caller holds the home lock, unless nobody else sees the database; another process may have been faster.
 fn migrate(db: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let found = version(db, path)?;
-    let migrate = |db: &mut Connection| {
-        // Kept in the file; cannot be set within a transaction.
-        db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-        let tx = db.transaction()?;
-        for step in MIGRATIONS.iter().skip(found as usize) {
-            tx.execute_batch(step)?;
-        }
-        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-        tx.pragma_update(None, "user_version", newest())?;
-        tx.commit()
-    };
+    let sqlite = |error: rusqlite::Error| StoreError::sqlite(path, &error);
     if found == newest() {
         return Ok(());
     }
-    migrate(db).map_err(|error| StoreError::sqlite(path, &error))
+    if found > 0 {
+        return take_steps(db, found).map_err(sqlite);
+    }
+    // SQLite syncs the disk five times for a new database. It holds nothing yet that could be lost: where the power fails, the
+    // log is not whole and passed over, and an empty database is left, as long as its first page is there.
+    db.pragma_update(None, "synchronous", "OFF").map_err(sqlite)?;
+    take_steps(db, found).map_err(sqlite)?;
+    File::open(path).and_then(|file| file.sync_data()).map_err(|error| StoreError::io(path, &error))?;
+    db.pragma_update(None, "synchronous", SYNCHRONOUS).map_err(sqlite)
+}
+
+/// Brings the schema up to date from the version that was found.
+fn take_steps(db: &mut Connection, found: i64) -> rusqlite::Result<()> {
+    // Kept in the file; cannot be set within a transaction.
+    db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    let tx = db.transaction()?;
+    for step in MIGRATIONS.iter().skip(found as usize) {
+        tx.execute_batch(step)?;
+    }
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", newest())?;
+    tx.commit()
 }

@@ -21,7 +21,7 @@ extern "C" fn describe() -> RString {
     }
     assert!(!breaks("panic_describe"), "told to panic");
     let described = blocking_module::<Rogue>().describe()();
-    if breaks("per_task") || breaks("panic_blocks") {
+    if ["per_task", "panic_blocks", "hang_blocks"].into_iter().any(breaks) {
         return described.replace("\"blocking\"", "\"per_task\"").into();
     }
     if breaks("schema") { described.replace("\"object\"", "\"thing\"").into() } else { described }
@@ -44,6 +44,9 @@ extern "C" fn create(config: RStr<'_>) -> RResult<Instance, RString> {
 
 /// Panics where a parameter says so, and lets the panic out where that is the rule it breaks.
 extern "C" fn blocks(_engine: Instance, params: RStr<'_>) -> bool {
+    while breaks("hang_blocks") {
+        std::thread::park();
+    }
     let answer = || {
         assert!(!params.as_str().contains("\"panic\""), "told to panic");
         true

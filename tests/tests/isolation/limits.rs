@@ -3,7 +3,7 @@
 use oxidag_tests::running::in_time;
 use serde_json::json;
 
-use super::{ends, first_error, isolated, r, rogue, run, task, write_dag};
+use super::{RUN, ends, first_error, isolated, r, rogue, run, task, write_dag};
 
 #[test]
 fn memory_beyond_the_limit_costs_one_attempt() {
@@ -46,7 +46,16 @@ fn memory_that_no_engine_could_live_in_is_refused_with_what_is_needed() {
 #[test]
 fn an_engine_that_is_not_made_in_its_time_is_refused() {
     let error = refusal("limits = {start = 1}\nconfig = {create = 'hangs'}\n");
-    assert!(error.contains("it was not ready within 1s; limits.start gives it longer"), "{error}");
+    assert!(error.contains("it did not answer within 1s; limits.start gives it longer"), "{error}");
+}
+
+#[test]
+fn an_engine_that_does_not_say_whether_a_task_blocks_holds_up_no_run() {
+    let sandbox = isolated(&["rogue"], "limits = {start = 1}\n");
+    write_dag(&sandbox, &[task("rogue", "", "a", &[], &json!({}), &json!({}))]);
+    let mut command = sandbox.command(&RUN);
+    command.env("OXIDAG_ROGUE", "hang_blocks");
+    in_time(command).expect_status(0);
 }
 
 #[test]

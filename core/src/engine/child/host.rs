@@ -158,8 +158,8 @@ impl Child {
         self.ask_within(None, message)
     }
 
-    /// Asks it something that it has to answer before it takes any attempt; one that does not is ended.
-    pub(super) fn ask_to_start<'a>(
+    /// Asks it something that takes no time, or that it has to answer before it takes any attempt; one that does not answer is ended.
+    pub(super) fn ask_in_time<'a>(
         &self,
         message: impl FnOnce(u64) -> ToChild<'a>,
     ) -> Result<Value, Unanswered> {
@@ -188,7 +188,7 @@ impl Child {
         let heard = match limit.map(|limit| (limit, answered.recv_timeout(limit))) {
             Some((_, Ok(answer))) => Ok(answer),
             Some((limit, Err(RecvTimeoutError::Timeout))) => {
-                self.end_since(format!("it was not ready within {limit:?}; limits.start gives it longer"));
+                self.end_since(format!("it did not answer within {limit:?}; limits.start gives it longer"));
                 answered.recv()
             }
             Some((_, Err(RecvTimeoutError::Disconnected))) | None => answered.recv(),

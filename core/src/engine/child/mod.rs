@@ -81,8 +81,10 @@ impl Isolated {
         if let Some((_, blocks)) = newest.as_ref().filter(|(of, _)| of == params) {
             return *blocks;
         }
-        let answer =
-            self.ask(params, |call, params| ToChild::Blocks { call, params }).ok().and_then(|a| a.as_bool());
+        let asked = raw(params).and_then(|params| {
+            self.child()?.ask_in_time(|call| ToChild::Blocks { call, params }).map_err(unanswered)
+        });
+        let answer = asked.ok().and_then(|answer| answer.as_bool());
         if let Some(answer) = answer {
             *newest = Some((params.to_owned(), answer));
         }
@@ -91,7 +93,8 @@ impl Isolated {
 
     /// What the engine finds about a task.
     pub(super) fn validate(&self, task: &str) -> Result<Vec<Finding>, Error> {
-        let findings = self.ask(task, |call, task| ToChild::Validate { call, task })?;
+        let task = raw(task)?;
+        let findings = self.child()?.ask(|call| ToChild::Validate { call, task }).map_err(unanswered)?;
         serde_json::from_value(findings).map_err(|error| no_findings(&error))
     }
 
@@ -115,19 +118,6 @@ impl Isolated {
         attempt.complete(End::Error(died_early()));
     }
 
-    fn ask<'a>(
-        &self,
-        json: &'a str,
-        message: impl Fn(u64, &'a RawValue) -> ToChild<'a>,
-    ) -> Result<Value, Error> {
-        let raw = raw(json)?;
-        let answer = self.child()?.ask(|call| message(call, raw));
-        answer.map_err(|why| match why {
-            Unanswered::Engine(error) => error,
-            Unanswered::Gone(why) => gone(&why),
-        })
-    }
-
     /// The child that takes attempts, started if there is none.
     fn child(&self) -> Result<Arc<Child>, Error> {
         let mut current = lock(&self.child);
@@ -149,7 +139,7 @@ impl Isolated {
             .map_err(|error| isolated(format!("cannot start a process for the engine: {error}")))?;
         let (path, config) = (self.path.clone(), Box::new(self.config.clone()));
         let opened =
-            child.ask_to_start(|call| ToChild::Open { call, path, config }).map_err(|why| match why {
+            child.ask_in_time(|call| ToChild::Open { call, path, config }).map_err(|why| match why {
                 Unanswered::Engine(error) => isolated(error.message),
                 Unanswered::Gone(why) => isolated(why.to_string()),
             })?;
@@ -166,10 +156,18 @@ impl Drop for Isolated {
 }
 
 fn create(child: &Child) -> Result<(), EngineError> {
-    child.ask_to_start(|call| ToChild::Create { call }).map(drop).map_err(|why| match why {
-        Unanswered::Engine(error) => EngineError::Create(error),
-        Unanswered::Gone(why) => EngineError::Create(gone(&why)),
-    })
+    child
+        .ask_in_time(|call| ToChild::Create { call })
+        .map(drop)
+        .map_err(|why| EngineError::Create(unanswered(why)))
+}
+
+/// Why an engine did not answer.
+fn unanswered(why: Unanswered) -> Error {
+    match why {
+        Unanswered::Engine(error) => error,
+        Unanswered::Gone(why) => gone(&why),
+    }
 }
 
 /// The child died: the engine's fault, as a panic would be.
