@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
+use foldhash::fast::RandomState;
 use petgraph::Direction;
 use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -17,9 +18,39 @@ use crate::spec::{Dag, Diagnostic};
 /// Tasks by dense ids, and the dependencies between them; acyclic.
 #[derive(Debug, Clone)]
 pub struct Graph {
-    names: Vec<Box<str>>,
+    names: Names,
     edges: DiGraph<(), (), u32>,
     order: Vec<TaskIdx>,
+}
+
+/// The tasks' names, one behind the other.
+#[derive(Debug, Clone, Default)]
+struct Names {
+    text: String,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Names {
+    fn push(&mut self, name: &str) {
+        self.text.push_str(name);
+        self.ends.push(self.text.len());
+    }
+
+    fn get(&self, place: usize) -> &str {
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start..self.ends[place]]
+    }
+}
+
+impl<'a> FromIterator<&'a str> for Names {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(names: I) -> Self {
+        let mut all = Self::default();
+        names.into_iter().for_each(|name| all.push(name));
+        all.text.shrink_to_fit();
+        all.ends.shrink_to_fit();
+        all
+    }
 }
 
 /// A cycle in a DAG file.
@@ -52,14 +83,15 @@ impl Graph {
     ///
     /// One shortest cycle for each group of tasks that depend on each other.
     pub fn new(dag: &Dag) -> Result<Self, Vec<Cycle>> {
-        let ids: HashMap<&str, u32> = dag.tasks.iter().map(|task| task.task_id.as_str()).zip(0..).collect();
+        let ids: HashMap<&str, u32, RandomState> =
+            dag.tasks.iter().map(|task| &*task.task_id).zip(0..).collect();
         let count: usize = dag.tasks.iter().map(|task| task.upstream().count()).sum();
         let mut edges = DiGraph::with_capacity(dag.tasks.len(), count);
         for _ in &dag.tasks {
             edges.add_node(());
         }
         for (task, id) in dag.tasks.iter().zip(0..) {
-            for upstream in task.upstream().filter_map(|d| ids.get(d.task_id.as_str())) {
+            for upstream in task.upstream().filter_map(|d| ids.get(&*d.task_id)) {
                 edges.add_edge(NodeIndex::from(*upstream), NodeIndex::from(id), ());
             }
         }
@@ -67,7 +99,7 @@ impl Graph {
             return Err(cycles(dag, &edges));
         };
         Ok(Self {
-            names: dag.tasks.iter().map(|task| task.task_id.as_str().into()).collect(),
+            names: dag.tasks.iter().map(|task| &*task.task_id).collect(),
             order: order.into_iter().map(idx).collect(),
             edges,
         })
@@ -81,30 +113,30 @@ impl Graph {
             edges.add_edge(nodes[from], nodes[to], ());
         }
         let order = toposort(&edges, None).ok()?.into_iter().map(idx).collect();
-        Some(Self { names, edges, order })
+        Some(Self { names: names.iter().map(|name| &**name).collect(), edges, order })
     }
 
     /// How many tasks there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.names.len()
+        self.names.ends.len()
     }
 
     /// Whether there is no task at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.names.ends.is_empty()
     }
 
     /// All tasks, in the DAG file's order.
     pub fn tasks(&self) -> impl Iterator<Item = TaskIdx> + use<> {
-        (0..).map(TaskIdx).take(self.names.len())
+        (0..).map(TaskIdx).take(self.len())
     }
 
     /// A task's name.
     #[must_use]
     pub fn name(&self, task: TaskIdx) -> &str {
-        &self.names[task.get()]
+        self.names.get(task.get())
     }
 
     /// Adds a task behind tasks that there are; so no cycle can come of it.
@@ -113,7 +145,7 @@ impl Graph {
         for &upstream in upstream {
             self.edges.add_edge(node(upstream), node(task), ());
         }
-        self.names.push(name.into());
+        self.names.push(name);
         self.order.push(task);
         task
     }
@@ -214,10 +246,10 @@ fn path_back(from: &HashMap<NodeIndex<u32>, NodeIndex<u32>>, last: NodeIndex<u32
 }
 
 fn cycle(dag: &Dag, path: &[usize]) -> Cycle {
-    let name = |&task: &usize| dag.tasks[task].task_id.clone();
-    let closing = path.last().map(name);
+    let name = |&task: &usize| dag.tasks[task].task_id.to_string();
+    let closing = path.last().map(|&last| &dag.tasks[last].task_id);
     let first = &dag.tasks[path[0]];
-    let span = first.upstream().find(|d| Some(&d.task_id) == closing.as_ref()).map_or(first.span, |d| d.span);
+    let span = first.upstream().find(|d| Some(&d.task_id) == closing).map_or(first.span, |d| d.span);
     Cycle { path: path.iter().chain(path.first()).map(name).collect(), span }
 }
 
@@ -229,38 +261,21 @@ pub(crate) mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use crate::spec::{Backoff, Dependency, Script, ScriptSource, Task, TriggerRule};
+    use crate::spec::{Dependency, Script, ScriptSource, Task, TaskOptions};
 
     /// A DAG of inline scripts: each task's name and what it depends on.
     pub(crate) fn dag(tasks: &[(&str, &[&str])]) -> Dag {
         let script = Script { engine: Arc::from("noop"), source: ScriptSource::Inline(Arc::from("")) };
+        let script = Arc::new(script);
+        let options = Arc::new(TaskOptions { retry_delay: Duration::ZERO, ..TaskOptions::default() });
+        let dependency = |d: &&str| Dependency { task_id: Arc::from(*d), span: Span::default() };
         let task = |(id, dependencies): &(&str, &[&str])| Task {
-            task_id: (*id).to_owned(),
-            kind: None,
-            dag: None,
-            script: script.clone(),
+            task_id: Arc::from(*id),
+            script: Arc::clone(&script),
             params: serde_json::Map::new(),
-            dependencies: dependencies
-                .iter()
-                .map(|d| Dependency { task_id: (*d).to_owned(), span: Span::default() })
-                .collect(),
-            retries: 0,
-            retry_delay: Duration::ZERO,
-            retry_backoff: Backoff::Fixed,
-            max_retry_delay: None,
-            timeout: None,
-            trigger_rule: TriggerRule::AllSuccess,
-            when: None,
-            for_each: None,
-            max_active: None,
-            after_types: Vec::new(),
-            adds: Vec::new(),
+            dependencies: dependencies.iter().map(dependency).collect(),
+            options: Arc::clone(&options),
             template: 0,
-            teardown: false,
-            on_failure_fail_dagrun: false,
-            pool: None,
-            priority: 0,
-            expected_duration: None,
             span: Span::default(),
             script_span: Span::default(),
         };

@@ -143,32 +143,35 @@ pub fn prepare(
         Err(cycles) => return Err(Diagnostics::new(source, cycles)),
     };
     let problems: Vec<Diagnostic> = checked.mistakes.into_iter().chain(checked.missing).collect();
-    let count = checked.tasks.len();
     let all_ready = checked.subs.values().flatten().all(Option::is_some);
-    let tasks: Option<Vec<PreparedTask>> = checked.tasks.into_iter().chain(checked.templates).collect();
-    match tasks {
-        Some(mut tasks) if problems.is_empty() && checked.elsewhere.is_empty() && all_ready => Ok(Prepared {
-            environment: plugins.clone(),
-            templates: tasks.split_off(count),
-            subs: checked
-                .subs
-                .into_iter()
-                .map(|(sub, tasks)| (sub, tasks.into_iter().flatten().collect()))
-                .collect(),
-            masker: checked.masker,
-            script_cache: checked.counts,
-            remark: checked.remark,
-            working_dir: working_dir(source.path()),
-            connections: checked.connections,
-            engines: checked.engines,
-            pools: checked.pools,
-            graph: checked.graph,
-            watched: checked.watched,
-            dag,
-            source,
-            tasks,
-            overrides,
-        }),
+    // The tasks stay in the memory that they are in.
+    let tasks: Option<Vec<PreparedTask>> = checked.tasks.into_iter().collect();
+    let templates: Option<Vec<PreparedTask>> = checked.templates.into_iter().collect();
+    match tasks.zip(templates) {
+        Some((tasks, templates)) if problems.is_empty() && checked.elsewhere.is_empty() && all_ready => {
+            Ok(Prepared {
+                environment: plugins.clone(),
+                templates,
+                subs: checked
+                    .subs
+                    .into_iter()
+                    .map(|(sub, tasks)| (sub, tasks.into_iter().flatten().collect()))
+                    .collect(),
+                masker: checked.masker,
+                script_cache: checked.counts,
+                remark: checked.remark,
+                working_dir: working_dir(source.path()),
+                connections: checked.connections,
+                engines: checked.engines,
+                pools: checked.pools,
+                graph: checked.graph,
+                watched: checked.watched,
+                dag,
+                source,
+                tasks,
+                overrides,
+            })
+        }
         _ => Err(Diagnostics::new(source, problems).with_elsewhere(checked.elsewhere)),
     }
 }

@@ -120,7 +120,7 @@ struct Task {
 impl Answer {
     fn new(prepared: &Prepared, order: Vec<String>, examined: Vec<(TaskIdx, Examined)>) -> Self {
         let task = |(task, examined): (TaskIdx, Examined)| Task {
-            task_id: prepared.task(task).task_id.clone(),
+            task_id: prepared.task(task).task_id.to_string(),
             engine: prepared.task(task).script.engine.to_string(),
             script: examined.script,
             findings: examined.findings,

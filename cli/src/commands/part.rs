@@ -150,7 +150,7 @@ fn add_setups_and_teardowns(prepared: &Prepared, chosen: &mut HashSet<TaskIdx>) 
         }
         // Instances follow those of the same run.
         for task in graph.tasks().filter(|task| chosen.contains(task)).collect::<Vec<_>>() {
-            let followed = prepared.task(task).follows().map(|followed| followed.task_id.as_str());
+            let followed = prepared.task(task).follows().map(|followed| &*followed.task_id);
             chosen.extend(graph.upstream(task).filter(|&upstream| Some(graph.name(upstream)) == followed));
         }
         if chosen.len() == before {

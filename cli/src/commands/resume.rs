@@ -122,7 +122,7 @@ fn in_order(mut dag: Dag, run: &RunDetails) -> anyhow::Result<Dag> {
     let base = run.growth.first().map_or(run.tasks.len(), |growth| growth.first as usize);
     let tasks = &run.tasks[..base];
     let place: HashMap<&str, usize> = tasks.iter().map(|task| task.task_id.as_str()).zip(0..).collect();
-    let named: HashMap<&str, ()> = dag.tasks.iter().map(|task| (task.task_id.as_str(), ())).collect();
+    let named: HashMap<&str, ()> = dag.tasks.iter().map(|task| (&*task.task_id, ())).collect();
     if let Some(gone) = tasks.iter().find(|task| !named.contains_key(task.task_id.as_str())) {
         bail!(
             "the changed DAG has no task `{}`, which the run {} has; begin a new run",
@@ -130,13 +130,13 @@ fn in_order(mut dag: Dag, run: &RunDetails) -> anyhow::Result<Dag> {
             run.head.run_id
         );
     }
-    if let Some(new) = dag.tasks.iter().find(|task| !place.contains_key(task.task_id.as_str())) {
+    if let Some(new) = dag.tasks.iter().find(|task| !place.contains_key(&*task.task_id)) {
         bail!(
             "the changed DAG has a task `{}`, which the run {} has not; begin a new run",
             new.task_id,
             run.head.run_id
         );
     }
-    dag.tasks.sort_by_key(|task| place.get(task.task_id.as_str()).copied());
+    dag.tasks.sort_by_key(|task| place.get(&*task.task_id).copied());
     Ok(dag)
 }

@@ -18,7 +18,7 @@ pub(crate) use run::Grown;
 /// Draws a DAG.
 pub(crate) fn draw(dag: &Dag, graph: &Graph, format: GraphFormat) -> String {
     let node = |task: &'_ oxidag_core::spec::Task| Node {
-        id: task.task_id.clone(),
+        id: task.task_id.to_string(),
         engine: task.script.engine.to_string(),
         state: None,
     };

@@ -26,7 +26,7 @@ impl Forecast {
     /// Unless most tasks are unknown: a guess from nothing is worse than none.
     pub(crate) fn new(prepared: &Prepared, history: &Durations, workers: u32) -> Option<Self> {
         let known = prepared.dag.tasks.iter().filter(|task| {
-            history.by_task.contains_key(&task.task_id)
+            history.by_task.contains_key(&*task.task_id)
                 || history.by_engine.contains_key(&*task.script.engine)
                 || task.expected_duration.is_some()
         });

@@ -44,7 +44,7 @@ impl Growing {
             Some(grown) => &*grown.template,
             None => &dag.tasks[by.get()],
         };
-        let may_add = |kind: &str| task.adds.iter().any(|declared| declared.task_id == kind);
+        let may_add = |kind: &str| task.adds.iter().any(|declared| *declared.task_id == *kind);
         let kinds: HashSet<&str> =
             addition.all_tasks().iter().filter_map(|task| task.kind.as_deref()).collect();
         let mut undeclared: Vec<&str> = kinds.into_iter().filter(|kind| !may_add(kind)).collect();
@@ -62,14 +62,14 @@ impl Growing {
     fn check_names(&self, addition: &Addition, mistakes: &mut Vec<String>) {
         let mut known: HashSet<&str> = HashSet::new();
         for task in addition.all_tasks() {
-            let name = task.task_id.as_str();
+            let name = &*task.task_id;
             if self.find(name).is_some() || self.reserved.contains(name) || !known.insert(name) {
                 mistakes.push(format!("there is a task `{name}` already"));
             }
         }
         let is_there = |name: &str| name == MATCHED || known.contains(name) || self.find(name).is_some();
         for task in addition.all_tasks() {
-            let named = task.upstream().map(|dependency| dependency.task_id.as_str());
+            let named = task.upstream().map(|dependency| &*dependency.task_id);
             let looked_at = task.expressions().flat_map(|when| &when.condition.references().tasks);
             for name in named.chain(looked_at.map(|task| task.name.as_str())).filter(|name| !is_there(name)) {
                 mistakes.push(format!("task `{}` names `{name}`, which is not there", task.task_id));
@@ -93,20 +93,20 @@ impl Growing {
     fn check_kinds(&self, addition: &Addition, mistakes: &mut Vec<String>) {
         let tasks = addition.all_tasks();
         let own = tasks.iter().flat_map(|task| {
-            task.kind.as_deref().into_iter().chain(task.adds.iter().map(|kind| kind.task_id.as_str()))
+            task.kind.as_deref().into_iter().chain(task.adds.iter().map(|kind| &*kind.task_id))
         });
         let own: HashSet<&str> = own.collect();
         let rules = addition.rules.iter().flat_map(|rule| rule.with_nested());
         let by_rules = rules.flat_map(|rule| {
             let each = match &rule.each {
-                Some(Each::Type(kind)) => Some(kind.task_id.as_str()),
+                Some(Each::Type(kind)) => Some(&*kind.task_id),
                 _ => None,
             };
             let references = rule.when.iter().map(|when| when.condition.references());
             let named = references.flat_map(|all| all.types.iter().chain(&all.closed));
             each.into_iter().chain(named.map(|kind| kind.name.as_str()))
         });
-        let after = tasks.iter().flat_map(|task| &task.after_types).map(|kind| kind.task_id.as_str());
+        let after = tasks.iter().flat_map(|task| &task.after_types).map(|kind| &*kind.task_id);
         let unknown = |kind: &&str| !own.contains(kind) && !self.types.contains(*kind);
         let unknown: BTreeSet<&str> = by_rules.chain(after).filter(unknown).collect();
         mistakes.extend(unknown.iter().map(|kind| format!("no task is of the type `{kind}`")));
@@ -118,14 +118,15 @@ impl Growing {
         let rules = addition.rules.iter().flat_map(|rule| rule.with_nested());
         let by_rules = rules.flat_map(|rule| {
             let each = match &rule.each {
-                Some(Each::InstancesOf(mapped)) => Some(mapped.task_id.as_str()),
+                Some(Each::InstancesOf(mapped)) => Some(&*mapped.task_id),
                 _ => None,
             };
             let references = rule.when.iter().map(|when| when.condition.references());
             each.into_iter().chain(references.flat_map(|all| &all.groups).map(|group| group.name.as_str()))
         });
-        let followed = tasks.iter().filter_map(|task| task.follows()).map(|task| task.task_id.as_str());
-        let is_mapped = |name: &str| match (tasks.iter().find(|task| task.task_id == name), self.find(name)) {
+        let followed = tasks.iter().filter_map(|task| task.follows()).map(|task| &*task.task_id);
+        let is_mapped = |name: &str| match (tasks.iter().find(|task| *task.task_id == *name), self.find(name))
+        {
             (Some(task), _) => task.for_each.is_some(),
             (None, Some(task)) => match self.get(task) {
                 Some(grown) => !grown.is_instance && grown.template.for_each.is_some(),

@@ -70,7 +70,7 @@ impl Growing {
     /// Takes note of the names that rules may give to tasks.
     fn reserve<'r>(&mut self, rules: impl IntoIterator<Item = &'r Arc<Rule>>) {
         let all = rules.into_iter().flat_map(|rule| rule.with_nested());
-        self.reserved.extend(all.flat_map(|rule| &rule.tasks).map(|task| task.task_id.as_str().into()));
+        self.reserved.extend(all.flat_map(|rule| &rule.tasks).map(|task| Arc::clone(&task.task_id)));
     }
 
     /// From here on tasks are found by their names.
@@ -81,9 +81,9 @@ impl Growing {
         let templates = dag.templates();
         self.learn_types(dag.tasks.iter().chain(templates.iter().map(|task| &***task)));
         let of_subs = dag.subs.values().flat_map(|sub| sub.kinds());
-        self.types.extend(of_subs.map(|kind| kind.task_id.as_str().into()));
+        self.types.extend(of_subs.map(|kind| Arc::clone(&kind.task_id)));
         for (task, number) in dag.tasks.iter().zip(0..) {
-            self.names.insert(task.task_id.as_str().into(), TaskIdx(number));
+            self.names.insert(Arc::clone(&task.task_id), TaskIdx(number));
             if let Some(kind) = &task.kind {
                 self.kinds.entry(Arc::clone(kind)).or_default().push(TaskIdx(number));
             }
@@ -96,7 +96,7 @@ impl Growing {
     fn learn_types<'t>(&mut self, tasks: impl IntoIterator<Item = &'t Task>) {
         for task in tasks {
             self.types.extend(task.kind.clone());
-            self.types.extend(task.adds.iter().map(|kind| kind.task_id.as_str().into()));
+            self.types.extend(task.adds.iter().map(|kind| Arc::clone(&kind.task_id)));
         }
     }
 
@@ -229,13 +229,13 @@ impl Growing {
         let file = dag.tasks.get(task.get());
         let (parent, given, own) = match (self.get(task), file) {
             (Some(grown), _) => (&*grown.task_id, &grown.params, &grown.template.params),
-            (None, Some(file)) => (file.task_id.as_str(), &file.params, &file.params),
+            (None, Some(file)) => (&*file.task_id, &file.params, &file.params),
             (None, None) => return Err(format!("there is no task number {}", task.0)),
         };
         let first = self.base as usize + self.grown.len();
         let places: HashMap<&str, TaskIdx> =
-            sub.tasks.iter().zip(first..).map(|(task, place)| (task.task_id.as_str(), idx(place))).collect();
-        let place = |dependency: &Dependency| places.get(dependency.task_id.as_str()).copied();
+            sub.tasks.iter().zip(first..).map(|(task, place)| (&*task.task_id, idx(place))).collect();
+        let place = |dependency: &Dependency| places.get(&*dependency.task_id).copied();
         let grown = sub.tasks.iter().map(|template| {
             // Those of the task that stands for the DAG replace those of the same names, as `-p` does.
             let written = given.iter().filter(|(name, _)| own.contains_key(*name));
@@ -269,10 +269,12 @@ impl Growing {
         let mut siblings: HashMap<&str, TaskIdx> = HashMap::with_capacity(templates.len());
         for template in templates {
             let (task_id, params) = match &about {
-                None => (template.task_id.clone(), template.params.clone()),
+                None => (Arc::clone(&template.task_id), template.params.clone()),
                 Some((id, task)) => {
-                    let name =
-                        if named_after { named(&template.task_id, id) } else { template.task_id.clone() };
+                    let name = match named_after {
+                        true => named(&template.task_id, id).into(),
+                        false => Arc::clone(&template.task_id),
+                    };
                     (name, fill_all(&template.params, &[("task", task)])?)
                 }
             };
@@ -302,9 +304,9 @@ impl Growing {
             upstream.sort_unstable();
             upstream.dedup();
             let follows = template.follows().map(|followed| lookup(&followed.task_id)).transpose()?;
-            siblings.insert(template.task_id.as_str(), idx(first + added.len()));
+            siblings.insert(&*template.task_id, idx(first + added.len()));
             added.push(Grown {
-                task_id: task_id.into(),
+                task_id,
                 template: Arc::clone(template),
                 params,
                 upstream: upstream.into(),

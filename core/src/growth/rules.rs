@@ -142,7 +142,7 @@ impl Rules {
         let task = TaskIdx(u32::try_from(self.tasks.len()).unwrap_or(u32::MAX));
         let watchers = self.by_name.remove(name);
         let watched = watchers.is_some();
-        let adds: Vec<Arc<str>> = adds.iter().map(|kind| kind.task_id.as_str().into()).collect();
+        let adds: Vec<Arc<str>> = adds.iter().map(|kind| Arc::clone(&kind.task_id)).collect();
         if !state.is_terminal() {
             adds.iter().for_each(|kind| self.kinds.entry(Arc::clone(kind)).or_default().adders += 1);
         }
@@ -222,7 +222,7 @@ impl Rules {
         let number = u32::try_from(self.rules.len()).unwrap_or(u32::MAX);
         let mut waiting = Vec::new();
         let table = match &rule.each {
-            Some(Each::Type(kind)) => Some(self.kinds.entry(kind.task_id.as_str().into()).or_default()),
+            Some(Each::Type(kind)) => Some(self.kinds.entry(Arc::clone(&kind.task_id)).or_default()),
             Some(Each::InstancesOf(mapped)) => self.group(&mapped.task_id, number, &find),
             None => None,
         };
@@ -253,11 +253,11 @@ impl Rules {
         let mut adds = HashSet::new();
         let mut adds_kinds: HashSet<Arc<str>> = HashSet::new();
         for task in rule.with_nested().into_iter().flat_map(|rule| &rule.tasks) {
-            adds.insert(task.task_id.as_str().into());
+            adds.insert(Arc::clone(&task.task_id));
             adds_kinds.extend(task.kind.clone());
             let of_sub = task.dag.as_ref().and_then(|name| subs.get(&**name)).map(|sub| sub.kinds());
             let by_it = task.adds.iter().chain(of_sub.iter().flatten());
-            adds_kinds.extend(by_it.map(|kind| kind.task_id.as_str().into()));
+            adds_kinds.extend(by_it.map(|kind| Arc::clone(&kind.task_id)));
         }
         let (rule, applied) = (Arc::clone(rule), HashSet::new());
         self.rules.push(Open { rule, bound, done: false, dirty: false, waiting, applied, adds, adds_kinds });
@@ -284,7 +284,7 @@ impl Rules {
     fn join_group(&mut self, number: u32, name: &str, mapped: TaskIdx) {
         let rule = Arc::clone(&self.rules[number as usize].rule);
         let table = self.groups.entry(mapped).or_default();
-        if matches!(&rule.each, Some(Each::InstancesOf(each)) if each.task_id == name) {
+        if matches!(&rule.each, Some(Each::InstancesOf(each)) if *each.task_id == *name) {
             table.each.push(number);
         }
         let groups = rule.when.iter().flat_map(|when| &when.condition.references().groups);

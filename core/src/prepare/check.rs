@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use serde_json::{Map, Value};
 
 use super::{Engines, KNOWN_ENGINES, PreparedTask, conditions};
@@ -76,7 +77,9 @@ pub(super) struct Check<'a> {
     loaded: &'a mut Engines,
     engines: Vec<Arc<Engine>>,
     /// Each engine that was looked for, and its place in `engines` if it was found.
-    by_name: HashMap<Arc<str>, Option<u32>>,
+    by_name: HashMap<Arc<str>, Option<u32>, RandomState>,
+    /// Whether tasks without parameters need a worker, for each engine that was asked.
+    without_params: HashMap<u32, bool, RandomState>,
     connections: Connections,
     /// Each connection that was looked for.
     asked: BTreeMap<(String, String), bool>,
@@ -117,7 +120,8 @@ impl<'a> Check<'a> {
             scripts: Scripts::new(root),
             loaded,
             engines: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: HashMap::default(),
+            without_params: HashMap::default(),
             connections: Connections::new(),
             asked: BTreeMap::new(),
             mistakes: Vec::new(),
@@ -201,7 +205,7 @@ impl<'a> Check<'a> {
         }
         Some(PreparedTask {
             engine: engine_place,
-            blocking: engine.blocks(&params),
+            blocking: self.blocks(engine_place, &params),
             script,
             is_formatted,
             folder: None,
@@ -222,9 +226,9 @@ impl<'a> Check<'a> {
             let error = ScriptError::NotFetched(location);
             self.missing.push(Diagnostic::new(task.script_span, error.to_string()));
         }
-        let (engine_place, engine) = engine.as_ref().filter(|_| place.connected)?;
+        let (engine_place, _) = engine.as_ref().filter(|_| place.connected)?;
         let params = params::effective(&self.dag.params, &task.params, self.overrides, &self.connections);
-        let blocking = engine.blocks(&params);
+        let blocking = self.blocks(*engine_place, &params);
         Some(PreparedTask {
             engine: *engine_place,
             blocking,
@@ -232,6 +236,12 @@ impl<'a> Check<'a> {
             is_formatted: kind.is_formatted(),
             folder: None,
         })
+    }
+
+    /// Whether an engine needs a worker for a task with these parameters. Most tasks have none.
+    fn blocks(&mut self, engine: u32, params: &Map<String, Value>) -> bool {
+        let ask = || self.engines[engine as usize].blocks(params);
+        if params.is_empty() { *self.without_params.entry(engine).or_insert_with(ask) } else { ask() }
     }
 
     fn no_script(&mut self, task: &Task, error: &ScriptError) {

@@ -83,9 +83,9 @@ pub(super) fn follow(dag: &Dag, infos: &mut [TaskInfo]) {
     if dag.tasks.iter().all(|task| task.follows().is_none()) {
         return;
     }
-    let places: HashMap<&str, u32> = dag.tasks.iter().map(|task| task.task_id.as_str()).zip(0..).collect();
+    let places: HashMap<&str, u32> = dag.tasks.iter().map(|task| &*task.task_id).zip(0..).collect();
     for (task, info) in dag.tasks.iter().zip(infos) {
-        let followed = task.follows().and_then(|followed| places.get(followed.task_id.as_str()));
+        let followed = task.follows().and_then(|followed| places.get(&*followed.task_id));
         if let Some(&followed) = followed {
             info.follows = Some(TaskIdx(followed));
             info.rule = TriggerRule::AllSuccess;

@@ -154,7 +154,7 @@ impl Start {
             dag_source: prepared.source.text(),
             params: &params,
             script_cache: prepared.script_cache,
-            tasks: &mut dag.tasks.iter().map(|task| (task.task_id.as_str(), &*task.script.engine)),
+            tasks: &mut dag.tasks.iter().map(|task| (&*task.task_id, &*task.script.engine)),
         })?;
         Ok((journal, Opening::New { left_out, skipped, results }))
     }

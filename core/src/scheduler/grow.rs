@@ -217,11 +217,11 @@ impl Scheduler {
     fn add_levels(&mut self, first: usize) {
         self.levels.resize(self.tasks.len(), 0.0);
         for task in (first..self.tasks.len()).rev().map(idx) {
-            let info = &self.infos[task.get()];
-            let after = |mapped: TaskIdx| self.levels[mapped.get()] - self.infos[mapped.get()].expected;
-            let after = info.instance_of.map_or(0.0, after);
+            let expected = self.infos.expected();
+            let after = |mapped: TaskIdx| self.levels[mapped.get()] - expected[mapped.get()];
+            let after = self.infos[task.get()].instance_of.map_or(0.0, after);
             let longest = self.graph.downstream(task).map(|t| self.levels[t.get()]).fold(after, f64::max);
-            self.levels[task.get()] = longest + info.expected;
+            self.levels[task.get()] = longest + expected[task.get()];
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod fleet;
 mod grow;
+mod infos;
 mod limits;
 mod list;
 mod order;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 pub use fleet::next_to_start;
 use grow::Mapped;
+use infos::Infos;
 use limits::{Caps, Place};
 pub use limits::{Limits, Places};
 pub(crate) use list::{Direction, Lister, Schedule};
@@ -69,7 +71,7 @@ struct Progress {
 #[derive(Debug)]
 pub struct Scheduler {
     graph: Arc<Graph>,
-    infos: Vec<TaskInfo>,
+    infos: Infos,
     settings: Settings,
     /// By these, ready tasks of one priority start in order.
     levels: Vec<f64>,
@@ -110,21 +112,22 @@ impl Scheduler {
     /// The scheduler of a run; `infos` by [`TaskIdx`].
     #[must_use]
     pub fn new(graph: Arc<Graph>, infos: Vec<TaskInfo>, settings: Settings) -> Self {
-        let expected: Vec<f64> = infos.iter().map(|info| info.expected).collect();
         let mut tasks = vec![Progress::default(); graph.len()];
         for task in graph.tasks() {
             for downstream in graph.downstream(task) {
                 tasks[downstream.get()].upstream.expect_one();
             }
         }
+        let (mapped, teardowns) = (Mapped::new(&infos), Teardowns::new(&graph, &infos));
+        let infos = Infos::new(infos);
         let mut this = Self {
-            mapped: Mapped::new(&infos),
+            mapped,
             caps: Caps::default(),
             changes: 0,
-            levels: graph.b_levels(&expected),
+            levels: graph.b_levels(infos.expected()),
             by_arrival: false,
             rounds: 0,
-            teardowns: Teardowns::new(&graph, &infos),
+            teardowns,
             unended: graph.len(),
             ready: ReadyQueue::default(),
             in_flight: 0,

@@ -15,12 +15,17 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use crate::spec::{Location, Script, ScriptSource};
 
 pub use fetch::{Fetched, Progress};
 pub use remote::Remote;
 
 pub(crate) use fetch::{Wanted, fetch};
+
+/// More scripts of DAG files than this are not remembered for tasks that run the same.
+const SHARED: usize = 4096;
 
 /// The largest script that is read, in bytes.
 const LARGEST: u64 = 64 << 20;
@@ -121,13 +126,15 @@ pub struct Scripts {
     root: PathBuf,
     files: HashMap<(PathBuf, bool), Result<Arc<LoadedScript>, ScriptError>>,
     fetched: HashMap<Remote, Result<Arc<LoadedScript>, ScriptError>>,
+    /// Those that stand in the DAG file, as far as several tasks may have them.
+    inline: HashMap<Arc<str>, Arc<LoadedScript>, RandomState>,
 }
 
 impl Scripts {
     /// `root` holds the buckets of the `local` location.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        Self { root, files: HashMap::new(), fetched: HashMap::new() }
+        Self { root, files: HashMap::new(), fetched: HashMap::new(), inline: HashMap::default() }
     }
 
     /// The place from which a script's text has to be fetched before it can be loaded.
@@ -152,10 +159,7 @@ impl Scripts {
     /// Any [`ScriptError`].
     pub fn load(&mut self, script: &Script, kind: Kind<'_>) -> Result<Arc<LoadedScript>, ScriptError> {
         match &script.source {
-            ScriptSource::Inline(text) => {
-                let name = "inline".to_owned();
-                Ok(Arc::new(LoadedScript { name, text: Arc::clone(text), path: None, uri: None }))
-            }
+            ScriptSource::Inline(text) => Ok(self.inline(text)),
             ScriptSource::Stored { location: Location::Local, bucket, folder, name } => {
                 let bucket = self.root.join(bucket);
                 let path = bucket.join(folder).join(kind.file_name(name));
@@ -172,6 +176,18 @@ impl Scripts {
                     .unwrap_or(Err(ScriptError::NotFetched(location.name()))),
             },
         }
+    }
+
+    fn inline(&mut self, text: &Arc<str>) -> Arc<LoadedScript> {
+        if let Some(known) = self.inline.get(text) {
+            return Arc::clone(known);
+        }
+        let (name, text) = ("inline".to_owned(), Arc::clone(text));
+        let script = Arc::new(LoadedScript { name, text: Arc::clone(&text), path: None, uri: None });
+        if self.inline.len() < SHARED {
+            self.inline.insert(text, Arc::clone(&script));
+        }
+        script
     }
 
     /// For what is only looked at: a script of a remote location as if its text were empty.

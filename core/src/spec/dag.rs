@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::source::Span;
+use super::task::{Dependency, Task};
 use crate::condition::Condition;
 use crate::growth::MAX_TASKS;
 
@@ -88,86 +89,6 @@ impl Dag {
     }
 }
 
-/// One task of a DAG file.
-#[derive(Debug, Clone)]
-pub struct Task {
-    /// Letters, digits, `_`, `-`, `.`; at most 250 of them.
-    pub task_id: String,
-    /// What kind of work it is, for rules that look at all tasks of a kind.
-    pub kind: Option<Arc<str>>,
-    /// The DAG file that it stands for, by its path; its script is nothing then.
-    pub dag: Option<Arc<str>>,
-    /// What to run.
-    pub script: Script,
-    /// As written, keys of connections (`**SECTION_key`) and variables (`*name`) included.
-    pub params: Map<String, Value>,
-    /// Upstream tasks by name, each with its place in the file.
-    pub dependencies: Vec<Dependency>,
-    /// How often the task is tried again after its first failed attempt.
-    pub retries: u32,
-    /// The wait before a retry.
-    pub retry_delay: Duration,
-    /// How the wait grows from one retry to the next.
-    pub retry_backoff: Backoff,
-    /// No wait before a retry is longer; `None` is the scheduler's own cap.
-    pub max_retry_delay: Option<Duration>,
-    /// How long one attempt may take.
-    pub timeout: Option<Duration>,
-    /// Which states of its dependencies let the task start.
-    pub trigger_rule: TriggerRule,
-    /// Evaluated once the trigger rule lets the task start; a false one skips it.
-    pub when: Option<When>,
-    /// What it is run for, once for each; a task with it stands for its instances.
-    pub for_each: Option<ForEach>,
-    /// At most this many of its instances run at once.
-    pub max_active: Option<u32>,
-    /// In what a rule adds: kinds of tasks all of which, as far as there are any, have to end before.
-    pub after_types: Vec<Dependency>,
-    /// The kinds of tasks that its engine may add to the graph while it runs.
-    pub adds: Vec<Dependency>,
-    /// In what a rule adds: its place among all tasks that rules add. In a DAG that stands in another one: its place there.
-    pub template: u32,
-    /// Whether it takes down what its dependencies, its setups, have set up: it runs whatever happened.
-    pub teardown: bool,
-    /// Whether the run fails if this teardown does.
-    pub on_failure_fail_dagrun: bool,
-    /// The pool of which it needs a slot.
-    pub pool: Option<Arc<str>>,
-    /// Greater starts earlier; 0 unless said.
-    pub priority: i32,
-    /// How long the author expects the task to take.
-    pub expected_duration: Option<Duration>,
-    /// Where the file gives the task its id.
-    pub span: Span,
-    /// Where the task's script reference stands in the file.
-    pub script_span: Span,
-}
-
-impl Task {
-    /// All that is evaluated before it starts: its condition, and what it is run for.
-    pub fn expressions(&self) -> impl Iterator<Item = &When> {
-        let lists = self.for_each.iter().flat_map(|for_each| for_each.over.lists());
-        self.when.iter().chain(lists.filter_map(|list| match list {
-            List::Literal(_) => None,
-            List::Expression(expression) => Some(expression),
-        }))
-    }
-
-    /// The task whose instances its own follow one by one.
-    #[must_use]
-    pub fn follows(&self) -> Option<&Dependency> {
-        match self.for_each.as_ref().map(|for_each| &for_each.over) {
-            Some(Over::InstancesOf(followed)) => Some(followed),
-            _ => None,
-        }
-    }
-
-    /// All tasks that have to come before it.
-    pub fn upstream(&self) -> impl Iterator<Item = &Dependency> {
-        self.dependencies.iter().chain(self.follows())
-    }
-}
-
 /// A DAG file that a task of another one stands for.
 #[derive(Debug, Clone)]
 pub struct SubDag {
@@ -185,7 +106,7 @@ impl SubDag {
     pub fn kinds(&self) -> Vec<Dependency> {
         let own = self.tasks.iter().flat_map(|task| {
             let kind =
-                task.kind.as_ref().map(|kind| Dependency { task_id: kind.to_string(), span: task.span });
+                task.kind.as_ref().map(|kind| Dependency { task_id: Arc::clone(kind), span: task.span });
             kind.into_iter().chain(task.adds.iter().cloned())
         });
         own.chain(self.dag.subs.values().flat_map(|sub| sub.kinds())).collect()
@@ -345,17 +266,8 @@ pub enum NotifyTarget {
     Webhook(String),
 }
 
-/// A dependency and its place in the file.
-#[derive(Debug, Clone)]
-pub struct Dependency {
-    /// The upstream task's id.
-    pub task_id: String,
-    /// Where it is named.
-    pub span: Span,
-}
-
 /// A script, with the engine that runs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Script {
     /// The engine's name in `plugins.toml`.
     pub engine: Arc<str>,

@@ -53,6 +53,12 @@ impl Mistakes {
         }
     }
 
+    /// Further ones, found elsewhere.
+    pub(super) fn append(&mut self, others: Self) {
+        self.uncollected += others.uncollected;
+        others.list.into_iter().for_each(|mistake| self.push(mistake));
+    }
+
     /// Whether it is of no use to describe another mistake.
     pub(super) fn is_full(&self) -> bool {
         self.list.len() >= Self::MOST

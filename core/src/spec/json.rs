@@ -12,26 +12,97 @@ use super::tree::{self, Builder, Entry, Fatal, Node, Parsed, Refused, Value};
 
 /// Reads one JSON value, which is the whole text.
 pub(super) fn parse(text: &str) -> Result<Parsed<'_>, Refused> {
-    let mut reader = Reader { text, jiter: Jiter::new(text.as_bytes()), builder: Builder::default() };
+    let mut reader = Reader::new(text, None);
     let root = reader.document();
     reader.builder.finish(root)
 }
 
-struct Reader<'a> {
+/// Where a list may stand whose elements are wanted one by one.
+pub(super) struct Places {
+    /// The key of the list, in the root
+    pub(super) list: &'static str,
+    /// or in the mapping that the root has under this key.
+    pub(super) wrapper: &'static str,
+}
+
+/// As [`parse`], but the elements of one list are handed out as soon as each is read, and the list itself is left empty.
+/// `None` where the syntax is wrong, or it cannot be told before the end which list is meant: there is none, or several.
+pub(super) fn parse_by_elements<'a>(
+    text: &'a str,
+    places: &Places,
+    each: &mut dyn FnMut(Node<'a>),
+) -> Option<Parsed<'a>> {
+    let taking = Taking { places, each, taken: 0, lists: 0, wrappers: 0, is_wrapped: false };
+    let mut reader = Reader::new(text, Some(taking));
+    let root = reader.document();
+    let is_clear = reader.taking.as_ref().is_some_and(Taking::is_clear);
+    reader.builder.finish(root).ok().filter(|_| is_clear)
+}
+
+struct Reader<'a, 'e> {
     text: &'a str,
     jiter: Jiter<'a>,
     builder: Builder<'a>,
+    taking: Option<Taking<'a, 'e>>,
 }
 
-impl<'a> Reader<'a> {
+/// Handing out the elements of a list.
+struct Taking<'a, 'e> {
+    places: &'e Places,
+    each: &'e mut dyn FnMut(Node<'a>),
+    /// How many there were,
+    taken: usize,
+    /// how many keys are called as the list, and as the wrapper,
+    lists: u32,
+    wrappers: u32,
+    /// and whether the last list stands in the wrapper.
+    is_wrapped: bool,
+}
+
+/// Where a value stands, as far as that matters for [`Taking`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    Root,
+    Wrapper,
+    List,
+    Elsewhere,
+}
+
+impl Taking<'_, '_> {
+    /// Where the value of a key stands.
+    fn below(&mut self, at: At, key: &str) -> At {
+        if at == At::Root && key == self.places.wrapper {
+            self.wrappers += 1;
+            return At::Wrapper;
+        }
+        if key != self.places.list {
+            return At::Elsewhere;
+        }
+        self.lists += 1;
+        self.is_wrapped = at == At::Wrapper;
+        At::List
+    }
+
+    /// Whether what was handed out is what the file says: of keys that are repeated or stand beside each other only some
+    /// count.
+    fn is_clear(&self) -> bool {
+        self.taken > 0 && self.lists == 1 && self.wrappers == u32::from(self.is_wrapped)
+    }
+}
+
+impl<'a, 'e> Reader<'a, 'e> {
+    fn new(text: &'a str, taking: Option<Taking<'a, 'e>>) -> Self {
+        Self { text, jiter: Jiter::new(text.as_bytes()), builder: Builder::default(), taking }
+    }
+
     fn document(&mut self) -> Result<Node<'a>, Fatal> {
         let peek = self.jiter.peek()?;
-        let root = self.value(peek, 0)?;
+        let root = self.value(peek, 0, At::Root)?;
         self.jiter.finish()?;
         Ok(root)
     }
 
-    fn value(&mut self, peek: Peek, depth: usize) -> Result<Node<'a>, Fatal> {
+    fn value(&mut self, peek: Peek, depth: usize, at: At) -> Result<Node<'a>, Fatal> {
         let start = self.jiter.current_index();
         let value = match peek {
             Peek::Null => {
@@ -40,8 +111,8 @@ impl<'a> Reader<'a> {
             }
             Peek::True | Peek::False => Value::Bool(self.jiter.known_bool(peek)?),
             Peek::String => Value::Text(kept(self.text, self.jiter.known_str()?)),
-            Peek::Array => self.list(start, depth)?,
-            Peek::Object => self.map(start, depth)?,
+            Peek::Array => self.list(start, depth, at)?,
+            Peek::Object => self.map(start, depth, at)?,
             _ => self.number(peek, start)?,
         };
         let span = Span::new(start, self.jiter.current_index());
@@ -58,23 +129,33 @@ impl<'a> Reader<'a> {
         ))
     }
 
-    fn list(&mut self, start: usize, depth: usize) -> Result<Value<'a>, Fatal> {
+    fn list(&mut self, start: usize, depth: usize, at: At) -> Result<Value<'a>, Fatal> {
         let open = self.builder.open(depth, start)?;
         let mut next = self.jiter.known_array()?;
         while let Some(peek) = next {
-            let element = self.value(peek, depth + 1)?;
-            self.builder.element(element);
+            let element = self.value(peek, depth + 1, At::Elsewhere)?;
+            match &mut self.taking {
+                Some(taking) if at == At::List => {
+                    taking.taken += 1;
+                    (taking.each)(element);
+                }
+                _ => self.builder.element(element),
+            }
             next = self.jiter.array_step()?;
         }
         Ok(self.builder.close_list(&open))
     }
 
-    fn map(&mut self, start: usize, depth: usize) -> Result<Value<'a>, Fatal> {
+    fn map(&mut self, start: usize, depth: usize, at: At) -> Result<Value<'a>, Fatal> {
         let open = self.builder.open(depth, start)?;
         let mut next = self.key(true)?;
         while let Some((key, key_span)) = next {
             let peek = self.jiter.peek()?;
-            let value = self.value(peek, depth + 1)?;
+            let at = match &mut self.taking {
+                Some(taking) if matches!(at, At::Root | At::Wrapper) => taking.below(at, &key),
+                _ => At::Elsewhere,
+            };
+            let value = self.value(peek, depth + 1, at)?;
             self.builder.entry(Entry { key, key_span, value });
             next = self.key(false)?;
         }

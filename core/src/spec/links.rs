@@ -5,20 +5,24 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::dag::{Dag, Dependency, Each, Rule, Task, When};
+use foldhash::fast::RandomState;
+
+use super::dag::{Dag, Each, Rule, When};
 use super::diagnostic::{Diagnostic, Mistakes, quote};
 use super::source::{SourceFile, Span};
 use super::suggest;
+use super::task::{Dependency, Task};
 use crate::condition::Reference;
 
 /// A task by its id.
-struct Known<'a> {
+struct Known {
     /// Its place among the tasks.
     index: u32,
     /// The place of the task that named it last, plus one.
     named_by: u32,
-    task: &'a Task,
 }
+
+type Ids<'a> = HashMap<&'a str, Known, RandomState>;
 
 /// How many ids may be compared for suggestions, so that a file full of mistakes is still refused quickly.
 const COMPARISONS: usize = 2_000_000;
@@ -56,7 +60,7 @@ pub(super) fn check_types(dag: &Dag, source: &SourceFile, mistakes: &mut Mistake
     let rules: Vec<&Rule> = dag.rules.iter().flat_map(|rule| rule.with_nested()).collect();
     let all = || dag.tasks.iter().chain(rules.iter().flat_map(|rule| &rule.tasks).map(|task| &**task));
     let of_subs: Vec<Dependency> = dag.subs.values().flat_map(|sub| sub.kinds()).collect();
-    let added = all().flat_map(|task| &task.adds).chain(&of_subs).map(|kind| kind.task_id.as_str());
+    let added = all().flat_map(|task| &task.adds).chain(&of_subs).map(|kind| &*kind.task_id);
     let types: HashSet<&str> = all().filter_map(|task| task.kind.as_deref()).chain(added).collect();
     let mut named: Vec<(&str, Span)> = Vec::new();
     for rule in &rules {
@@ -70,7 +74,7 @@ pub(super) fn check_types(dag: &Dag, source: &SourceFile, mistakes: &mut Mistake
                 .extend(all.map(|kind| (&*kind.name, source.within(when.span, &when.text, kind.at.clone()))));
         }
     }
-    named.extend(all().flat_map(|task| &task.after_types).map(|kind| (kind.task_id.as_str(), kind.span)));
+    named.extend(all().flat_map(|task| &task.after_types).map(|kind| (&*kind.task_id, kind.span)));
     for (name, span) in named.into_iter().filter(|(name, _)| !types.contains(name)) {
         let mistake = Diagnostic::new(span, format!("no task is of the type {}", quote(name)));
         mistakes.push(match suggest::nearest(name, types.iter().copied()) {
@@ -81,11 +85,11 @@ pub(super) fn check_types(dag: &Dag, source: &SourceFile, mistakes: &mut Mistake
 }
 
 /// Every id with its first task; others of the same id are mistakes.
-fn ids<'a>(all: &[&'a Task], source: &SourceFile, mistakes: &mut Mistakes) -> HashMap<&'a str, Known<'a>> {
-    let mut known: HashMap<&str, Known<'_>> = HashMap::with_capacity(all.len());
+fn ids<'a>(all: &[&'a Task], source: &SourceFile, mistakes: &mut Mistakes) -> Ids<'a> {
+    let mut known = Ids::with_capacity_and_hasher(all.len(), RandomState::default());
     // An id is empty where it is missing or wrong, which is reported already.
     for (index, &task) in (0..).zip(all).filter(|(_, task)| !task.task_id.is_empty()) {
-        let first = known.entry(&task.task_id).or_insert(Known { index, named_by: 0, task });
+        let first = known.entry(&task.task_id).or_insert(Known { index, named_by: 0 });
         if first.index != index {
             let line = source.line(all[first.index as usize].span.start);
             let message = format!("duplicate task_id {}: the first is on line {line}", quote(&task.task_id));
@@ -101,7 +105,7 @@ struct Links<'a> {
     /// How many of them are the file's.
     file: usize,
     source: &'a SourceFile,
-    known: HashMap<&'a str, Known<'a>>,
+    known: Ids<'a>,
     /// How many ids may still be compared.
     comparisons: usize,
     mistakes: &'a mut Mistakes,
@@ -124,7 +128,7 @@ impl<'a> Links<'a> {
             self.condition(None, when);
             for Reference { name, at } in &when.condition.references().groups {
                 let span = self.source.within(when.span, &when.text, at.clone());
-                self.mapped(&Dependency { task_id: name.clone(), span }, "groups");
+                self.mapped(&Dependency { task_id: name.as_str().into(), span }, "groups");
             }
         }
         for task in &rule.tasks {
@@ -144,7 +148,7 @@ impl<'a> Links<'a> {
         for dependency in task.upstream() {
             let id = &dependency.task_id;
             let mistake = |message| Diagnostic::new(dependency.span, message);
-            if bound && id == MATCHED {
+            if bound && **id == *MATCHED {
                 continue;
             }
             if !id.is_empty() && *id == task.task_id {
@@ -165,7 +169,7 @@ impl<'a> Links<'a> {
     }
 
     /// A task that may come before another one: one of the file cannot wait for what a rule adds.
-    fn of_this(&mut self, index: u32, id: &str) -> Option<&mut Known<'a>> {
+    fn of_this(&mut self, index: u32, id: &str) -> Option<&mut Known> {
         let is_of_file = (index as usize) < self.file;
         let file = self.file;
         self.known.get_mut(id).filter(|known| !is_of_file || (known.index as usize) < file)
@@ -185,7 +189,7 @@ impl<'a> Links<'a> {
                 let missing = Diagnostic::new(named.span, format!("there is no task {}", quote(id)));
                 self.missing(missing, id);
             }
-            Some(known) if known.task.for_each.is_none() => {
+            Some(known) if self.all[known.index as usize].for_each.is_none() => {
                 let message = format!("`{by}` names {}, which is not mapped", quote(id));
                 let help = "name a task with `for_each`";
                 self.mistakes.push(Diagnostic::new(named.span, message).with_help(help));
@@ -197,7 +201,7 @@ impl<'a> Links<'a> {
     fn condition(&mut self, task: Option<&Task>, when: &When) {
         for Reference { name, at } in &when.condition.references().tasks {
             let span = self.source.within(when.span, &when.text, at.clone());
-            if task.is_some_and(|task| *name == task.task_id) {
+            if task.is_some_and(|task| **name == *task.task_id) {
                 let message = format!("the condition of task {} looks at the task itself", quote(name));
                 let help = "it is evaluated before the task runs, and can look at what is upstream";
                 self.mistakes.push(Diagnostic::new(span, message).with_help(help));

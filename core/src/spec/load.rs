@@ -78,8 +78,12 @@ pub(super) fn load_alone(path: &Path) -> Result<(Dag, SourceFile), SpecError> {
 ///
 /// Every mistake of the file, with the source they point into.
 pub fn parse(source: SourceFile) -> Result<(Dag, SourceFile), Diagnostics> {
-    let dag = tree(&source).map_err(|refused| refused.mistakes);
-    match dag.and_then(|parsed| lower::dag(&source, parsed)) {
+    let json = source.text().trim_start().starts_with('{').then(|| lower::json_dag(&source)).flatten();
+    let dag = json.unwrap_or_else(|| {
+        let parsed = tree(&source).map_err(|refused| refused.mistakes)?;
+        lower::dag(&source, parsed)
+    });
+    match dag {
         Ok(dag) => Ok((dag, source)),
         Err(mistakes) => Err(Diagnostics::new(source, mistakes.into_list())),
     }

@@ -7,6 +7,8 @@
 //!                                                  └─ keys ─▶ schema
 //! ```
 //!
+//! JSON skips the tree but for one task at a time: each is lowered as soon as it is read.
+//!
 //! What holds between tasks beyond their names, such as that there is no cycle, is [`crate::graph`]'s.
 
 mod dag;
@@ -21,14 +23,15 @@ mod schema;
 pub mod source;
 mod subs;
 pub mod suggest;
+mod task;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod yaml;
 
 pub use dag::{
-    Addition, Backoff, Dag, Dependency, Each, ForEach, List, Location, Notify, NotifyOn, NotifyTarget, Over,
-    Rule, Script, ScriptSource, SubDag, Task, TriggerRule, When,
+    Addition, Backoff, Dag, Each, ForEach, List, Location, Notify, NotifyOn, NotifyTarget, Over, Rule,
+    Script, ScriptSource, SubDag, TriggerRule, When,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, quote};
 pub(crate) use links::MATCHED;
@@ -37,3 +40,4 @@ pub use lower::{PRESETS as SCHEDULE_PRESETS, is_id};
 pub use schema::schema;
 pub use source::{SourceFile, Span};
 pub use subs::attach as with_subs;
+pub use task::{Dependency, Task, TaskOptions};

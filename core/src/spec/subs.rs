@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::dag::{Dag, SubDag, Task};
+use super::dag::{Dag, SubDag};
 use super::diagnostic::{Diagnostic, Diagnostics, Mistakes, quote};
 use super::links;
 use super::load::{SpecError, load_alone};
 use super::source::SourceFile;
+use super::task::Task;
 use crate::event::TaskIdx;
 use crate::graph::{Cycle, Graph};
 

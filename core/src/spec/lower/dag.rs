@@ -5,21 +5,42 @@ use std::sync::Arc;
 
 use super::super::dag::{Backoff, Dag};
 use super::super::diagnostic::{Mistakes, quote};
+use super::super::json;
 use super::super::keys::DagKey;
 use super::super::links;
 use super::super::source::{SourceFile, Span};
 use super::super::tree::{Entry, Node, Parsed, Value};
-use super::task::Defaults;
+use super::task::{Defaults, Early, Plain};
 use super::{Found, LONGEST_ID, Lower, is_id_character};
 
 /// The key around a DAG in pyDag's files.
 const WRAPPER: &str = "dag";
 
+/// Where a file has its tasks: below the wrapper or without it.
+const PLACES: json::Places = json::Places { wrapper: WRAPPER, list: "tasks" };
+
 /// Everything a file says, or everything that is wrong with it.
 pub(in super::super) fn dag(source: &SourceFile, parsed: Parsed<'_>) -> Result<Dag, Mistakes> {
-    let mut lower = Lower::new(source, parsed.mistakes);
+    finish(Lower::new(source, parsed.mistakes), parsed.root)
+}
+
+/// The same of a file in JSON, whose tasks are lowered one by one as it is read: there is no tree of all of it. `None`
+/// where only the whole tree tells what it says, or what is wrong.
+pub(in super::super) fn json_dag(source: &SourceFile) -> Option<Result<Dag, Mistakes>> {
+    let mut lower = Lower::new(source, Mistakes::default());
+    let mut early = Early::new();
+    let parsed =
+        json::parse_by_elements(source.text(), &PLACES, &mut |task| lower.early_task(&mut early, task))?;
+    lower.early = Some(early);
+    let of_tasks = std::mem::replace(&mut lower.mistakes, parsed.mistakes);
+    lower.mistakes.append(of_tasks);
+    Some(finish(lower, parsed.root))
+}
+
+fn finish(mut lower: Lower<'_>, root: Node<'_>) -> Result<Dag, Mistakes> {
+    let source = lower.source;
     let mut dag = Dag::named(default_id(source));
-    if let Some((entries, span)) = lower.top(parsed.root) {
+    if let Some((entries, span)) = lower.top(root) {
         lower.dag(&mut dag, entries, span);
     }
     let mut mistakes = lower.into_mistakes();
@@ -152,6 +173,10 @@ impl Lower<'_> {
     }
 
     fn tasks(&mut self, dag: &mut Dag, defaults: &Defaults, node: Node<'_>) {
+        if let Some(early) = self.early.take() {
+            dag.tasks = early.with(defaults);
+            return;
+        }
         if let Value::List(tasks) = &node.value
             && tasks.is_empty()
         {
@@ -159,8 +184,9 @@ impl Lower<'_> {
         }
         let tasks = self.list("tasks", "a list of tasks", node);
         dag.tasks = Vec::with_capacity(tasks.len());
+        let plain = Plain::new(defaults);
         for task in tasks {
-            let task = self.task(defaults, task);
+            let task = self.task(&plain, task);
             dag.tasks.extend(task);
         }
     }

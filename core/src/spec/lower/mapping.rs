@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::super::dag::{Dependency, ForEach, List, Over, Task};
+use super::super::dag::{ForEach, List, Over};
 use super::super::keys::{Keys as _, TaskKey};
+use super::super::task::{Dependency, Task};
 use super::super::tree::{Entry, Node, Value};
 use super::task::Places;
 use super::{Found, Lower};
@@ -31,7 +32,8 @@ impl Lower<'_> {
     fn form(&mut self, Entry { key, value, .. }: Entry<'_>) -> Option<Over> {
         if key == "instances_of" {
             let span = value.span;
-            let task_id = self.text(&key, value)?.into_owned();
+            let id = self.text(&key, value)?;
+            let task_id = self.name(&id);
             return Some(Over::InstancesOf(Dependency { task_id, span }));
         }
         let Value::Map(entries) = value.value else {

@@ -18,23 +18,31 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(super) use dag::dag;
+use foldhash::fast::RandomState;
+
+pub(super) use dag::{dag, json_dag};
 pub(super) use rules::addition;
 pub use time::PRESETS;
 
+use super::dag::Script;
 use super::diagnostic::{Diagnostic, Mistakes, quote};
 use super::keys::{self, Keys};
 use super::source::{SourceFile, Span};
 use super::suggest;
 use super::tree::{Entry, Node, Value};
 use crate::condition::{Condition, ConditionError, Vocabulary};
+use task::Early;
 
 /// Ids of DAGs and tasks are at most this long, as in Airflow.
 pub(super) const LONGEST_ID: usize = 250;
 /// A billion seconds: more is a slip, and would overflow clocks.
 pub(super) const LONGEST_DURATION: Duration = Duration::from_secs(1_000_000_000);
 
+/// More scripts than this are not remembered for tasks that run the same.
+const SHARED_SCRIPTS: usize = 4096;
+
 /// Which keys a mapping has.
+#[derive(Debug)]
 struct Found<K> {
     keys: u32,
     of: PhantomData<K>,
@@ -60,7 +68,14 @@ pub(super) struct Lower<'s> {
     source: &'s SourceFile,
     mistakes: Mistakes,
     /// One allocation for each engine's name, however many tasks it has.
-    engines: HashSet<Arc<str>>,
+    engines: HashSet<Arc<str>, RandomState>,
+    /// One allocation for each task's id, however often it is named.
+    names: HashSet<Arc<str>, RandomState>,
+    /// Scripts that further tasks may run as well, and the last one.
+    scripts: HashSet<Arc<Script>, RandomState>,
+    last_script: Option<Arc<Script>>,
+    /// The tasks of the file, where they were lowered as it was read.
+    early: Option<Early>,
     /// Each condition is compiled once, however many tasks have it.
     conditions: HashMap<(Arc<str>, Vocabulary), Result<Arc<Condition>, ConditionError>>,
     /// What expressions may name where it reads.
@@ -74,7 +89,11 @@ impl<'s> Lower<'s> {
         Self {
             source,
             mistakes,
-            engines: HashSet::new(),
+            engines: HashSet::default(),
+            names: HashSet::default(),
+            scripts: HashSet::default(),
+            last_script: None,
+            early: None,
             conditions: HashMap::new(),
             vocabulary: Vocabulary::Task,
             templates: 0,
@@ -240,6 +259,30 @@ impl<'s> Lower<'s> {
         false
     }
 
+    /// A task's id, shared with all that name it.
+    fn name(&mut self, id: &str) -> Arc<str> {
+        if let Some(known) = self.names.get(id) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = id.into();
+        self.names.insert(Arc::clone(&name));
+        name
+    }
+
+    /// A script, shared with other tasks that run it.
+    fn shared(&mut self, script: Script) -> Arc<Script> {
+        let known = self.scripts.get(&script).cloned();
+        let script = known.unwrap_or_else(|| {
+            let script = Arc::new(script);
+            if self.scripts.len() < SHARED_SCRIPTS {
+                self.scripts.insert(Arc::clone(&script));
+            }
+            script
+        });
+        self.last_script = Some(Arc::clone(&script));
+        script
+    }
+
     /// The place of a part of a text, where the text stands in the file as it is; else the whole.
     fn within(&self, span: Span, text: &str, part: Range<usize>) -> Span {
         self.source.within(span, text, part)
@@ -257,7 +300,7 @@ fn id_problem(id: &str) -> Option<&'static str> {
         Some("is empty")
     } else if id.len() > LONGEST_ID {
         Some("is longer than 250 characters")
-    } else if !id.chars().all(is_id_character) {
+    } else if !id.bytes().all(|byte| is_id_character(byte.into())) {
         Some("has characters other than letters, digits, `_`, `-` and `.`")
     } else if id == "." || id == ".." {
         Some("is the name of a folder")

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::super::dag::{Addition, Dependency, Each, Rule, Task};
+use super::super::dag::{Addition, Each, Rule};
 use super::super::diagnostic::{Mistakes, quote};
 use super::super::keys::{AdditionKey, EachKey, RuleKey};
 use super::super::source::SourceFile;
+use super::super::task::{Dependency, Task};
 use super::super::tree::{Node, Parsed, Value};
-use super::task::Defaults;
+use super::task::{Defaults, Plain};
 use super::{Found, Lower};
 use crate::condition::Vocabulary;
 
@@ -130,7 +131,7 @@ impl Lower<'_> {
         for entry in entries {
             let Some(key) = self.key::<EachKey>(&entry) else { continue };
             let span = entry.value.span;
-            let id = self.id(&entry.key, entry.value).map(|task_id| Dependency { task_id, span });
+            let id = self.id(&entry.key, entry.value).map(|id| Dependency { task_id: id.into(), span });
             each.extend(id.map(|id| match key {
                 EachKey::Type => Each::Type(id),
                 EachKey::InstancesOf => Each::InstancesOf(id),
@@ -166,8 +167,9 @@ impl Lower<'_> {
         let around = std::mem::replace(&mut self.vocabulary, Vocabulary::Added { bound });
         let list = self.list("tasks", "a list of tasks", node);
         let mut tasks = Vec::with_capacity(list.len());
+        let plain = Plain::new(defaults);
         for node in list {
-            let Some(mut task) = self.task(defaults, node) else { continue };
+            let Some(mut task) = self.task(&plain, node) else { continue };
             if task.teardown {
                 let help = "a teardown stands in the DAG itself; it waits for tasks that are added behind its setups";
                 self.mistake_with_help(
@@ -186,10 +188,10 @@ impl Lower<'_> {
 
     /// The tasks, each after those of them that it depends on.
     fn in_order(&mut self, tasks: Vec<Task>) -> Vec<Task> {
-        let places: HashMap<&str, usize> = tasks.iter().map(|task| task.task_id.as_str()).zip(0..).collect();
+        let places: HashMap<&str, usize> = tasks.iter().map(|task| &*task.task_id).zip(0..).collect();
         let (mut left, mut after) = (vec![0_usize; tasks.len()], vec![Vec::new(); tasks.len()]);
         for (place, task) in tasks.iter().enumerate() {
-            for upstream in task.upstream().filter_map(|d| places.get(d.task_id.as_str())) {
+            for upstream in task.upstream().filter_map(|d| places.get(&*d.task_id)) {
                 left[place] += 1;
                 after[*upstream].push(place);
             }

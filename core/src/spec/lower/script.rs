@@ -30,7 +30,7 @@ struct Parts<'a> {
 }
 
 impl Lower<'_> {
-    pub(super) fn script(&mut self, name: &str, node: Node<'_>) -> Option<Script> {
+    pub(super) fn script(&mut self, name: &str, node: Node<'_>) -> Option<Arc<Script>> {
         match node.value {
             Value::Text(text) => self.short_form(&text, node.span),
             Value::Map(entries) => self.spelled_out(entries, node.span),
@@ -41,7 +41,7 @@ impl Lower<'_> {
         }
     }
 
-    fn short_form(&mut self, text: &str, span: Span) -> Option<Script> {
+    fn short_form(&mut self, text: &str, span: Span) -> Option<Arc<Script>> {
         let parts: Vec<&str> = text.splitn(6, '.').collect();
         let &[location, bucket, folder, engine, name] = &parts[..] else {
             self.malformed(text, span);
@@ -60,7 +60,7 @@ impl Lower<'_> {
         let folder = self.folder(folder);
         let engine = self.engine(engine);
         let name = self.segment("name", name);
-        Some(Script {
+        Some(self.shared(Script {
             engine: engine?,
             source: ScriptSource::Stored {
                 location: location?,
@@ -68,7 +68,7 @@ impl Lower<'_> {
                 folder: folder?,
                 name: name?,
             },
-        })
+        }))
     }
 
     fn malformed(&mut self, text: &str, span: Span) {
@@ -87,7 +87,7 @@ impl Lower<'_> {
         self.mistake_with_help(span, message, help);
     }
 
-    fn spelled_out(&mut self, entries: Box<[Entry<'_>]>, span: Span) -> Option<Script> {
+    fn spelled_out(&mut self, entries: Box<[Entry<'_>]>, span: Span) -> Option<Arc<Script>> {
         let mut parts = Parts::default();
         let mut found = Found::none();
         let mut stored = Vec::new();
@@ -110,12 +110,10 @@ impl Lower<'_> {
                     "a script is either in the DAG (`engine`, `inline`) or at a location",
                 );
             }
-            let source = ScriptSource::Inline(parts.inline?.into());
-            let engine = parts.engine?;
-            return Some(Script { engine, source });
+            return Some(self.inline(parts.engine?, &parts.inline?));
         }
         self.require_place(&found, span);
-        Some(Script {
+        Some(self.shared(Script {
             engine: parts.engine?,
             source: ScriptSource::Stored {
                 location: parts.location?,
@@ -123,7 +121,18 @@ impl Lower<'_> {
                 folder: parts.folder.unwrap_or_default(),
                 name: parts.name?,
             },
-        })
+        }))
+    }
+
+    /// Most often it is that of the task before.
+    fn inline(&mut self, engine: Arc<str>, text: &str) -> Arc<Script> {
+        if let Some(last) = &self.last_script
+            && Arc::ptr_eq(&last.engine, &engine)
+            && matches!(&last.source, ScriptSource::Inline(known) if **known == *text)
+        {
+            return Arc::clone(last);
+        }
+        self.shared(Script { engine, source: ScriptSource::Inline(text.into()) })
     }
 
     fn require_place(&mut self, found: &Found<ScriptKey>, span: Span) {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::Map;
 
-use super::super::dag::{Backoff, Dependency, Script, ScriptSource, Task, TriggerRule, When};
+use super::super::dag::{Backoff, Script, ScriptSource, TriggerRule, When};
 use super::super::diagnostic::Diagnostic;
 use super::super::keys::{Keys as _, TaskKey};
 use super::super::source::Span;
+use super::super::task::{Dependency, Task, TaskOptions};
 use super::super::tree::{Node, Value};
 use super::{Found, Lower};
 use crate::condition::Condition;
@@ -17,6 +18,7 @@ use crate::condition::Condition;
 pub(super) type Places = [Span; TaskKey::TABLE.len()];
 
 /// What the DAG says for tasks that do not.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Defaults {
     pub(super) retries: u32,
     pub(super) retry_delay: Duration,
@@ -26,57 +28,121 @@ pub(super) struct Defaults {
 
 impl Default for Defaults {
     fn default() -> Self {
-        Self {
-            retries: 0,
-            retry_delay: Duration::from_secs(1),
-            retry_backoff: Backoff::default(),
-            max_retry_delay: None,
-        }
+        Self::of(&TaskOptions::default())
     }
 }
 
 impl Defaults {
-    /// A task that says nothing itself.
+    fn of(options: &TaskOptions) -> Self {
+        let TaskOptions { retries, retry_delay, retry_backoff, max_retry_delay, .. } = *options;
+        Self { retries, retry_delay, retry_backoff, max_retry_delay }
+    }
+
+    /// The same for a task, but for what it has said itself.
+    fn fill(&self, options: &mut TaskOptions, said: impl Fn(TaskKey) -> bool) {
+        if !said(TaskKey::Retries) {
+            options.retries = self.retries;
+        }
+        if !said(TaskKey::RetryDelay) {
+            options.retry_delay = self.retry_delay;
+        }
+        if !said(TaskKey::RetryBackoff) {
+            options.retry_backoff = self.retry_backoff;
+        }
+        if !said(TaskKey::MaxRetryDelay) {
+            options.max_retry_delay = self.max_retry_delay;
+        }
+    }
+}
+
+/// A task that says nothing itself, which others share as far as they say nothing.
+#[derive(Debug, Clone)]
+pub(super) struct Plain {
+    name: Arc<str>,
+    script: Arc<Script>,
+    options: Arc<TaskOptions>,
+}
+
+impl Plain {
+    pub(super) fn new(defaults: &Defaults) -> Self {
+        let mut options = TaskOptions::default();
+        defaults.fill(&mut options, |_| false);
+        Self { name: "".into(), script: nothing(""), options: options.into() }
+    }
+
     fn task(&self, span: Span) -> Task {
         Task {
-            task_id: String::new(),
-            kind: None,
-            dag: None,
-            script: Script { engine: "".into(), source: ScriptSource::Inline("".into()) },
+            task_id: Arc::clone(&self.name),
+            script: Arc::clone(&self.script),
             params: Map::new(),
-            dependencies: Vec::new(),
-            retries: self.retries,
-            retry_delay: self.retry_delay,
-            retry_backoff: self.retry_backoff,
-            max_retry_delay: self.max_retry_delay,
-            timeout: None,
-            trigger_rule: TriggerRule::default(),
-            when: None,
-            for_each: None,
-            max_active: None,
-            after_types: Vec::new(),
-            adds: Vec::new(),
+            dependencies: Box::default(),
+            options: Arc::clone(&self.options),
             template: 0,
-            teardown: false,
-            on_failure_fail_dagrun: false,
-            pool: None,
-            priority: 0,
-            expected_duration: None,
             span,
             script_span: span,
         }
     }
 }
 
+/// What is run where a task has no script.
+fn nothing(engine: &str) -> Arc<Script> {
+    Arc::new(Script { engine: engine.into(), source: ScriptSource::Inline("".into()) })
+}
+
+/// The tasks of a file that were lowered before it was known what the DAG says for all of them.
+#[derive(Debug)]
+pub(super) struct Early {
+    plain: Plain,
+    tasks: Vec<Task>,
+    /// The places of those that say something themselves, and which keys they have.
+    own: Vec<(usize, Found<TaskKey>)>,
+}
+
+impl Early {
+    pub(super) fn new() -> Self {
+        Self { plain: Plain::new(&Defaults::default()), tasks: Vec::new(), own: Vec::new() }
+    }
+
+    /// All of them, now that it is known.
+    pub(super) fn with(self, defaults: &Defaults) -> Vec<Task> {
+        let Self { plain, mut tasks, own } = self;
+        if *defaults != Defaults::default() {
+            let said = Plain::new(defaults);
+            for task in tasks.iter_mut().filter(|task| Arc::ptr_eq(&task.options, &plain.options)) {
+                task.options = Arc::clone(&said.options);
+            }
+            for (place, found) in own {
+                defaults.fill(&mut tasks[place], |key| found.has(key));
+            }
+        }
+        tasks.shrink_to_fit();
+        tasks
+    }
+}
+
 impl Lower<'_> {
     /// A task; `None` when there is nothing that could be one.
-    pub(super) fn task(&mut self, defaults: &Defaults, node: Node<'_>) -> Option<Task> {
+    pub(super) fn task(&mut self, plain: &Plain, node: Node<'_>) -> Option<Task> {
+        self.task_and_keys(plain, node).map(|(task, _)| task)
+    }
+
+    /// A task before the defaults of the DAG are known.
+    pub(super) fn early_task(&mut self, early: &mut Early, node: Node<'_>) {
+        if let Some((task, found)) = self.task_and_keys(&early.plain, node) {
+            if !Arc::ptr_eq(&task.options, &early.plain.options) {
+                early.own.push((early.tasks.len(), found));
+            }
+            early.tasks.push(task);
+        }
+    }
+
+    fn task_and_keys(&mut self, plain: &Plain, node: Node<'_>) -> Option<(Task, Found<TaskKey>)> {
         let span = node.span;
         let Value::Map(entries) = node.value else {
             self.expected("a mapping with the keys of a task", "tasks", &node);
             return None;
         };
-        let mut task = defaults.task(span);
+        let mut task = plain.task(span);
         let mut found = Found::none();
         let mut places: Places = [span; _];
         for entry in entries {
@@ -91,7 +157,7 @@ impl Lower<'_> {
         self.check_teardown(&task, &found, &places);
         self.check_mapping(&task, &found, &places);
         self.check_sub(&found, span, &places);
-        Some(task)
+        Some((task, found))
     }
 
     /// A task has a script or stands for a DAG, whose tasks have their own of what else a task may have.
@@ -157,7 +223,10 @@ impl Lower<'_> {
         match key {
             TaskKey::TaskId => {
                 task.span = node.span;
-                task.task_id = self.id(name, node).unwrap_or_default();
+                if let Some(id) = self.text(name, node) {
+                    self.check_id(name, &id, task.span);
+                    task.task_id = self.name(&id);
+                }
             }
             TaskKey::Script => {
                 task.script_span = node.span;
@@ -169,7 +238,7 @@ impl Lower<'_> {
             TaskKey::Dag => {
                 task.script_span = node.span;
                 task.dag = self.text_or_none(name, node).map(Into::into);
-                task.script.engine = "dag".into();
+                task.script = nothing("dag");
             }
             TaskKey::Params => task.params = self.params(name, node),
             TaskKey::Dependencies => self.dependencies(task, name, node),
@@ -235,14 +304,14 @@ impl Lower<'_> {
         let list = self.list(name, "a list of types", node);
         let types = list.filter_map(|node| {
             let span = node.span;
-            self.id(name, node).map(|task_id| Dependency { task_id, span })
+            self.id(name, node).map(|id| Dependency { task_id: id.into(), span })
         });
         types.collect()
     }
 
     fn dependencies(&mut self, task: &mut Task, name: &str, node: Node<'_>) {
         let ids = self.list(name, "a list of task ids", node);
-        task.dependencies.reserve_exact(ids.len());
+        let mut dependencies = Vec::with_capacity(ids.len());
         for node in ids {
             let span = node.span;
             if self.is_addition() && matches!(node.value, Value::Map(_)) {
@@ -251,7 +320,8 @@ impl Lower<'_> {
                 continue;
             }
             let id = self.text(name, node);
-            task.dependencies.extend(id.map(|id| Dependency { task_id: id.into_owned(), span }));
+            dependencies.extend(id.map(|id| Dependency { task_id: self.name(&id), span }));
         }
+        task.dependencies = dependencies.into();
     }
 }

@@ -7,7 +7,7 @@ use crate::spec::{Each, List, Over};
 
 #[test]
 fn what_a_task_is_run_for_has_five_forms() {
-    let over = |keys: &str| task(keys).for_each.unwrap().over;
+    let over = |keys: &str| task(keys).for_each.clone().unwrap().over;
     assert!(
         matches!(over("  for_each: [1, a]"), Over::List(List::Literal(list)) if *list == json!([1, "a"]))
     );
@@ -73,8 +73,8 @@ rules:
 ",
     );
     let rule = &dag.rules[0];
-    assert!(matches!(&rule.each, Some(Each::Type(kind)) if kind.task_id == "x"));
-    let names: Vec<&str> = rule.tasks.iter().map(|task| task.task_id.as_str()).collect();
+    assert!(matches!(&rule.each, Some(Each::Type(kind)) if *kind.task_id == *"x"));
+    let names: Vec<&str> = rule.tasks.iter().map(|task| &*task.task_id).collect();
     assert_eq!(names, ["b", "c"]);
     assert_eq!((&*rule.name, &*rule.rules[0].name), ("1", "inner"));
     assert_eq!(dag.templates().len(), 3);

@@ -1,6 +1,7 @@
 //! Tests of the whole way from a text to a DAG or to what is said about it.
 
 mod accepted;
+mod by_elements;
 mod conditions;
 mod documented;
 mod growing;
