@@ -46,22 +46,23 @@ impl Prepared {
         if let Some(dag) = &self.task(task).dag {
             return Examined { script: dag.to_string(), findings: Vec::new() };
         }
-        let call = match self.call(self.entry(task), RUN_ID, 1, RUN_ID.to_owned()) {
+        let call = match self.call(self.entry(task), RUN_ID, 1, RUN_ID) {
             Ok(call) => call,
             Err(message) => {
                 let finding = finding(Severity::Error, self.masker.mask(&message).into_owned());
                 return Examined { script: String::new(), findings: vec![finding] };
             }
         };
-        let json = serde_json::to_string(&call).map_err(|error| Error::failed(error.to_string()));
-        let mut findings = match json.and_then(|json| self.engine(task).validate(&json)) {
+        let mut buffer = Vec::new();
+        let json = call.write(&mut buffer).map_err(Error::failed);
+        let mut findings = match json.and_then(|json| self.engine(task).validate(json)) {
             Ok(findings) => findings,
             Err(error) => vec![not_examined(&error)],
         };
         for finding in &mut findings {
             finding.message = self.masker.mask(&finding.message).into_owned();
         }
-        Examined { script: self.masker.mask(&call.script.name).into_owned(), findings }
+        Examined { script: self.masker.mask(call.script.name).into_owned(), findings }
     }
 }
 

@@ -8,6 +8,7 @@ mod check;
 mod conditions;
 mod entry;
 mod extend;
+mod handed;
 mod places;
 mod subs;
 #[cfg(test)]

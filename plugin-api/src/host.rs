@@ -13,7 +13,8 @@ use crate::task::{Error, Result};
 /// What the scheduler offers to a running task. Cheap to clone; may be used from any thread.
 pub struct Host {
     handle: HostHandle,
-    stopped: Arc<OnceLock<Arc<Stopped>>>,
+    /// From when somebody waits for it, or has a clone.
+    stopped: OnceLock<Arc<Stopped>>,
 }
 
 // SAFETY: the host's functions may be called from any thread (see `HostVtable`).
@@ -45,7 +46,7 @@ pub enum Level {
 impl Host {
     /// Takes over the handle's reference to the context.
     pub(crate) fn new(handle: HostHandle) -> Self {
-        Self { handle, stopped: Arc::default() }
+        Self { handle, stopped: OnceLock::new() }
     }
 
     /// Writes to the task's log, a line for each line of `text`.
@@ -110,12 +111,16 @@ impl Host {
     }
 
     fn stopped(&self) -> &Stopped {
-        self.stopped.get_or_init(|| {
-            let stopped = Arc::<Stopped>::default();
-            let ask = Arc::clone(&stopped);
+        let stopped = self.shared_stopped();
+        stopped.when_first_waited_for(|| {
+            let ask = Arc::clone(stopped);
             self.on_cancel(move || ask.ask());
-            stopped
-        })
+        });
+        stopped
+    }
+
+    fn shared_stopped(&self) -> &Arc<Stopped> {
+        self.stopped.get_or_init(Arc::default)
     }
 
     /// Stores how to find the remote job again; returns once it is stored. After a crash, `run` is called
@@ -197,7 +202,7 @@ impl Clone for Host {
         (self.handle.vtable.retain())(self.handle.context);
         Self {
             handle: HostHandle { context: self.handle.context, vtable: self.handle.vtable },
-            stopped: Arc::clone(&self.stopped),
+            stopped: OnceLock::from(Arc::clone(self.shared_stopped())),
         }
     }
 }

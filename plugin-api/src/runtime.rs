@@ -67,25 +67,30 @@ extern "C" fn run<E: AsyncEngine>(engine: Instance, task: RStr<'_>, host: HostHa
     let completion = Completion::new(host);
     // SAFETY: as in `blocks`; `destroy` frees nothing, so a future that outlives everything still has its engine.
     let engine: &'static E = unsafe { engine_ref::<E>(engine) };
-    let parsed =
-        catch(|| Ok((spawner(&completion.host)?, parse::<Task>("task", task)?))).and_then(|result| result);
-    match parsed {
-        Ok((_, task)) if E::MIXED && catch(|| engine.blocks(&task.params)).unwrap_or(false) => {
+    match catch(|| parse::<Task>("task", task)).and_then(|result| result) {
+        Ok(task) if E::MIXED && catch(|| engine.blocks(&task.params)).unwrap_or(false) => {
             let end = catch(|| engine.run_blocking(task, &completion.host));
             completion.finish(end.and_then(|result| result));
         }
-        Ok((runtime, task)) => {
-            // A future may set up what needs the runtime before it is first polled.
-            let entered = runtime.enter();
-            let host = completion.host.clone();
-            // In a box of its own: whoever holds a future by value is larger than it, and it is the memory of each waiting task.
-            let future = catch(|| Box::pin(engine.run(task, host)));
-            drop(entered);
-            match future {
-                Ok(future) => drop(runtime.spawn(carried(future, completion))),
-                Err(error) => completion.finish(Err(error)),
-            }
-        }
+        Ok(task) => spawn(engine, task, completion),
+        Err(error) => completion.finish(Err(error)),
+    }
+}
+
+/// Lets an attempt go on without this thread.
+fn spawn<E: AsyncEngine>(engine: &'static E, task: Task, completion: Completion) {
+    let runtime = match catch(|| spawner(&completion.host)).and_then(|result| result) {
+        Ok(runtime) => runtime,
+        Err(error) => return completion.finish(Err(error)),
+    };
+    // A future may set up what needs the runtime before it is first polled.
+    let entered = runtime.enter();
+    let host = completion.host.clone();
+    // In a box of its own: whoever holds a future by value is larger than it, and it is the memory of each waiting task.
+    let future = catch(|| Box::pin(engine.run(task, host)));
+    drop(entered);
+    match future {
+        Ok(future) => drop(runtime.spawn(carried(future, completion))),
         Err(error) => completion.finish(Err(error)),
     }
 }

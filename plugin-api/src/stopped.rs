@@ -1,11 +1,13 @@
 //! Whether a task was asked to stop, for whoever waits on the engine's side. It knows nothing of who asks.
 
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Shared by all clones of a [`Host`](crate::Host), so that however often it is waited for, the host keeps one callback.
 #[derive(Default)]
 pub(crate) struct Stopped {
+    /// The host has the one callback.
+    waited_for: OnceLock<()>,
     asked: Mutex<bool>,
     changed: Condvar,
     #[cfg(feature = "async")]
@@ -13,6 +15,11 @@ pub(crate) struct Stopped {
 }
 
 impl Stopped {
+    /// Sees to it, once for all clones, that it will be asked. This may happen at once.
+    pub(crate) fn when_first_waited_for(&self, have_asked: impl FnOnce()) {
+        self.waited_for.get_or_init(have_asked);
+    }
+
     pub(crate) fn ask(&self) {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_all();

@@ -1,7 +1,6 @@
-//! One task of a run, of the DAG file or added to it since: what its engine is handed, and what its expressions see.
+//! One task of a run, of the DAG file or added to it since, and what its expressions see.
 
 use std::borrow::Cow;
-use std::path::Path;
 
 use serde_json::{Map, Value};
 
@@ -11,7 +10,7 @@ use crate::condition::{Around, Condition, Scope, TaskView};
 use crate::event::TaskIdx;
 use crate::growth::Grown;
 use crate::growth::Items;
-use crate::params::{self, ConnectionKey, Connections};
+use crate::params::{self, Connections};
 use crate::scheduler::TaskInfo;
 use crate::spec::{ForEach, List, Over, Task};
 use crate::state::TaskState;
@@ -134,55 +133,6 @@ impl Prepared {
         let tasks = look.tasks.into_iter().map(view).collect();
         let scope = Scope { tasks, params: &params, around: look.around };
         work(&scope).map_err(|message| self.masker.mask(&message).into_owned())
-    }
-
-    /// What a task's engine is handed for an attempt; holds secrets.
-    ///
-    /// # Errors
-    ///
-    /// A mistake in the script's placeholders. They were checked before the run, so it is a bug.
-    pub(crate) fn call(
-        &self,
-        entry: Entry<'_>,
-        run_id: &str,
-        attempt: u32,
-        idempotency_key: String,
-    ) -> Result<oxidag_plugin_api::Task, String> {
-        let script = &entry.ready.script;
-        let params = params::effective(&self.dag.params, entry.params, &self.overrides, &self.connections);
-        let text = match entry.ready.is_formatted {
-            true => params::format(&script.text, &params)
-                .map_err(|errors| errors.into_iter().map(|e| e.message).collect::<Vec<_>>().join("; "))?,
-            false => Cow::Borrowed(&*script.text),
-        };
-        let unchanged = *text == *script.text;
-        let keys = self.dag.params.keys().chain(entry.params.keys());
-        let mut connections: Vec<String> =
-            keys.filter_map(|key| ConnectionKey::parse(key)).map(|c| c.name.to_owned()).collect();
-        connections.sort_unstable();
-        connections.dedup();
-        Ok(oxidag_plugin_api::Task {
-            dag_id: self.dag.dag_id.clone(),
-            run_id: run_id.to_owned(),
-            task_id: entry.task_id.to_owned(),
-            attempt,
-            idempotency_key,
-            script: oxidag_plugin_api::Script {
-                text: text.into_owned(),
-                name: script.name.clone(),
-                path: script.path.clone().filter(|_| unchanged),
-                uri: script.uri.clone(),
-            },
-            connections,
-            params,
-            working_dir: entry
-                .ready
-                .folder
-                .as_deref()
-                .map_or_else(|| self.working_dir.clone(), Path::to_owned),
-            checkpoint: None,
-            resumed: false,
-        })
     }
 }
 

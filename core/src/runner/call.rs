@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Sender, bounded};
 use oxidag_plugin_api::abi::End;
 use oxidag_plugin_api::{Error, ErrorKind, Level, Outcome};
 use serde_json::Value;
@@ -24,14 +24,14 @@ use crate::secrets::Masker;
 pub(super) struct Post {
     messages: Sender<Message>,
     /// What workers tell before they take a turn themselves: nobody needs to be woken for it.
-    posted: (Sender<Message>, Receiver<Message>),
+    posted: Mutex<Vec<Message>>,
     /// For log lines.
     lines: Sender<Line>,
 }
 
 impl Post {
     pub(super) fn new(messages: Sender<Message>, lines: Sender<Line>) -> Self {
-        Self { messages, posted: unbounded(), lines }
+        Self { messages, posted: Mutex::default(), lines }
     }
 
     /// Tells the loop.
@@ -42,13 +42,12 @@ impl Post {
 
     /// Tells the next turn, whoever takes it.
     pub(super) fn post(&self, message: Message) {
-        // Its receiver is here.
-        let _ = self.posted.0.send(message);
+        lock(&self.posted).push(message);
     }
 
-    /// What was posted since.
-    pub(super) fn posted(&self) -> impl Iterator<Item = Message> {
-        self.posted.1.try_iter()
+    /// What was posted since, for a list that is empty.
+    pub(super) fn take_posted(&self, into: &mut Vec<Message>) {
+        std::mem::swap(&mut *lock(&self.posted), into);
     }
 }
 
@@ -77,14 +76,14 @@ pub(super) struct Call {
     ended: AtomicBool,
     thread: AtomicU8,
     stop: Mutex<Stop>,
-    progress: Mutex<Option<EventKind>>,
+    progress: Mutex<Option<Box<EventKind>>>,
 }
 
 /// The attempt's log.
 #[derive(Debug, Default)]
 struct Log {
     /// From when something was logged.
-    file: Option<LogFile>,
+    file: Option<Box<LogFile>>,
     keep_closed: bool,
 }
 
@@ -163,7 +162,7 @@ impl Call {
 
     /// The newest progress that the loop was told of.
     pub(super) fn take_progress(&self) -> Option<EventKind> {
-        lock(&self.progress).take()
+        lock(&self.progress).take().map(|kind| *kind)
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -248,7 +247,7 @@ impl Call {
         let now = self.shared.clock.now();
         let mut log = lock(&self.log);
         let keep_closed = log.keep_closed;
-        let file = log.file.get_or_insert_with(|| self.log_file(keep_closed));
+        let file = log.file.get_or_insert_with(|| Box::new(self.log_file(keep_closed)));
         if let Err(error) = file.write(now, level, text, &self.shared.masker) {
             let (run, message) = (self.shared.run, error.to_string());
             self.shared.post.send(Message::LogFailed { run, message });
@@ -284,6 +283,10 @@ impl Attempt for Call {
             drop(stop);
             drop(callback);
         } else {
+            if stop.callbacks.is_empty() {
+                // Ten thousand attempts may wait, each with the one that most engines ask for.
+                stop.callbacks.reserve_exact(1);
+            }
             stop.callbacks.push(callback);
         }
     }
@@ -342,7 +345,7 @@ impl Attempt for Call {
         let message = self.shared.masker.mask(message).into();
         let kind = EventKind::Progress { task: self.task, attempt: self.attempt, fraction, message };
         // However often an engine tells it, at most one message is under way.
-        if lock(&self.progress).replace(kind).is_none() {
+        if lock(&self.progress).replace(Box::new(kind)).is_none() {
             self.shared.post.send(Message::Progress { run: self.shared.run, task: self.task });
         }
     }

@@ -5,6 +5,7 @@
 //! takes the turn itself and leaves with its next job; the loop here takes all others, for timers, signals and
 //! engines that report from threads of their own.
 
+mod by_task;
 mod call;
 mod clock;
 mod demand;
@@ -113,7 +114,7 @@ fn one(
     let settings = prepared.settings(GRACE, seed(&run_id));
     let (live, scheduler) = begun(live, &prepared, &start, settings, &demand.limits);
     let (journal, opening) = start.begin(session, &prepared, &run_id, started_at)?;
-    let info = Arc::new(RunInfo { index, prepared, run_id, started_at });
+    let info = Arc::new(RunInfo::new(index, prepared, run_id, started_at));
     Ok((Run::new(info, live, scheduler, journal, Reports::start(reporter), shared), opening))
 }
 

@@ -258,7 +258,7 @@ impl World {
         };
         let reporter: Box<dyn Reporter> = Box::new(Teller(Arc::clone(&self.told)));
         let (journal, opening) = start.begin(&session, &prepared, "r", started_at).unwrap();
-        let info = Arc::new(RunInfo { index: 0, prepared, run_id: "r".to_owned(), started_at });
+        let info = Arc::new(RunInfo::new(0, prepared, "r".to_owned(), started_at));
         runs.begin(Run::new(info, live, scheduler, journal, Reports::start(reporter), shared), opening);
         let rest = runs.turn_of_loop(true);
         Process { runs, messages, queues, stops, attempts: Vec::new(), rest }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 use serde_json::Value;
 
+use super::by_task::ByTask;
 use super::call::{Call, Shared};
 use super::live::Live;
 use super::message::{Message, Request};
@@ -31,13 +32,13 @@ pub(super) struct Run {
     pub(super) shared: Arc<Shared>,
     run_log: LogFile,
     /// The attempts that engines have.
-    calls: HashMap<TaskIdx, Arc<Call>>,
+    calls: ByTask<Arc<Call>>,
     /// What attempts had stored that a scheduler had begun that died.
     checkpoints: HashMap<TaskIdx, Value>,
     /// What tasks left for conditions.
     pub(super) results: HashMap<TaskIdx, Value>,
     /// How attempts ended whose tasks' states change in this turn.
-    pub(super) ends: HashMap<TaskIdx, Arc<AttemptEnd>>,
+    pub(super) ends: ByTask<Arc<AttemptEnd>>,
     pub(super) actions: Vec<Action>,
     /// What happened in this turn.
     pub(super) events: Vec<Event>,
@@ -83,10 +84,10 @@ impl Run {
             journal,
             reports,
             shared,
-            calls: HashMap::new(),
+            calls: ByTask::default(),
             checkpoints: HashMap::new(),
             results: HashMap::new(),
-            ends: HashMap::new(),
+            ends: ByTask::default(),
             actions: Vec::new(),
             events: Vec::new(),
             conditions: Vec::new(),
@@ -413,7 +414,7 @@ impl Run {
                     call.stop();
                 }
                 if self.fatal.is_none() {
-                    let checkpoint = self.checkpoints.remove(&task).filter(|_| again);
+                    let checkpoint = if again { self.checkpoints.remove(&task) } else { None };
                     let queued = workers.queue(Job {
                         run: Arc::clone(&self.info),
                         added,

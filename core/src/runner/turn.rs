@@ -23,6 +23,8 @@ pub(super) struct Runs {
     places: Places,
     pub(super) workers: Workers,
     post: Arc<Post>,
+    /// What workers have posted, while a turn takes it.
+    posted: Vec<Message>,
     lines: Receiver<Line>,
     /// Until when the loop rests, if nothing wakes it.
     alarm: Option<Timestamp>,
@@ -38,7 +40,7 @@ pub(super) struct Rest {
 
 impl Runs {
     pub(super) fn new(places: Places, workers: Workers, post: Arc<Post>, lines: Receiver<Line>) -> Self {
-        Self { runs: Vec::new(), places, workers, post, lines, alarm: None }
+        Self { runs: Vec::new(), places, workers, post, posted: Vec::new(), lines, alarm: None }
     }
 
     /// One more run.
@@ -130,8 +132,12 @@ impl Runs {
 
     /// Takes what workers have posted; whether there was anything.
     fn take_posted(&mut self) -> bool {
-        let post = Arc::clone(&self.post);
-        post.posted().map(|message| self.take(message)).count() > 0
+        let mut posted = std::mem::take(&mut self.posted);
+        self.post.take_posted(&mut posted);
+        let any = !posted.is_empty();
+        posted.drain(..).for_each(|message| self.take(message));
+        self.posted = posted;
+        any
     }
 
     /// Carries out what follows, and what follows from that.

@@ -40,7 +40,15 @@ pub(super) struct RunInfo {
     pub(super) index: u32,
     pub(super) prepared: Arc<Prepared>,
     pub(super) run_id: String,
-    pub(super) started_at: Timestamp,
+    /// What the keys of all its attempts begin with.
+    identity: Sha256,
+}
+
+impl RunInfo {
+    pub(super) fn new(index: u32, prepared: Arc<Prepared>, run_id: String, started_at: Timestamp) -> Self {
+        let identity = format!("{}\0{run_id}\0{}\0", prepared.dag.dag_id, started_at.0);
+        Self { index, identity: Sha256::new_with_prefix(identity), prepared, run_id }
+    }
 }
 
 /// All threads that call engines.
@@ -258,10 +266,10 @@ impl Context {
     /// A worker: runs attempts and takes a turn after each.
     fn work(&self, queue: &Receiver<Job>) {
         RUNS.set(Weak::clone(&self.runs));
-        let mut next = None;
+        let (mut next, mut buffer) = (None, Vec::new());
         while let Some(mut job) = next.take().or_else(|| queue.recv().ok()) {
             IN_CALL.set(Arc::as_ptr(&job.call));
-            hand_over(&mut job);
+            hand_over(&mut job, &mut buffer);
             IN_CALL.set(ptr::null());
             if !job.call.returned() {
                 // Another thread has taken this one's place.
@@ -276,8 +284,9 @@ impl Context {
 
     /// The launcher: hands over attempts that go on without a thread. The loop takes a turn for many of them.
     fn launch(&self, queue: &Receiver<Job>) {
+        let mut buffer = Vec::new();
         for mut job in queue {
-            hand_over(&mut job);
+            hand_over(&mut job, &mut buffer);
             if !job.call.returned() {
                 return;
             }
@@ -301,29 +310,39 @@ impl Job {
     }
 }
 
-fn hand_over(job: &mut Job) {
-    let (checkpoint, prepared) = (job.checkpoint.take(), &job.run.prepared);
-    let task = match prepared.call(job.entry(), &job.run.run_id, job.attempt, idempotency_key(job)) {
-        Ok(task) => oxidag_plugin_api::Task { checkpoint, resumed: job.again, ..task },
-        Err(message) => return job.call.refuse(message),
-    };
-    match serde_json::to_string(&task) {
-        Ok(json) => {
-            let blocks = job.entry().blocks();
-            prepared.engine_of(job.entry()).run(&json, blocks, Arc::clone(&job.call));
+/// Hands an attempt to its engine; `buffer` is for what is written meanwhile.
+fn hand_over(job: &mut Job, buffer: &mut Vec<u8>) {
+    let checkpoint = job.checkpoint.take();
+    let (key, entry, prepared) = (idempotency_key(job), job.entry(), &job.run.prepared);
+    let written = match prepared.call(entry, &job.run.run_id, job.attempt, &key) {
+        Ok(mut handed) => {
+            (handed.checkpoint, handed.resumed) = (checkpoint.as_ref(), job.again);
+            handed.write(buffer)
         }
-        Err(error) => job.call.refuse(format!("the task cannot be written as JSON: {error}")),
+        Err(message) => Err(message),
+    };
+    match written {
+        Ok(json) => prepared.engine_of(entry).run(json, entry.blocks(), Arc::clone(&job.call)),
+        Err(message) => job.call.refuse(message),
+    }
+    // Few tasks are large, and most of them once.
+    if buffer.capacity() > LARGE {
+        *buffer = Vec::new();
     }
 }
+
+/// A buffer of more bytes is not kept.
+const LARGE: usize = 64 * 1024;
 
 /// The same for the same attempt, and different for any other one anywhere: the run's start is part of it,
 /// since run ids may be chosen by the user. Letters, digits and `-`, as remote services want job ids.
 pub(super) fn idempotency_key(job: &Job) -> String {
-    let run = &job.run;
-    let task = job.entry().task_id;
-    let identity =
-        format!("{}\0{}\0{}\0{task}\0{}", run.prepared.dag.dag_id, run.run_id, run.started_at.0, job.attempt);
-    let digest = Sha256::digest(identity.as_bytes());
+    key(&job.run.identity, job.entry().task_id, job.attempt)
+}
+
+fn key(run: &Sha256, task_id: &str, attempt: u32) -> String {
+    let digest = run.clone().chain_update(task_id).chain_update(b"\0").chain_update(attempt.to_string());
+    let digest = digest.finalize();
     let mut key = String::with_capacity(PREFIX.len() + 32);
     key.push_str(PREFIX);
     for byte in digest.iter().take(16) {
@@ -334,3 +353,16 @@ pub(super) fn idempotency_key(job: &Job) -> String {
 
 const PREFIX: &str = "oxidag-";
 const HEX: &[u8; 16] = b"0123456789abcdef";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_the_digest_of_all_that_tells_an_attempt_from_others() {
+        let run = Sha256::new_with_prefix("nightly\0run-1\x001764194400000000\0");
+        // As `sha256sum` tells it of the same bytes: jobs that another version has begun are found.
+        assert_eq!(key(&run, "load", 2), "oxidag-128dcc8c8fc8b48618f4450124f6524e");
+        assert_ne!(key(&run, "load", 1), key(&run, "load", 2));
+    }
+}

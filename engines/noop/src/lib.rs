@@ -26,19 +26,20 @@ impl AsyncEngine for Noop {
         params.get("async") != Some(&Value::Bool(true))
     }
 
-    async fn run(&self, task: Task, host: Host) -> Result<Outcome> {
-        let mut request = Request::read(&task)?;
-        // Ten thousand of them may wait at once, and need no more of their tasks.
-        let attempt = task.attempt;
-        drop(task);
-        request.grow(&host)?;
-        if !request.delay.is_zero() {
-            tokio::select! {
-                () = tokio::time::sleep(request.delay) => {}
-                () = host.until_cancelled() => return Err(cancelled()),
+    /// Ten thousand of them may wait at once: what waits holds no more than it needs, and so not the task.
+    fn run(&self, task: Task, host: Host) -> impl Future<Output = Result<Outcome>> + Send {
+        let (request, attempt) = (Request::read(&task), task.attempt);
+        async move {
+            let mut request = request?;
+            request.grow(&host)?;
+            if !request.delay.is_zero() {
+                tokio::select! {
+                    () = tokio::time::sleep(request.delay) => {}
+                    () = host.until_cancelled() => return Err(cancelled()),
+                }
             }
+            request.end(attempt)
         }
-        request.end(attempt)
     }
 
     fn run_blocking(&self, task: Task, host: &Host) -> Result<Outcome> {
