@@ -38,6 +38,11 @@ pub(crate) fn count(what: &str, plugins: &Path, folder: &Path) -> Result {
         }
         "schedule" => schedule(&dag()?)?,
         "call" => call(plugins)?,
+        "begin" => {
+            let names = names();
+            let store = store(folder)?;
+            measured(|| begin(&store, &names))?.finish()?;
+        }
         "record" => {
             let (mut journal, events) = begun(folder)?;
             measured(|| events.chunks(4).try_for_each(|of_task| journal.record(of_task)))?;
@@ -146,12 +151,18 @@ fn call(plugins: &Path) -> Result {
     (ended == TASKS + 1).then_some(()).ok_or_else(|| format!("{ended} calls have ended well").into())
 }
 
-/// A run in a store, and what happens in it: four events for each of its tasks.
-fn begun(folder: &Path) -> Result<(RunJournal, Vec<Event>)> {
+/// A store of its own.
+fn store(folder: &Path) -> Result<Store> {
     let home = tempfile::tempdir_in(folder)?.keep();
-    let store = Store::open(&home)?;
-    let names: Vec<String> = (0..TASKS).map(|i| format!("t{i}")).collect();
-    let journal = store.begin_run(NewRun {
+    Ok(Store::open(&home)?)
+}
+
+fn names() -> Vec<String> {
+    (0..TASKS).map(|i| format!("t{i}")).collect()
+}
+
+fn begin(store: &Store, names: &[String]) -> Result<RunJournal> {
+    Ok(store.begin_run(NewRun {
         run_id: "run",
         dag_id: "layers",
         started_at: Timestamp(0),
@@ -162,7 +173,12 @@ fn begun(folder: &Path) -> Result<(RunJournal, Vec<Event>)> {
         params: &json!({}),
         script_cache: None,
         tasks: &mut names.iter().map(|name| (name.as_str(), "noop")),
-    })?;
+    })?)
+}
+
+/// A run in a store, and what happens in it: four events for each of its tasks.
+fn begun(folder: &Path) -> Result<(RunJournal, Vec<Event>)> {
+    let journal = begin(&store(folder)?, &names())?;
     let states = [TaskState::Scheduled, TaskState::Waiting, TaskState::Running, TaskState::Success];
     let events = (0..TASKS).flat_map(|task| {
         states.into_iter().zip(0..).map(move |(state, at)| Event {

@@ -1,7 +1,7 @@
 //! From a journal into the tables: the only way by which an event gets there, live or after a crash.
 //!
 //! A stretch of the journal becomes one transaction, which also notes how far it went, so a frame is applied exactly
-//! once. Of many changes of a task in a stretch, only what is left of it in the end is written.
+//! once. What happened to many tasks in a stretch is written at once.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -17,8 +17,8 @@ use crate::state::RunState;
 
 /// How much of the journal one transaction takes: some ten thousand events.
 const STRETCH: u64 = 1 << 20;
-/// So many changes of tasks are gathered, so that of a task that changes often only what is left is written. A run of a million
-/// tasks begins with a frame of two million changes.
+/// So many changes of tasks are gathered, so that a row of many tasks is written as seldom as can be. A run of a million tasks
+/// begins with a frame of two million changes.
 const AT_ONCE: usize = if cfg!(test) { 64 } else { 32 * 1024 };
 
 /// Applies one run's journal.

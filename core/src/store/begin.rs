@@ -8,11 +8,13 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use super::error::StoreError;
 use super::journal::HEADER_LEN;
+use super::names::Name;
 use super::run_journal::{Owned, RunJournal};
+use super::tables::Naming;
 use super::types::NewRun;
-use super::{Store, recover};
+use super::{Store, query, recover, rows};
 use crate::cache::CacheCounts;
-use crate::state::{RunState, TaskState};
+use crate::state::RunState;
 
 /// The word for the newest run.
 pub(super) const LATEST: &str = "latest";
@@ -29,7 +31,7 @@ impl Store {
     pub fn begin_run(&self, run: NewRun<'_>) -> Result<RunJournal, StoreError> {
         check_run_id(run.run_id)?;
         self.own(run.run_id, |tx| {
-            let known = key_of(tx, run.run_id).map_err(|error| self.sqlite(&error))?;
+            let known = query::key_of(tx, run.run_id).map_err(|error| self.sqlite(&error))?;
             if known.is_some() {
                 return Err(StoreError::RunIdUsed(run.run_id.to_owned()));
             }
@@ -119,11 +121,6 @@ pub(super) fn check_run_id(run_id: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn key_of(tx: &Transaction<'_>, run_id: &str) -> rusqlite::Result<Option<i64>> {
-    let key = "SELECT run_key FROM runs WHERE run_id = ?1";
-    tx.query_row(key, [run_id], |row| row.get(0)).optional()
-}
-
 /// Writes the rows of a run and of its tasks.
 fn insert(tx: &Transaction<'_>, run: NewRun<'_>) -> rusqlite::Result<Row> {
     let source_key = source(tx, run.dag_id, run.dag_source)?;
@@ -149,15 +146,11 @@ fn insert(tx: &Transaction<'_>, run: NewRun<'_>) -> rusqlite::Result<Row> {
     let run_key = tx.last_insert_rowid();
     // The key may be that of a run that was removed. And what cannot be read is told now rather than once it is needed.
     tx.execute("DELETE FROM growth WHERE run_key = ?1", [run_key])?;
-    let mut statement = tx.prepare_cached(
-        "INSERT INTO tasks (run_key, task, task_id, engine, state) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
-    let mut count = 0;
+    let mut naming = Naming::new(tx, run_key, 0)?;
     for (task_id, engine) in run.tasks {
-        statement.execute(params![run_key, count, task_id, engine, TaskState::None as u8])?;
-        count += 1;
+        naming.push(Name { task_id, engine, from: None })?;
     }
-    Ok((run_key, count))
+    Ok((run_key, naming.end()?))
 }
 
 /// The key of the DAG file's text; the DAG's newest run most often has the same.
@@ -174,12 +167,14 @@ fn source(tx: &Transaction<'_>, dag_id: &str, text: &str) -> rusqlite::Result<i6
 
 /// Makes ready for a new journal: all of the old one is in the tables.
 fn restart(tx: &Transaction<'_>, run_id: &str) -> rusqlite::Result<Option<Row>> {
-    let Some(run_key) = key_of(tx, run_id)? else {
+    let Some(run_key) = query::key_of(tx, run_id)? else {
         return Ok(None);
     };
     let applied = "UPDATE runs SET journal_applied = ?2 WHERE run_key = ?1";
     tx.execute(applied, params![run_key, HEADER_LEN.cast_signed()])?;
-    let tasks = "SELECT coalesce(max(task) + 1, 0) FROM tasks WHERE run_key = ?1";
-    let tasks = tx.query_row(tasks, [run_key], |row| row.get(0))?;
-    Ok(Some((run_key, tasks)))
+    let last = "SELECT task_key, count FROM task_names WHERE task_key BETWEEN ?1 AND ?2
+        ORDER BY task_key DESC LIMIT 1";
+    let last =
+        tx.query_row(last, rows::keys(run_key), |row| Ok(rows::first(row.get(0)?) + row.get::<_, u32>(1)?));
+    Ok(Some((run_key, last.optional()?.unwrap_or(0))))
 }

@@ -1,12 +1,13 @@
-//! Events as bytes, and back as what the database's tables take.
+//! Events as bytes, and back as what they change in the database.
 //!
-//! JSON is made once, when an event is recorded, and goes into its column as it is: applying a journal parses none.
+//! JSON is made once, when an event is recorded, and is stored as it is: applying a journal parses none.
 //! Log lines and progress are not encoded, for nobody asks the store for them.
 
 use std::io;
 
 use serde::Serialize;
 
+use super::names::Name;
 use crate::event::{AttemptEnd, Event, EventKind, TaskIdx};
 use crate::growth::Growth;
 use crate::state::{RunState, TaskState};
@@ -23,9 +24,9 @@ const NO_TASK: u32 = u32::MAX;
 pub(super) enum Change<'a> {
     /// The run's row.
     Run(RunChange<'a>),
-    /// A task's row, or an attempt's, or both.
+    /// How far a task has got.
     Task(TaskChange<'a>),
-    /// New rows of tasks.
+    /// The tasks of a run.
     Grown(GrownChange<'a>),
 }
 
@@ -40,17 +41,9 @@ pub(super) struct GrownChange<'a> {
     tasks: &'a [u8],
 }
 
-/// One of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct GrownTask<'a> {
-    pub(super) from: Option<u32>,
-    pub(super) engine: &'a str,
-    pub(super) task_id: &'a str,
-}
-
 impl<'a> GrownChange<'a> {
     /// The tasks, in order. That they can be read was seen when the change was.
-    pub(super) fn tasks(&self) -> impl Iterator<Item = GrownTask<'a>> + use<'a> {
+    pub(super) fn tasks(&self) -> impl Iterator<Item = Name<'a>> + use<'a> {
         let mut reader = Reader(self.tasks);
         std::iter::from_fn(move || reader.grown_task())
     }
@@ -71,8 +64,6 @@ pub(super) struct TaskChange<'a> {
     pub(super) task: u32,
     pub(super) attempt: u32,
     pub(super) what: What<'a>,
-    /// When the task had last become ready to start, as far as the stretch says; noted where changes become rows.
-    pub(super) ready_at: Option<i64>,
 }
 
 /// What happened to a task.
@@ -235,9 +226,9 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(text).ok()
     }
 
-    fn grown_task(&mut self) -> Option<GrownTask<'a>> {
+    fn grown_task(&mut self) -> Option<Name<'a>> {
         let from = Some(self.u32()?).filter(|&from| from != NO_TASK);
-        Some(GrownTask { from, engine: self.text()?, task_id: self.text()? })
+        Some(Name { from, engine: self.text()?, task_id: self.text()? })
     }
 
     fn grown(&mut self, ts: i64) -> Option<GrownChange<'a>> {
@@ -267,7 +258,7 @@ impl<'a> Reader<'a> {
             CHECKPOINT => What::Checkpoint(self.json()??),
             _ => return None,
         };
-        Some(Change::Task(TaskChange { ts, task, attempt, what, ready_at: None }))
+        Some(Change::Task(TaskChange { ts, task, attempt, what }))
     }
 
     fn end(&mut self) -> Option<End<'a>> {

@@ -16,15 +16,21 @@
 
 mod apply;
 mod begin;
+mod chunk;
 mod codec;
 mod error;
 mod home;
 mod journal;
+mod migrate;
+mod names;
 mod open;
+mod pack;
+mod progress;
 mod prune;
 mod query;
 mod recover;
 mod requests;
+mod rows;
 mod run_journal;
 mod tables;
 mod types;

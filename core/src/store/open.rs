@@ -11,19 +11,23 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::error::StoreError;
 use super::home::Home;
+use super::migrate;
 
 /// Marks the file as ours: "oxdg".
 const APPLICATION_ID: i64 = 0x6f78_6467;
 /// What takes the schema from each version to the next; only ever appended to.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
+    include_str!("schema_6.sql"),
 ];
 /// Commits survive the process; the disk is only synced when the log is copied back.
 const SYNCHRONOUS: &str = "NORMAL";
+/// The version since which many tasks are in one row: SQL alone cannot pack them.
+const PACKED: i64 = 6;
 /// How many pages are copied at once.
 const PAGES: i32 = 4096;
 /// How long others may hold the database.
@@ -175,8 +179,11 @@ fn take_steps(db: &mut Connection, found: i64) -> rusqlite::Result<()> {
     // Kept in the file; cannot be set within a transaction.
     db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     let tx = db.transaction()?;
-    for step in MIGRATIONS.iter().skip(found as usize) {
+    for (step, version) in MIGRATIONS.iter().zip(1..).skip(found as usize) {
         tx.execute_batch(step)?;
+        if version == PACKED {
+            migrate::pack(&tx)?;
+        }
     }
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", newest())?;

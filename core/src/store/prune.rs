@@ -8,12 +8,12 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
 use super::error::StoreError;
 use super::types::RunHead;
-use super::{Store, query, recover, requests};
+use super::{Store, query, recover, requests, rows};
 use crate::event::Timestamp;
 use crate::logs::RunLogs;
 use crate::state::RunState;
@@ -247,13 +247,13 @@ fn remove_empty_folders(logs: &[PathBuf]) -> Result<(), StoreError> {
 fn drop_rows(db: &mut Connection, run_ids: &[String]) -> rusqlite::Result<()> {
     let tx = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     for run_id in run_ids {
-        let key = "SELECT run_key FROM runs WHERE run_id = ?1";
-        let Some(run_key) = tx.query_row(key, [run_id], |row| row.get::<_, i64>(0)).optional()? else {
-            continue;
-        };
-        for table in ["attempts", "growth", "tasks", "runs"] {
-            tx.prepare_cached(&format!("DELETE FROM {table} WHERE run_key = ?1"))?
-                .execute(params![run_key])?;
+        let Some(run_key) = query::key_of(&tx, run_id)? else { continue };
+        for table in ["task_names", "task_progress", "long_progress"] {
+            tx.prepare_cached(&format!("DELETE FROM {table} WHERE task_key BETWEEN ?1 AND ?2"))?
+                .execute(rows::keys(run_key))?;
+        }
+        for table in ["growth", "runs"] {
+            tx.prepare_cached(&format!("DELETE FROM {table} WHERE run_key = ?1"))?.execute([run_key])?;
         }
     }
     tx.commit()

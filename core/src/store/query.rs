@@ -6,7 +6,10 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 
+use super::names::Name;
+use super::progress::{Attempt, Progress};
 use super::prune::PruneRule;
+use super::rows::{self, Enough, code};
 use super::types::{AttemptDetails, Durations, RunDetails, RunFilter, RunHead, StoredGrowth, TaskDetails};
 use crate::cache::CacheCounts;
 use crate::event::Timestamp;
@@ -59,14 +62,22 @@ pub(super) fn prunable(db: &Connection, rule: &PruneRule) -> rusqlite::Result<Ve
     heads.collect()
 }
 
+/// The run's key.
+pub(super) fn key_of(db: &Connection, run_id: &str) -> rusqlite::Result<Option<i64>> {
+    let key = "SELECT run_key FROM runs WHERE run_id = ?1";
+    db.query_row(key, [run_id], |row| row.get(0)).optional()
+}
+
 /// The attempts of a run, each with its task's id.
 pub(super) fn attempts(db: &Connection, run_id: &str) -> rusqlite::Result<Vec<(String, u32)>> {
-    let mut statement = db.prepare_cached(
-        "SELECT task_id, attempt FROM runs JOIN attempts USING (run_key) JOIN tasks USING (run_key, task)
-         WHERE run_id = ?1",
-    )?;
-    let attempts = statement.query_map([run_id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    attempts.collect()
+    let mut attempts = Vec::new();
+    let Some(run_key) = key_of(db, run_id)? else { return Ok(attempts) };
+    rows::each_task(db, run_key, |name, progress| {
+        let of_task = progress.attempts.iter();
+        attempts.extend(of_task.map(|attempt| (name.task_id.to_owned(), attempt.number)));
+        Ok(Enough::No)
+    })?;
+    Ok(attempts)
 }
 
 /// One run's head.
@@ -145,59 +156,45 @@ fn growth(db: &Connection, run_key: i64) -> rusqlite::Result<Vec<StoredGrowth>> 
 }
 
 fn tasks(db: &Connection, run_key: i64) -> rusqlite::Result<Vec<TaskDetails>> {
-    let mut statement = db.prepare_cached(
-        "SELECT task_id, engine, state, started_at, finished_at, error, result, scheduled_at, grown_from
-         FROM tasks
-         WHERE run_key = ?1 ORDER BY task",
-    )?;
-    let mut from: Vec<Option<u32>> = Vec::new();
-    let tasks = statement.query_map([run_key], |row| {
-        from.push(row.get(8)?);
-        Ok(TaskDetails {
-            task_id: row.get(0)?,
-            grown_from: None,
-            engine: row.get(1)?,
-            state: code(row, 2, &TaskState::ALL)?,
-            scheduled_at: time(row, 7)?,
-            started_at: time(row, 3)?,
-            finished_at: time(row, 4)?,
-            error: json(row, 5)?,
-            result: json(row, 6)?,
-            attempts: Vec::new(),
-        })
+    let (mut tasks, mut from) = (Vec::<TaskDetails>::new(), Vec::new());
+    rows::each_task(db, run_key, |name, progress| {
+        from.push(name.from);
+        tasks.push(task(name, progress)?);
+        Ok(Enough::No)
     })?;
-    let mut tasks = tasks.collect::<rusqlite::Result<Vec<_>>>()?;
     for (task, from) in from.into_iter().enumerate() {
         tasks[task].grown_from =
             from.and_then(|from| tasks.get(from as usize)).map(|from| from.task_id.clone());
     }
-    let mut statement = db.prepare_cached(
-        "SELECT task, attempt, state, started_at, finished_at, error, metrics, checkpoint, scheduled_at,
-             deferred_at
-         FROM attempts
-         WHERE run_key = ?1 ORDER BY task, attempt",
-    )?;
-    let mut rows = statement.query([run_key])?;
-    while let Some(row) = rows.next()? {
-        let task: u32 = row.get(0)?;
-        if let Some(task) = tasks.get_mut(task as usize) {
-            task.attempts.push(attempt(row)?);
-        }
-    }
     Ok(tasks)
 }
 
-fn attempt(row: &Row<'_>) -> rusqlite::Result<AttemptDetails> {
+fn task(name: Name<'_>, progress: &Progress<'_>) -> rusqlite::Result<TaskDetails> {
+    Ok(TaskDetails {
+        task_id: name.task_id.to_owned(),
+        grown_from: None,
+        engine: name.engine.to_owned(),
+        state: progress.state,
+        scheduled_at: progress.scheduled_at.map(Timestamp),
+        started_at: progress.started_at.map(Timestamp),
+        finished_at: progress.finished_at.map(Timestamp),
+        error: parsed(progress.error)?,
+        result: parsed(progress.result)?,
+        attempts: progress.attempts.iter().map(attempt).collect::<rusqlite::Result<_>>()?,
+    })
+}
+
+fn attempt(attempt: &Attempt<'_>) -> rusqlite::Result<AttemptDetails> {
     Ok(AttemptDetails {
-        attempt: row.get(1)?,
-        state: code(row, 2, &TaskState::ALL)?,
-        scheduled_at: time(row, 8)?,
-        started_at: Timestamp(row.get(3)?),
-        deferred_at: time(row, 9)?,
-        finished_at: time(row, 4)?,
-        error: json(row, 5)?,
-        metrics: json(row, 6)?,
-        checkpoint: json(row, 7)?,
+        attempt: attempt.number,
+        state: attempt.state,
+        scheduled_at: attempt.scheduled_at.map(Timestamp),
+        started_at: Timestamp(attempt.started_at),
+        deferred_at: attempt.deferred_at.map(Timestamp),
+        finished_at: attempt.finished_at.map(Timestamp),
+        error: parsed(attempt.error)?,
+        metrics: parsed(attempt.metrics)?,
+        checkpoint: parsed(attempt.checkpoint)?,
     })
 }
 
@@ -221,27 +218,32 @@ pub(super) fn beginning_with(db: &Connection, prefix: &str) -> rusqlite::Result<
 pub(super) fn durations(db: &Connection, dag_id: &str) -> rusqlite::Result<Durations> {
     let mut runs =
         db.prepare_cached("SELECT run_key FROM runs WHERE dag_id = ?1 ORDER BY started_at DESC LIMIT ?2")?;
-    let mut attempts = db.prepare_cached(
-        "SELECT task_id, engine, attempts.finished_at - attempts.started_at
-         FROM attempts JOIN tasks USING (run_key, task)
-         WHERE run_key = ?1 AND attempts.state = ?2 AND attempts.finished_at IS NOT NULL LIMIT ?3",
-    )?;
     let (mut by_task, mut by_engine) = (HashMap::new(), HashMap::new());
     let mut left = PAST_ATTEMPTS;
     let run_keys = runs.query_map(params![dag_id, PAST_RUNS], |row| row.get::<_, i64>(0))?;
     for run_key in run_keys {
-        let mut rows = attempts.query(params![run_key?, TaskState::Success as u8, left])?;
-        while let Some(row) = rows.next()? {
-            let micros = row.get(2)?;
-            add(&mut by_task, row.get_ref(0)?.as_str()?, micros);
-            add(&mut by_engine, row.get_ref(1)?.as_str()?, micros);
-            left -= 1;
-        }
+        rows::each_task(db, run_key?, |name, progress| {
+            for micros in progress.attempts.iter().filter_map(duration) {
+                if left == 0 {
+                    return Ok(Enough::Yes);
+                }
+                add(&mut by_task, name.task_id, micros);
+                add(&mut by_engine, name.engine, micros);
+                left -= 1;
+            }
+            Ok(Enough::No)
+        })?;
         if left == 0 {
             break;
         }
     }
     Ok(Durations { by_task: medians(by_task), by_engine: medians(by_engine) })
+}
+
+/// How long it took, if it succeeded.
+fn duration(attempt: &Attempt<'_>) -> Option<i64> {
+    let finished_at = attempt.finished_at.filter(|_| attempt.state == TaskState::Success)?;
+    Some(finished_at.saturating_sub(attempt.started_at))
 }
 
 fn add(samples: &mut HashMap<String, Vec<i64>>, name: &str, micros: i64) {
@@ -264,21 +266,16 @@ fn medians(samples: HashMap<String, Vec<i64>>) -> HashMap<String, f64> {
     medians.collect()
 }
 
-/// A column that holds a state's place among all of them.
-fn code<T: Copy>(row: &Row<'_>, column: usize, all: &[T]) -> rusqlite::Result<T> {
-    let code: u8 = row.get(column)?;
-    let unknown = || rusqlite::Error::IntegralValueOutOfRange(column, code.into());
-    all.get(usize::from(code)).copied().ok_or_else(unknown)
-}
-
 fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp))
 }
 
+/// A column that holds JSON.
 fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
-    let Some(text) = row.get_ref(column)?.as_str_or_null()? else {
-        return Ok(None);
-    };
-    let parsed = serde_json::from_str(text).map(Some);
-    parsed.map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+    parsed(row.get_ref(column)?.as_str_or_null()?)
+}
+
+fn parsed<T: DeserializeOwned>(text: Option<&str>) -> rusqlite::Result<Option<T>> {
+    let parsed = text.map(serde_json::from_str).transpose();
+    parsed.map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(error)))
 }

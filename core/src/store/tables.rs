@@ -1,224 +1,161 @@
-//! The rows of a run's tasks and attempts: what a stretch of events leaves of them, written as seldom as can be.
+//! The rows of a run's tasks, for writing: their names once, and how far they have got as seldom as can be.
 //!
 //! The result is the same as if each event were written by itself, in whatever order events come.
 
 use rusqlite::{CachedStatement, Transaction, params};
 
-use super::codec::{End, GrownChange, TaskChange, What};
-use crate::state::TaskState;
+use super::chunk::{self, Chunk, Packed};
+use super::codec::{GrownChange, TaskChange};
+use super::names::{self, Name};
+use super::pack;
+use super::progress::Progress;
+use super::rows::{Rows, key};
 
-/// The rows of a run's tasks and attempts, for writing.
+/// The progress of a run's tasks, for writing.
 pub(super) struct Tables<'tx> {
     run_key: i64,
-    task: CachedStatement<'tx>,
-    open: CachedStatement<'tx>,
-    close: CachedStatement<'tx>,
-    checkpoint: CachedStatement<'tx>,
+    rows: Rows<'tx>,
+    put: CachedStatement<'tx>,
+    put_long: CachedStatement<'tx>,
+    drop_long: CachedStatement<'tx>,
+    /// One task's progress.
+    packed: Vec<u8>,
 }
 
 impl<'tx> Tables<'tx> {
     pub(super) fn new(tx: &'tx Transaction<'_>, run_key: i64) -> rusqlite::Result<Self> {
         Ok(Self {
             run_key,
-            task: tx.prepare_cached(
-                "UPDATE tasks SET state = ?3, started_at = coalesce(started_at, ?4), finished_at = ?5,
-                     error = ?6, result = ?7, scheduled_at = coalesce(?8, scheduled_at)
-                 WHERE run_key = ?1 AND task = ?2",
-            )?,
-            // The row of the task still says when it became ready in an earlier stretch.
-            open: tx.prepare_cached(
-                "INSERT INTO attempts (run_key, task, attempt, state, finished_at, error, metrics, started_at,
-                     deferred_at, scheduled_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
-                     coalesce(?10, (SELECT scheduled_at FROM tasks WHERE run_key = ?1 AND task = ?2)))
-                 ON CONFLICT DO UPDATE SET state = excluded.state, finished_at = excluded.finished_at,
-                     error = excluded.error, metrics = excluded.metrics,
-                     deferred_at = coalesce(deferred_at, excluded.deferred_at)
-                 WHERE finished_at IS NULL",
-            )?,
-            close: tx.prepare_cached(
-                "UPDATE attempts SET state = ?4, finished_at = ?5, error = ?6, metrics = ?7
-                 WHERE run_key = ?1 AND task = ?2 AND attempt = ?3 AND finished_at IS NULL",
-            )?,
-            checkpoint: tx.prepare_cached(
-                "UPDATE attempts SET checkpoint = ?4 WHERE run_key = ?1 AND task = ?2 AND attempt = ?3",
-            )?,
+            rows: Rows::new(tx)?,
+            put: tx.prepare_cached("REPLACE INTO task_progress (task_key, packed) VALUES (?1, ?2)")?,
+            put_long: tx.prepare_cached("REPLACE INTO long_progress (task_key, packed) VALUES (?1, ?2)")?,
+            drop_long: tx.prepare_cached("DELETE FROM long_progress WHERE task_key = ?1")?,
+            packed: Vec::new(),
         })
     }
 
-    /// Writes what is left of each task and each attempt.
+    /// Writes what happened to tasks, each row of them once.
     pub(super) fn write_tasks(&mut self, changes: &mut [TaskChange<'_>]) -> rusqlite::Result<()> {
-        // Both sorts are stable: what concerns one task, or one attempt, stays in the order in which it happened.
+        // It is stable: what concerns one task stays in the order in which it happened.
         changes.sort_by_key(|change| change.task);
-        for of_task in changes.chunk_by_mut(|a, b| a.task == b.task) {
-            let task = Task::of(of_task);
-            of_task.sort_by_key(|change| change.attempt);
-            for of_attempt in of_task.chunk_by(|a, b| a.attempt == b.attempt) {
-                // 0: no attempt was made yet.
-                if of_attempt[0].attempt > 0 {
-                    self.write_attempts(of_attempt)?;
-                }
-            }
-            // After its attempts, which look into its row.
-            if let Some(task) = task {
-                self.write_task(of_task[0].task, &task)?;
-            }
+        let (mut chunk, mut row) = (Chunk::default(), Vec::new());
+        for of_row in changes.chunk_by(|a, b| a.task / chunk::TASKS == b.task / chunk::TASKS) {
+            self.write_row(of_row, &mut chunk, &mut row)?;
         }
         Ok(())
     }
 
-    fn write_task(&mut self, number: u32, left: &Task<'_>) -> rusqlite::Result<()> {
-        self.task.execute(params![
-            self.run_key,
-            number,
-            left.state as u8,
-            left.started_at,
-            left.finished_at,
-            left.end.error,
-            left.end.result,
-            left.scheduled_at,
-        ])?;
-        Ok(())
-    }
-
-    /// Goes through what happened to one attempt, and writes as seldom as that can be said at once.
-    fn write_attempts(&mut self, changes: &[TaskChange<'_>]) -> rusqlite::Result<()> {
-        let mut attempt = Attempt::default();
-        for change in changes {
-            match change.what {
-                What::Checkpoint(checkpoint) => attempt.checkpoint = Some(checkpoint),
-                What::State(state, end) => match state {
-                    TaskState::Running | TaskState::Deferred => {
-                        // What came before an opening may concern a row that is there already.
-                        if attempt.opened_at.is_none() || attempt.finished_at.is_some() {
-                            self.write_attempt(change, &std::mem::take(&mut attempt))?;
-                        }
-                        attempt.open(change, state);
-                    }
-                    TaskState::UpForRetry => attempt.close(TaskState::Failed, change.ts, end),
-                    TaskState::Success | TaskState::Failed | TaskState::Skipped | TaskState::Cancelled => {
-                        attempt.close(state, change.ts, end)
-                    }
-                    TaskState::None
-                    | TaskState::Scheduled
-                    | TaskState::Waiting
-                    | TaskState::UpstreamFailed => {}
-                },
+    fn write_row(
+        &mut self,
+        changes: &[TaskChange<'_>],
+        chunk: &mut Chunk,
+        row: &mut Vec<u8>,
+    ) -> rusqlite::Result<()> {
+        let (start, end) = (&changes[0], &changes[changes.len() - 1]);
+        let first = start.task / chunk::TASKS * chunk::TASKS;
+        if !self.rows.chunk(key(self.run_key, first), chunk)? {
+            chunk.clear(start.ts);
+        }
+        chunk::begin(row, chunk.before());
+        let mut changed = changes.chunk_by(|a, b| a.task == b.task).peekable();
+        for number in 0..chunk.len().max(end.task - first + 1) {
+            match changed.next_if(|of_task| of_task[0].task == first + number) {
+                Some(of_task) => self.write_task(of_task, (chunk.get(number), chunk.before()), row)?,
+                None => chunk::push(row, chunk.get(number)),
             }
         }
-        self.write_attempt(&changes[0], &attempt)
+        self.put(first, row)
     }
 
-    /// `of` says which attempt it is.
-    fn write_attempt(&mut self, of: &TaskChange<'_>, left: &Attempt<'_>) -> rusqlite::Result<()> {
-        let (key, task, number) = (self.run_key, of.task, of.attempt);
-        let state = left.state.map(|state| state as u8);
-        let (at, end) = (left.finished_at, left.end);
-        if let Some(opened_at) = left.opened_at {
-            let (deferred_at, ready_at) = (left.deferred_at, left.ready_at);
-            let row = params![
-                key,
-                task,
-                number,
-                state,
-                at,
-                end.error,
-                end.metrics,
-                opened_at,
-                deferred_at,
-                ready_at
-            ];
-            self.open.execute(row)?;
-        } else if state.is_some() {
-            let row = params![key, task, number, state, at, end.error, end.metrics];
-            self.close.execute(row)?;
+    /// Writes a row that is complete but for its checksum.
+    pub(super) fn put(&mut self, first: u32, row: &mut Vec<u8>) -> rusqlite::Result<()> {
+        pack::seal(row);
+        self.put.execute(params![key(self.run_key, first), &*row]).map(drop)
+    }
+
+    /// Appends a task to its row after these changes.
+    fn write_task(
+        &mut self,
+        changes: &[TaskChange<'_>],
+        (packed, before): (Packed<'_>, i64),
+        row: &mut Vec<u8>,
+    ) -> rusqlite::Result<()> {
+        let (key, mut room) = (key(self.run_key, changes[0].task), Vec::new());
+        let mut progress = self.rows.progress(key, (packed, before), &mut room)?;
+        changes.iter().for_each(|change| progress.apply(change));
+        self.push(key, &progress, (before, packed == Packed::Elsewhere), row)
+    }
+
+    /// Appends a task to its row, and keeps a row of its own where it needs one; `has_own` where it had one.
+    pub(super) fn push(
+        &mut self,
+        key: i64,
+        progress: &Progress<'_>,
+        (before, has_own): (i64, bool),
+        row: &mut Vec<u8>,
+    ) -> rusqlite::Result<()> {
+        self.packed.clear();
+        progress.pack(before, &mut self.packed);
+        if self.packed.len() > chunk::LONG {
+            pack::seal(&mut self.packed);
+            self.put_long.execute(params![key, self.packed])?;
+            chunk::push(row, Packed::Elsewhere);
+            return Ok(());
         }
-        if let Some(checkpoint) = left.checkpoint {
-            self.checkpoint.execute(params![key, task, number, checkpoint])?;
+        if has_own {
+            self.drop_long.execute([key])?;
         }
+        chunk::push(row, Packed::Here(&self.packed));
         Ok(())
     }
 }
 
-/// Adds the rows of tasks by which a run has grown, and notes why it has.
+/// Adds the tasks by which a run has grown, and notes why it has.
 pub(super) fn add_tasks(tx: &Transaction<'_>, run_key: i64, grown: &GrownChange<'_>) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "INSERT INTO growth (run_key, number, ts, first, count, cause)
          VALUES (?1, (SELECT coalesce(max(number) + 1, 0) FROM growth WHERE run_key = ?1), ?2, ?3, ?4, ?5)",
     )?
     .execute(params![run_key, grown.ts, grown.first, grown.count, grown.cause])?;
-    let mut insert = tx.prepare_cached(
-        "INSERT INTO tasks (run_key, task, task_id, engine, state, grown_from) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
-    for (task, number) in grown.tasks().zip(grown.first..) {
-        let state = TaskState::None as u8;
-        insert.execute(params![run_key, number, task.task_id, task.engine, state, task.from])?;
-    }
-    Ok(())
+    let mut naming = Naming::new(tx, run_key, grown.first)?;
+    grown.tasks().try_for_each(|task| naming.push(task))?;
+    naming.end().map(drop)
 }
 
-/// What is left of a task.
-struct Task<'a> {
-    state: TaskState,
-    /// When it last became ready to start.
-    scheduled_at: Option<i64>,
-    started_at: Option<i64>,
-    finished_at: Option<i64>,
-    end: End<'a>,
+/// Names tasks to which nothing has happened yet, one after the other.
+pub(super) struct Naming<'tx> {
+    insert: CachedStatement<'tx>,
+    run_key: i64,
+    /// The first one of the row.
+    first: u32,
+    row: names::Row,
 }
 
-impl<'a> Task<'a> {
-    /// Goes through what happened to one task, and notes with each change when the task had become ready by then.
-    fn of(changes: &mut [TaskChange<'a>]) -> Option<Self> {
-        let (mut scheduled_at, mut started_at, mut last) = (None, None, None);
-        for change in changes {
-            if let What::State(state, end) = change.what {
-                match state {
-                    TaskState::Scheduled => scheduled_at = Some(change.ts),
-                    TaskState::Running => started_at = started_at.or(Some(change.ts)),
-                    _ => {}
-                }
-                last = Some((change.ts, state, end));
-            }
-            change.ready_at = scheduled_at;
-        }
-        let (ts, state, end) = last?;
-        let finished_at = state.is_terminal().then_some(ts);
-        Some(Self { state, scheduled_at, started_at, finished_at, end })
-    }
-}
-
-/// What is left of an attempt: at most one opening, then at most one closing.
-#[derive(Default)]
-struct Attempt<'a> {
-    ready_at: Option<i64>,
-    opened_at: Option<i64>,
-    deferred_at: Option<i64>,
-    state: Option<TaskState>,
-    finished_at: Option<i64>,
-    end: End<'a>,
-    checkpoint: Option<&'a str>,
-}
-
-impl<'a> Attempt<'a> {
-    /// The first opening counts: an attempt that is handed to its engine again is still the same.
-    fn open(&mut self, change: &TaskChange<'_>, state: TaskState) {
-        if self.opened_at.is_none() {
-            self.opened_at = Some(change.ts);
-            self.ready_at = change.ready_at;
-        }
-        if state == TaskState::Deferred {
-            self.deferred_at = self.deferred_at.or(Some(change.ts));
-        }
-        self.state = Some(state);
+impl<'tx> Naming<'tx> {
+    /// `first` is the number of the first task.
+    pub(super) fn new(tx: &'tx Transaction<'_>, run_key: i64, first: u32) -> rusqlite::Result<Self> {
+        let insert = "INSERT INTO task_names (task_key, count, packed) VALUES (?1, ?2, ?3)";
+        Ok(Self { insert: tx.prepare_cached(insert)?, run_key, first, row: names::Row::default() })
     }
 
-    /// The first closing counts: a task cancelled between two attempts leaves the one before as it ended.
-    fn close(&mut self, state: TaskState, ts: i64, end: End<'a>) {
-        if self.finished_at.is_none() {
-            self.state = Some(state);
-            self.finished_at = Some(ts);
-            self.end = end;
+    pub(super) fn push(&mut self, name: Name<'_>) -> rusqlite::Result<()> {
+        self.row.push(name);
+        if self.row.is_full() { self.write() } else { Ok(()) }
+    }
+
+    /// Writes what is left; returns the number after the last task.
+    pub(super) fn end(mut self) -> rusqlite::Result<u32> {
+        if self.row.count > 0 {
+            self.write()?;
         }
+        Ok(self.first)
+    }
+
+    fn write(&mut self) -> rusqlite::Result<()> {
+        let (key, count) = (key(self.run_key, self.first), self.row.count);
+        self.insert.execute(params![key, count, self.row.seal()])?;
+        self.first += count;
+        self.row.clear();
+        Ok(())
     }
 }

@@ -2,7 +2,9 @@
 
 mod crash;
 mod full;
+mod older;
 mod owners;
+mod packed;
 mod places;
 mod pruning;
 mod reading;

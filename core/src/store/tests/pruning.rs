@@ -80,7 +80,7 @@ fn the_newest_runs_of_each_dag_are_kept_and_of_the_others_nothing() {
     let expected: Vec<String> =
         expected.into_iter().chain(["logs/z/t0/z4.1.log", "logs/z/z4.log"]).map(str::to_owned).collect();
     assert_eq!(left(&store, dir.path()), ("z4 x3 y2".to_owned(), expected));
-    assert_eq!((count(dir.path(), "tasks"), count(dir.path(), "attempts")), (6, 6));
+    assert_eq!((count(dir.path(), "task_names"), count(dir.path(), "task_progress")), (3, 3));
     assert_eq!(ids(&store.prune(&rule).unwrap()), [""; 0]);
 }
 
@@ -190,12 +190,15 @@ fn the_text_of_a_file_goes_with_its_last_run() {
 fn what_the_database_no_longer_uses_is_given_back() {
     let (dir, store) = home();
     let mut owned = begin(&store, "large", 1);
-    let text = json!("x".repeat(3 << 20));
+    // A page more than 3 MiB: it begins on one that stays in use.
+    let text = json!("x".repeat((3 << 20) + 4096));
     owned.record(&[task(1, 0, 1, TaskState::Running), checkpoint(2, 0, 1, text)]).unwrap();
     owned.record(&[run(3, RunState::Success)]).unwrap();
     owned.finish().unwrap();
     ended_run(&store, dir.path(), "dag", "small", 2_000_000);
+    assert_eq!(count(dir.path(), "long_progress"), 1);
     let pruned = store.prune(&PruneRule { keep: Some(1), ..PruneRule::default() }).unwrap();
+    assert_eq!(count(dir.path(), "long_progress"), 0);
     assert!(pruned.database_bytes > 3 << 20, "{pruned:?}");
     assert_eq!(pruned.not_compacted, None);
     let size = fs::metadata(dir.path().join("oxidag.db")).unwrap().len();
