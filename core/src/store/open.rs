@@ -15,14 +15,15 @@ use super::migrate;
 
 /// Marks the file as ours: "oxdg".
 const APPLICATION_ID: i64 = 0x6f78_6467;
-/// What takes the schema from each version to the next; only ever appended to.
-const MIGRATIONS: [&str; 6] = [
-    include_str!("schema.sql"),
-    include_str!("schema_2.sql"),
-    include_str!("schema_3.sql"),
-    include_str!("schema_4.sql"),
-    include_str!("schema_5.sql"),
-    include_str!("schema_6.sql"),
+/// The newest schema.
+const SCHEMA: &str = include_str!("schema.sql");
+/// What takes the schema from each version to the next, from the first; only ever appended to.
+const MIGRATIONS: [&str; 5] = [
+    include_str!("older/2.sql"),
+    include_str!("older/3.sql"),
+    include_str!("older/4.sql"),
+    include_str!("older/5.sql"),
+    include_str!("older/6.sql"),
 ];
 /// Commits survive the process; the disk is only synced when the log is copied back.
 const SYNCHRONOUS: &str = "NORMAL";
@@ -128,7 +129,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
 }
 
 const fn newest() -> i64 {
-    MIGRATIONS.len() as i64
+    MIGRATIONS.len() as i64 + 1
 }
 
 /// The schema's version, 0 in an empty file.
@@ -179,7 +180,10 @@ fn take_steps(db: &mut Connection, found: i64) -> rusqlite::Result<()> {
     // Kept in the file; cannot be set within a transaction.
     db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     let tx = db.transaction()?;
-    for (step, version) in MIGRATIONS.iter().zip(1..).skip(found as usize) {
+    if found == 0 {
+        tx.execute_batch(SCHEMA)?;
+    }
+    for (step, version) in MIGRATIONS.iter().zip(2..).filter(|(_, version)| (1..*version).contains(&found)) {
         tx.execute_batch(step)?;
         if version == PACKED {
             migrate::pack(&tx)?;

@@ -1,6 +1,7 @@
 //! A database of the fifth schema, which had a row for each task and for each attempt.
 
 use std::fs;
+use std::path::Path;
 
 use rusqlite::{Connection, params};
 use serde_json::Value;
@@ -91,24 +92,58 @@ fn insert(db: &Connection, number: u32, task: &TaskDetails) {
     }
 }
 
-#[test]
-fn what_older_runs_did_is_carried_over() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::create_dir(dir.path().join("journal")).unwrap();
-    let db = Connection::open(dir.path().join("oxidag.db")).unwrap();
+/// A database of the fifth schema.
+fn fifth(home: &Path) -> Connection {
+    fs::create_dir(home.join("journal")).unwrap();
+    let db = Connection::open(home.join("oxidag.db")).unwrap();
     for step in [
-        include_str!("../schema.sql"),
-        include_str!("../schema_2.sql"),
-        include_str!("../schema_3.sql"),
-        include_str!("../schema_4.sql"),
-        include_str!("../schema_5.sql"),
-        "PRAGMA application_id = 0x6f786467; PRAGMA user_version = 5;
-         INSERT INTO sources VALUES (1, 'dag: text');
-         INSERT INTO runs (run_key, run_id, dag_id, state, started_at, dag_path, params, source_key, journal_applied)
-         VALUES (3, 'empty', 'dag', 1, 5, 'dag.yaml', '{}', 1, 16), (7, 'a', 'dag', 0, 6, 'dag.yaml', '{}', 1, 16);",
+        include_str!("../older/1.sql"),
+        include_str!("../older/2.sql"),
+        include_str!("../older/3.sql"),
+        include_str!("../older/4.sql"),
+        include_str!("../older/5.sql"),
+        "PRAGMA application_id = 0x6f786467; PRAGMA user_version = 5;",
     ] {
         db.execute_batch(step).unwrap();
     }
+    db
+}
+
+/// All tables with their columns, and all indices.
+fn schema(home: &Path) -> Vec<String> {
+    let db = Connection::open(home.join("oxidag.db")).unwrap();
+    let mut parts = db
+        .prepare(
+            "SELECT format('%s%s%s: %s %s %s %s', list.name, iif(wr, ', without rowid', ''), iif(strict, ', strict', ''),
+                 info.name, info.type, iif(\"notnull\", 'not null', ''), iif(pk, 'key ' || pk, ''))
+             FROM pragma_table_list AS list JOIN pragma_table_info(list.name) AS info WHERE list.schema = 'main'
+             UNION ALL SELECT coalesce(sql, name) FROM sqlite_schema WHERE type = 'index' ORDER BY 1",
+        )
+        .unwrap();
+    parts.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn an_older_database_comes_to_the_schema_of_a_new_one() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    drop(fifth(old.path()));
+    for home in [&old, &new] {
+        Store::open(home.path()).unwrap();
+    }
+    assert_eq!(schema(old.path()), schema(new.path()));
+    assert!(schema(new.path()).iter().any(|part| part.starts_with("runs, strict: run_id TEXT not null")));
+}
+
+#[test]
+fn what_older_runs_did_is_carried_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = fifth(dir.path());
+    db.execute_batch(
+        "INSERT INTO sources VALUES (1, 'dag: text');
+         INSERT INTO runs (run_key, run_id, dag_id, state, started_at, dag_path, params, source_key, journal_applied)
+         VALUES (3, 'empty', 'dag', 1, 5, 'dag.yaml', '{}', 1, 16), (7, 'a', 'dag', 0, 6, 'dag.yaml', '{}', 1, 16);",
+    )
+    .unwrap();
     let tasks: Vec<TaskDetails> = (0..TASKS).map(old_task).collect();
     tasks.iter().zip(0..).for_each(|(task, number)| insert(&db, number, task));
     drop(db);

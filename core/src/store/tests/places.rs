@@ -161,7 +161,7 @@ fn old_home(home: &Path) {
     }
     let db = Connection::open(&database).unwrap();
     db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
-    db.execute_batch(include_str!("../schema.sql")).unwrap();
+    db.execute_batch(include_str!("../older/1.sql")).unwrap();
     db.execute_batch(
         "PRAGMA application_id = 0x6f786467; PRAGMA user_version = 1;
          INSERT INTO sources VALUES (1, 'dag: text');
