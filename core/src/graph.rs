@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use petgraph::Direction;
@@ -13,7 +14,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::event::TaskIdx;
 use crate::spec::source::Span;
-use crate::spec::{Dag, Diagnostic};
+use crate::spec::{Dag, Diagnostic, Task};
 
 /// Tasks by dense ids, and the dependencies between them; acyclic.
 #[derive(Debug, Clone)]
@@ -83,17 +84,14 @@ impl Graph {
     ///
     /// One shortest cycle for each group of tasks that depend on each other.
     pub fn new(dag: &Dag) -> Result<Self, Vec<Cycle>> {
-        let ids: HashMap<&str, u32, RandomState> =
-            dag.tasks.iter().map(|task| &*task.task_id).zip(0..).collect();
         let count: usize = dag.tasks.iter().map(|task| task.upstream().count()).sum();
         let mut edges = DiGraph::with_capacity(dag.tasks.len(), count);
         for _ in &dag.tasks {
             edges.add_node(());
         }
-        for (task, id) in dag.tasks.iter().zip(0..) {
-            for upstream in task.upstream().filter_map(|d| ids.get(&*d.task_id)) {
-                edges.add_edge(NodeIndex::from(*upstream), NodeIndex::from(id), ());
-            }
+        if dag.links.len() != count || !add_linked(dag, &mut edges) {
+            edges.clear_edges();
+            add_named(dag, &mut edges);
         }
         let Ok(order) = toposort(&edges, None) else {
             return Err(cycles(dag, &edges));
@@ -200,6 +198,32 @@ impl Graph {
     }
 }
 
+/// Adds all edges, by the places that were seen as the file was read; whether those still are where they were.
+fn add_linked(dag: &Dag, edges: &mut DiGraph<(), (), u32>) -> bool {
+    let mut links = dag.links.iter();
+    for (task, id) in dag.tasks.iter().zip(0..) {
+        for (dependency, &place) in task.upstream().zip(links.by_ref()) {
+            // The name is one allocation, that of the task itself.
+            let is_there = |named: &Task| Arc::ptr_eq(&named.task_id, &dependency.task_id);
+            if !dag.tasks.get(place as usize).is_some_and(is_there) {
+                return false;
+            }
+            edges.add_edge(NodeIndex::from(place), NodeIndex::from(id), ());
+        }
+    }
+    true
+}
+
+/// Adds all edges, by the names of the tasks.
+fn add_named(dag: &Dag, edges: &mut DiGraph<(), (), u32>) {
+    let ids: HashMap<&str, u32, RandomState> = dag.tasks.iter().map(|task| &*task.task_id).zip(0..).collect();
+    for (task, id) in dag.tasks.iter().zip(0..) {
+        for upstream in task.upstream().filter_map(|d| ids.get(&*d.task_id)) {
+            edges.add_edge(NodeIndex::from(*upstream), NodeIndex::from(id), ());
+        }
+    }
+}
+
 fn node(task: TaskIdx) -> NodeIndex<u32> {
     NodeIndex::from(task.0)
 }
@@ -258,10 +282,9 @@ pub(crate) mod tests {
     use super::*;
 
     use std::collections::BTreeMap;
-    use std::sync::Arc;
     use std::time::Duration;
 
-    use crate::spec::{Dependency, Script, ScriptSource, Task, TaskOptions};
+    use crate::spec::{Dependency, Script, ScriptSource, SourceFile, TaskOptions, parse};
 
     /// A DAG of inline scripts: each task's name and what it depends on.
     pub(crate) fn dag(tasks: &[(&str, &[&str])]) -> Dag {
@@ -297,7 +320,41 @@ pub(crate) mod tests {
             subs: BTreeMap::new(),
             rules: Vec::new(),
             tasks: tasks.iter().map(task).collect(),
+            links: Box::default(),
         }
+    }
+
+    /// A DAG file in which each task depends on these.
+    fn of_file(tasks: &[(&str, &[&str])]) -> Dag {
+        let task = |(id, dependencies): &(&str, &[&str])| {
+            let script = serde_json::json!({"engine": "noop", "inline": ""});
+            serde_json::json!({"task_id": id, "script": script, "dependencies": dependencies})
+        };
+        let tasks: Vec<_> = tasks.iter().map(task).collect();
+        parse(SourceFile::new("a.json".into(), serde_json::json!({"tasks": tasks}).to_string())).unwrap().0
+    }
+
+    fn edges(graph: &Graph) -> Vec<(&str, &str)> {
+        let of = |task| graph.upstream(task).map(move |up| (graph.name(up), graph.name(task)));
+        let mut edges: Vec<(&str, &str)> = graph.tasks().flat_map(of).collect();
+        edges.sort_unstable();
+        edges
+    }
+
+    #[test]
+    fn edges_follow_the_names_whatever_order_the_tasks_are_brought_into() {
+        let tasks: [(&str, &[&str]); 4] = [("a", &[]), ("b", &["a"]), ("c", &["a", "b"]), ("d", &["c"])];
+        let expected = [("a", "b"), ("a", "c"), ("b", "c"), ("c", "d")];
+        let mut dag = of_file(&tasks);
+        assert_eq!(dag.links.len(), 4, "all of them were seen as the file was read");
+        assert_eq!(edges(&Graph::new(&dag).unwrap()), expected);
+        dag.tasks.reverse();
+        assert_eq!(edges(&Graph::new(&dag).unwrap()), expected);
+        dag.tasks.retain(|task| &*task.task_id != "a");
+        assert_eq!(edges(&Graph::new(&dag).unwrap()), [("b", "c"), ("c", "d")]);
+        let forward = of_file(&[("b", &["a"]), ("a", &[])]);
+        assert!(forward.links.is_empty(), "it names a task that stands below");
+        assert_eq!(edges(&Graph::new(&forward).unwrap()), [("a", "b")]);
     }
 
     #[test]

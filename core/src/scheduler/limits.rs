@@ -116,11 +116,19 @@ impl Caps {
     }
 
     pub(super) fn take(&mut self, place: Place) {
-        self.around(place).collect::<Vec<_>>().into_iter().for_each(|task| self.count(task, 1));
+        self.count_around(place, 1);
     }
 
     pub(super) fn release(&mut self, place: Place) {
-        self.around(place).collect::<Vec<_>>().into_iter().for_each(|task| self.count(task, -1));
+        self.count_around(place, -1);
+    }
+
+    fn count_around(&mut self, place: Place, change: i32) {
+        let mut next = place.cap;
+        while let Some(cap) = next.and_then(|task| self.0.get_mut(&task)) {
+            cap.used = cap.used.saturating_add_signed(change);
+            next = cap.around;
+        }
     }
 
     /// All tasks with limits that stand for one of this place.

@@ -263,11 +263,13 @@ impl Scheduler {
     /// See [`start`](Self::start).
     pub fn settle(&mut self, out: &mut Vec<Action>) -> Result {
         self.rounds = self.rounds.saturating_add(1);
-        for task in std::mem::take(&mut self.fresh) {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        for task in fresh.drain(..) {
             if self.tasks[task.get()].state == TaskState::Scheduled {
                 self.set(task, TaskState::Waiting, out)?;
             }
         }
+        self.fresh = fresh;
         if self.unended == 0 && !self.ended && !self.held {
             self.ended = true;
             out.push(Action::RunEnded(self.run_state()));
@@ -498,9 +500,9 @@ impl Scheduler {
 
     /// Tells those that depend on a closed task, and decides about them.
     fn spread(&mut self, task: TaskIdx, out: &mut Vec<Action>) -> Result {
-        let mut closed = vec![task];
+        let (mut next, mut closed) = (Some(task), Vec::new());
         let graph = Arc::clone(&self.graph);
-        while let Some(task) = closed.pop() {
+        while let Some(task) = next.take().or_else(|| closed.pop()) {
             self.count_downstream(task);
             for downstream in graph.downstream(task) {
                 if self.passes(downstream) {

@@ -49,6 +49,9 @@ pub struct Dag {
     pub rules: Vec<Arc<Rule>>,
     /// The tasks, in the file's order.
     pub tasks: Vec<Task>,
+    /// The place of the task that each dependency of each task names, one after the other, where all of them were seen as
+    /// the file was read; the tasks may have come into another order since.
+    pub(crate) links: Box<[u32]>,
 }
 
 impl Dag {
@@ -72,6 +75,7 @@ impl Dag {
             subs: BTreeMap::new(),
             rules: Vec::new(),
             tasks: Vec::new(),
+            links: Box::default(),
         }
     }
 

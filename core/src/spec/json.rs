@@ -170,6 +170,10 @@ impl<'a, 'e> Reader<'a, 'e> {
             return Ok(None);
         };
         let key = kept(self.text, decoded);
+        if let Cow::Borrowed(part) = key {
+            let start = part.as_ptr().addr() - self.text.as_ptr().addr();
+            return Ok(Some((key, Span::new(start - 1, start + part.len() + 1))));
+        }
         // Around the key there are only blanks, a brace or comma before it, and the colon after it.
         let read = self.jiter.slice_to_current(before);
         let quotes = |&b: &u8| b == b'"';

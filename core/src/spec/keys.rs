@@ -61,11 +61,24 @@ pub(super) trait Keys: Copy + 'static {
     const TABLE: &'static [Key];
     /// Keys of the format that this version cannot honour, and therefore refuses.
     const NOT_YET: &'static [&'static str];
+    /// Those that have to be there, each as the bit of its place.
+    const REQUIRED: u32 = required(Self::TABLE);
 
     fn find(name: &str) -> Option<Self>;
 
     /// The key's place in the table.
     fn index(self) -> usize;
+}
+
+const fn required(table: &[Key]) -> u32 {
+    let (mut bits, mut at) = (0, 0);
+    while at < table.len() {
+        if table[at].required {
+            bits |= 1 << at;
+        }
+        at += 1;
+    }
+    bits
 }
 
 macro_rules! keys {

@@ -43,8 +43,11 @@ fn finish(mut lower: Lower<'_>, root: Node<'_>) -> Result<Dag, Mistakes> {
     if let Some((entries, span)) = lower.top(root) {
         lower.dag(&mut dag, entries, span);
     }
-    let mut mistakes = lower.into_mistakes();
-    links::check(&dag, source, &mut mistakes);
+    let Lower { mut mistakes, names, .. } = lower;
+    match names.links(dag.tasks.len()).filter(|_| dag.rules.is_empty() && mistakes.is_empty()) {
+        Some(links) => dag.links = links,
+        None => links::check(&dag, source, &mut mistakes),
+    }
     if mistakes.is_empty() { Ok(dag) } else { Err(mistakes) }
 }
 

@@ -33,7 +33,7 @@ impl Lower<'_> {
         if key == "instances_of" {
             let span = value.span;
             let id = self.text(&key, value)?;
-            let task_id = self.name(&id);
+            let task_id = self.names.of_dependency(&id);
             return Some(Over::InstancesOf(Dependency { task_id, span }));
         }
         let Value::Map(entries) = value.value else {

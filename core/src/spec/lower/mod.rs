@@ -4,6 +4,7 @@
 
 mod dag;
 mod mapping;
+mod names;
 mod notify;
 mod params;
 mod rules;
@@ -31,6 +32,7 @@ use super::source::{SourceFile, Span};
 use super::suggest;
 use super::tree::{Entry, Node, Value};
 use crate::condition::{Condition, ConditionError, Vocabulary};
+use names::Names;
 use task::Early;
 
 /// Ids of DAGs and tasks are at most this long, as in Airflow.
@@ -70,7 +72,7 @@ pub(super) struct Lower<'s> {
     /// One allocation for each engine's name, however many tasks it has.
     engines: HashSet<Arc<str>, RandomState>,
     /// One allocation for each task's id, however often it is named.
-    names: HashSet<Arc<str>, RandomState>,
+    names: Names,
     /// Scripts that further tasks may run as well, and the last one.
     scripts: HashSet<Arc<Script>, RandomState>,
     last_script: Option<Arc<Script>>,
@@ -90,7 +92,7 @@ impl<'s> Lower<'s> {
             source,
             mistakes,
             engines: HashSet::default(),
-            names: HashSet::default(),
+            names: Names::new(),
             scripts: HashSet::default(),
             last_script: None,
             early: None,
@@ -162,6 +164,9 @@ impl<'s> Lower<'s> {
 
     /// Every key that has to be there and is not.
     fn require<K: Keys>(&mut self, found: &Found<K>, mapping: Span) {
+        if found.keys & K::REQUIRED == K::REQUIRED {
+            return;
+        }
         let start = Span { start: mapping.start, end: mapping.end.min(mapping.start.saturating_add(1)) };
         for (index, key) in K::TABLE.iter().enumerate() {
             if key.required && found.keys & 1 << index == 0 {
@@ -257,16 +262,6 @@ impl<'s> Lower<'s> {
         let help = "an id is 1 to 250 ASCII letters, digits, `_`, `-` and `.`";
         self.mistake_with_help(span, format!("{name} {} {problem}", quote(id)), help);
         false
-    }
-
-    /// A task's id, shared with all that name it.
-    fn name(&mut self, id: &str) -> Arc<str> {
-        if let Some(known) = self.names.get(id) {
-            return Arc::clone(known);
-        }
-        let name: Arc<str> = id.into();
-        self.names.insert(Arc::clone(&name));
-        name
     }
 
     /// A script, shared with other tasks that run it.

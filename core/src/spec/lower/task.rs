@@ -157,6 +157,7 @@ impl Lower<'_> {
         self.check_teardown(&task, &found, &places);
         self.check_mapping(&task, &found, &places);
         self.check_sub(&found, span, &places);
+        self.names.end_task(!found.has(TaskKey::When) && !found.has(TaskKey::ForEach));
         Some((task, found))
     }
 
@@ -225,7 +226,7 @@ impl Lower<'_> {
                 task.span = node.span;
                 if let Some(id) = self.text(name, node) {
                     self.check_id(name, &id, task.span);
-                    task.task_id = self.name(&id);
+                    task.task_id = self.names.of_task(&id);
                 }
             }
             TaskKey::Script => {
@@ -320,7 +321,7 @@ impl Lower<'_> {
                 continue;
             }
             let id = self.text(name, node);
-            dependencies.extend(id.map(|id| Dependency { task_id: self.name(&id), span }));
+            dependencies.extend(id.map(|id| Dependency { task_id: self.names.of_dependency(&id), span }));
         }
         task.dependencies = dependencies.into();
     }
