@@ -60,7 +60,7 @@ fn start(config: &Config, files: &mut Files, task: &Task) -> Result<Child> {
     // Nothing here may need code between fork and exec, or starting takes several times as long.
     let command = |program: &str| {
         let mut command = Command::new(program);
-        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        command.envs(variables.iter().map(|(name, value)| (name, &**value)));
         command.current_dir(&task.working_dir).process_group(0);
         command.stdin(nothing()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

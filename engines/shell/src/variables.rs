@@ -1,36 +1,42 @@
 //! The environment variables that a script gets besides the inherited ones.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use oxidag_plugin_api::{Error, Result, Task};
 use serde_json::Value;
 
+/// A name and its value.
+type Variable<'a> = (&'a str, Cow<'a, str>);
+
 /// The configured variables, the task's parameters and the attempt's own, later ones winning.
 ///
 /// # Errors
 ///
 /// When a parameter cannot be an environment variable. Never tells a value, which may be a secret.
-pub(crate) fn of(
-    task: &Task,
-    configured: &BTreeMap<String, String>,
+pub(crate) fn of<'a>(
+    task: &'a Task,
+    configured: &'a BTreeMap<String, String>,
     result: &Path,
-) -> Result<Vec<(String, String)>> {
-    let mut all: Vec<_> = configured.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+) -> Result<Vec<Variable<'a>>> {
+    let mut all = Vec::with_capacity(configured.len() + task.params.len() + 7);
+    all.extend(configured.iter().map(|(name, value)| (name.as_str(), value.into())));
     // A script runs in another folder than the scheduler, so the inherited PWD would be wrong.
-    all.push(("PWD".to_owned(), task.working_dir.to_string_lossy().into_owned()));
+    all.push(("PWD", task.working_dir.to_string_lossy()));
     for (name, value) in &task.params {
         let value = text(value);
         check("the task's parameters", name, &value)?;
-        all.push((name.clone(), value));
+        all.push((name, value));
     }
-    let mut own = |name: &str, value: String| all.push((format!("OXIDAG_{name}"), value));
-    own("DAG_ID", task.dag_id.clone());
-    own("RUN_ID", task.run_id.clone());
-    own("TASK_ID", task.task_id.clone());
-    own("ATTEMPT", task.attempt.to_string());
-    own("IDEMPOTENCY_KEY", task.idempotency_key.clone());
-    own("RESULT", result.to_string_lossy().into_owned());
+    all.extend([
+        ("OXIDAG_DAG_ID", Cow::from(&task.dag_id)),
+        ("OXIDAG_RUN_ID", Cow::from(&task.run_id)),
+        ("OXIDAG_TASK_ID", Cow::from(&task.task_id)),
+        ("OXIDAG_ATTEMPT", Cow::from(task.attempt.to_string())),
+        ("OXIDAG_IDEMPOTENCY_KEY", Cow::from(&task.idempotency_key)),
+        ("OXIDAG_RESULT", result.to_string_lossy().into_owned().into()),
+    ]);
     Ok(all)
 }
 
@@ -66,10 +72,10 @@ pub(crate) fn largest(task: &Task) -> Option<(&str, usize)> {
 }
 
 /// Text goes in as it is, any other value as JSON.
-fn text(value: &Value) -> String {
+fn text(value: &Value) -> Cow<'_, str> {
     match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => text.into(),
+        other => other.to_string().into(),
     }
 }
 
@@ -82,7 +88,8 @@ mod tests {
     fn variables(params: Value) -> Result<BTreeMap<String, String>> {
         let configured = BTreeMap::from([("region".to_owned(), "configured".to_owned())]);
         let task = Task { params: params.as_object().unwrap().clone(), ..task("") };
-        Ok(of(&task, &configured, Path::new("/r"))?.into_iter().collect())
+        let all = of(&task, &configured, Path::new("/r"))?;
+        Ok(all.into_iter().map(|(name, value)| (name.to_owned(), value.into_owned())).collect())
     }
 
     #[test]
