@@ -5,7 +5,6 @@
 //! takes the turn itself and leaves with its next job; the loop here takes all others, for timers, signals and
 //! engines that report from threads of their own.
 
-mod by_task;
 mod call;
 mod clock;
 mod demand;

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use foldhash::fast::RandomState;
 use serde_json::Value;
 
-use super::by_task::ByTask;
 use super::call::{Call, Shared};
 use super::live::Live;
 use super::message::{Message, Request};
@@ -20,6 +20,9 @@ use crate::prepare::Prepared;
 use crate::scheduler::{Action, Input, Places, Scheduler, StopReason};
 use crate::state::{RunState, TaskState};
 use crate::store::RunJournal;
+
+/// Of those of a run's tasks, of which there may be millions, that something holds for at the moment.
+type ByTask<T> = HashMap<TaskIdx, T, RandomState>;
 
 /// A run on its way.
 pub(super) struct Run {

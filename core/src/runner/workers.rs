@@ -346,7 +346,9 @@ fn key(run: &Sha256, task_id: &str, attempt: u32) -> String {
     let mut key = String::with_capacity(PREFIX.len() + 32);
     key.push_str(PREFIX);
     for byte in digest.iter().take(16) {
-        key.extend([byte >> 4, byte & 15].map(|digit| char::from(HEX[usize::from(digit)])));
+        for digit in [byte >> 4, byte & 15] {
+            key.push(char::from(HEX[usize::from(digit)]));
+        }
     }
     key
 }
