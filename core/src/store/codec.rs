@@ -102,10 +102,14 @@ pub(super) fn encode(event: &Event, out: &mut Vec<u8>) -> io::Result<()> {
             json(error.as_deref(), out)
         }
         EventKind::TaskState { task, attempt, state, end } => {
-            head(out, TASK_STATE, ts);
-            out.extend_from_slice(&task.0.to_le_bytes());
-            out.extend_from_slice(&attempt.to_le_bytes());
-            out.push(*state as u8);
+            // In one piece: nothing is stored as often as this.
+            let mut head = [0; 18];
+            head[0] = TASK_STATE;
+            head[1..9].copy_from_slice(&ts.to_le_bytes());
+            head[9..13].copy_from_slice(&task.0.to_le_bytes());
+            head[13..17].copy_from_slice(&attempt.to_le_bytes());
+            head[17] = *state as u8;
+            out.extend_from_slice(&head);
             encode_end(end.as_deref(), out)
         }
         EventKind::Checkpoint { task, attempt, checkpoint } => {
@@ -241,8 +245,8 @@ impl<'a> Reader<'a> {
     }
 
     fn change(&mut self) -> Option<Change<'a>> {
-        let [tag] = self.array()?;
-        let ts = self.array().map(i64::from_le_bytes)?;
+        let [tag, ts @ ..] = self.array::<9>()?;
+        let ts = i64::from_le_bytes(ts);
         if tag == RUN_STATE {
             let state = *RunState::ALL.get(self.byte()?)?;
             let error = self.json()?;
@@ -251,20 +255,23 @@ impl<'a> Reader<'a> {
         if tag == GROWN {
             return self.grown(ts).map(Change::Grown);
         }
-        let task = self.u32()?;
-        let attempt = self.u32()?;
+        let [t0, t1, t2, t3, attempt @ ..] = self.array::<8>()?;
+        let (task, attempt) = (u32::from_le_bytes([t0, t1, t2, t3]), u32::from_le_bytes(attempt));
         let what = match tag {
-            TASK_STATE => What::State(*TaskState::ALL.get(self.byte()?)?, self.end()?),
+            TASK_STATE => self.state()?,
             CHECKPOINT => What::Checkpoint(self.json()??),
             _ => return None,
         };
         Some(Change::Task(TaskChange { ts, task, attempt, what }))
     }
 
-    fn end(&mut self) -> Option<End<'a>> {
-        if self.byte()? == 0 {
-            return Some(End::default());
-        }
-        Some(End { error: self.json()?, result: self.json()?, metrics: self.json()? })
+    fn state(&mut self) -> Option<What<'a>> {
+        let [state, has_end] = self.array()?;
+        let state = *TaskState::ALL.get(usize::from(state))?;
+        let end = match has_end {
+            0 => End::default(),
+            _ => End { error: self.json()?, result: self.json()?, metrics: self.json()? },
+        };
+        Some(What::State(state, end))
     }
 }

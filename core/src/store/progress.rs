@@ -149,12 +149,8 @@ impl<'a> Progress<'a> {
             | bit(self.result.as_ref(), RESULT)
             | (self.attempts.len() as u64) << ATTEMPTS;
         pack::number(out, head);
-        for at in [self.scheduled_at, self.started_at, self.finished_at].into_iter().flatten() {
-            pack::time(out, at, &mut before);
-        }
-        for text in [self.error, self.result].into_iter().flatten() {
-            pack::text(out, text);
-        }
+        pack_times(out, &[self.scheduled_at, self.started_at, self.finished_at], &mut before);
+        pack_texts(out, &[self.error, self.result]);
         for attempt in &self.attempts {
             attempt.pack(&mut before, out);
         }
@@ -195,12 +191,8 @@ impl<'a> Attempt<'a> {
             | bit(self.checkpoint.as_ref(), CHECKPOINT);
         pack::number(out, head);
         let times = [self.scheduled_at, Some(self.started_at), self.deferred_at, self.finished_at];
-        for at in times.into_iter().flatten() {
-            pack::time(out, at, before);
-        }
-        for text in [self.error, self.metrics, self.checkpoint].into_iter().flatten() {
-            pack::text(out, text);
-        }
+        pack_times(out, &times, before);
+        pack_texts(out, &[self.error, self.metrics, self.checkpoint]);
     }
 
     fn unpack(parts: &mut Unpacked<'a>, before: &mut i64) -> Option<Self> {
@@ -218,6 +210,16 @@ impl<'a> Attempt<'a> {
             checkpoint: text(parts, head & CHECKPOINT)?,
         })
     }
+}
+
+/// Appends those that are there.
+fn pack_times(out: &mut Vec<u8>, times: &[Option<i64>], before: &mut i64) {
+    times.iter().flatten().for_each(|&at| pack::time(out, at, before));
+}
+
+/// The same for texts.
+fn pack_texts(out: &mut Vec<u8>, texts: &[Option<&str>]) {
+    texts.iter().flatten().for_each(|text| pack::text(out, text));
 }
 
 /// A state, and the bits above it.
