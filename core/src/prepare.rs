@@ -100,7 +100,7 @@ pub(crate) struct PreparedTask {
     script: Arc<LoadedScript>,
     is_formatted: bool,
     /// The folder in which it runs, where that is not the DAG file's.
-    folder: Option<Arc<Path>>,
+    folder: Option<Arc<PathBuf>>,
 }
 
 /// What was found about a DAG in an environment.
@@ -167,7 +167,8 @@ pub fn prepare(
                 pools: checked.pools,
                 graph: checked.graph,
                 watched: checked.watched,
-                dag,
+                // The graph has them now.
+                dag: Dag { links: Box::default(), ..dag },
                 source,
                 tasks,
                 overrides,

@@ -1,7 +1,6 @@
 //! The tasks of DAGs that tasks stand for: checked as those of the outermost one are, each beside its own file.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -68,7 +67,7 @@ pub(super) fn check(
             None => tasks.map(|(task, place)| check.look(task, place)).collect(),
         };
         let findings = check.found();
-        let folder: Arc<Path> = folder.into();
+        let folder = Arc::new(folder);
         for task in ready.iter_mut().flatten() {
             task.engine =
                 findings.engines.get(task.engine as usize).map_or(0, |e| number(e, &mut found.engines));

@@ -111,8 +111,9 @@ fn one(
     });
     let live = Live::new(Arc::clone(&prepared), history, demand.numbers(index as usize));
     let settings = prepared.settings(GRACE, seed(&run_id));
-    let (live, scheduler) = begun(live, &prepared, &start, settings, &demand.limits);
+    // While a run is stored, the text of its file is in memory three times: the scheduler comes after that.
     let (journal, opening) = start.begin(session, &prepared, &run_id, started_at)?;
+    let (live, scheduler) = begun(live, &prepared, &opening, settings, &demand.limits);
     let info = Arc::new(RunInfo::new(index, prepared, run_id, started_at));
     Ok((Run::new(info, live, scheduler, journal, Reports::start(reporter), shared), opening))
 }
@@ -121,26 +122,26 @@ fn one(
 fn begun(
     mut live: Live,
     prepared: &Prepared,
-    start: &Start,
+    opening: &Opening,
     settings: Settings,
     limits: &Limits,
 ) -> (Live, Scheduler) {
     let mut infos = live.infos();
-    let graph = match start {
-        Start::Resume { from, .. } => {
+    let graph = match opening {
+        Opening::Resume(from) => {
             live.add_templates(from.templates.iter().cloned());
             let added = from.growth.iter().flat_map(|growth| live.commit(growth));
             infos.extend(added.map(|added| added.info));
             &from.graph
         }
-        Start::New { .. } => &prepared.graph,
+        Opening::New { .. } => &prepared.graph,
     };
     // A bug that planning meets is one that the run meets too, and tells.
-    let levels = match start {
-        Start::New { left_out, skipped, .. } => {
+    let levels = match opening {
+        Opening::New { left_out, skipped, .. } => {
             plan::levels(graph, &infos, limits, settings.processors, (left_out, skipped)).ok().flatten()
         }
-        Start::Resume { .. } => None,
+        Opening::Resume(_) => None,
     };
     let mut scheduler = Scheduler::new(Arc::clone(graph), infos, settings);
     if let Some(levels) = levels {

@@ -245,8 +245,6 @@ impl World {
             clock,
         });
         let live = Live::new(Arc::clone(&prepared), Durations::default(), Numbers::alone(1));
-        let (live, scheduler) =
-            begun(live, &prepared, &start, prepared.settings(GRACE, self.seed), &self.limits);
         let started_at = start.started_at(clock.now());
         let session = Session {
             store: &store,
@@ -258,6 +256,8 @@ impl World {
         };
         let reporter: Box<dyn Reporter> = Box::new(Teller(Arc::clone(&self.told)));
         let (journal, opening) = start.begin(&session, &prepared, "r", started_at).unwrap();
+        let (live, scheduler) =
+            begun(live, &prepared, &opening, prepared.settings(GRACE, self.seed), &self.limits);
         let info = Arc::new(RunInfo::new(0, prepared, "r".to_owned(), started_at));
         runs.begin(Run::new(info, live, scheduler, journal, Reports::start(reporter), shared), opening);
         let rest = runs.turn_of_loop(true);
