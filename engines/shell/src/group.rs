@@ -5,12 +5,18 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Child;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use wait4::{ResUse, Wait4};
 
 use crate::leftover::Checkpoint;
 use crate::process::Process;
+
+/// So long at most a killed group is waited for, and so long it is between two looks at it. What waits for a disk may take longer.
+const LONGEST_END: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// A process that leads a process group. Dropped before it was reaped, it is killed with all its group.
 #[derive(Debug)]
@@ -89,6 +95,11 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if !self.reaped && self.kill().is_ok() {
+            // What is killed takes a moment to end, and nobody is to find it running.
+            let until = Instant::now() + LONGEST_END;
+            while self.lives() && Instant::now() < until {
+                thread::sleep(LOOK_AGAIN);
+            }
             // There is nobody left to tell.
             let _ = self.leader.wait();
         }
@@ -105,10 +116,13 @@ mod tests {
     #[test]
     fn a_group_that_is_dropped_is_killed_and_reaped() {
         let child = Command::new("/bin/sleep").arg("1000").process_group(0).spawn().unwrap();
-        let stat = format!("/proc/{}/stat", child.id());
+        let id = child.id().cast_signed();
+        let other = Command::new("/bin/sleep").arg("1000").process_group(id).spawn().unwrap();
         let group = Group::new(child).unwrap();
         assert!(group.lives());
         drop(group);
-        assert!(!fs::exists(stat).unwrap());
+        assert!(!fs::exists(format!("/proc/{id}/stat")).unwrap());
+        let other = Process::of(other.id().cast_signed());
+        assert!(!other.unwrap().lives, "it is not reaped, but has ended");
     }
 }
