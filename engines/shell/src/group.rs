@@ -117,12 +117,13 @@ mod tests {
     fn a_group_that_is_dropped_is_killed_and_reaped() {
         let child = Command::new("/bin/sleep").arg("1000").process_group(0).spawn().unwrap();
         let id = child.id().cast_signed();
-        let other = Command::new("/bin/sleep").arg("1000").process_group(id).spawn().unwrap();
+        let mut other = Command::new("/bin/sleep").arg("1000").process_group(id).spawn().unwrap();
         let group = Group::new(child).unwrap();
         assert!(group.lives());
         drop(group);
         assert!(!fs::exists(format!("/proc/{id}/stat")).unwrap());
-        let other = Process::of(other.id().cast_signed());
-        assert!(!other.unwrap().lives, "it is not reaped, but has ended");
+        let seen = Process::of(other.id().cast_signed());
+        assert!(!seen.unwrap().lives, "it is not reaped, but has ended");
+        other.wait().unwrap();
     }
 }
