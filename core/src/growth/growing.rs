@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -22,7 +23,7 @@ pub struct Growing {
     /// Every rule, in the order in which they came.
     rules: Vec<ActiveRule>,
     /// By name; only where something is looked for by its name.
-    names: HashMap<Arc<str>, TaskIdx>,
+    names: HashMap<Arc<str>, TaskIdx, RandomState>,
     /// The tasks of each kind, but for instances: a mapped task stands for them.
     kinds: HashMap<Arc<str>, Vec<TaskIdx>>,
     /// How many templates of tasks rules and engines have brought.
@@ -82,6 +83,7 @@ impl Growing {
         self.learn_types(dag.tasks.iter().chain(templates.iter().map(|task| &***task)));
         let of_subs = dag.subs.values().flat_map(|sub| sub.kinds());
         self.types.extend(of_subs.map(|kind| Arc::clone(&kind.task_id)));
+        self.names.reserve(dag.tasks.len() + self.grown.len());
         for (task, number) in dag.tasks.iter().zip(0..) {
             self.names.insert(Arc::clone(&task.task_id), TaskIdx(number));
             if let Some(kind) = &task.kind {

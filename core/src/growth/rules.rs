@@ -3,8 +3,10 @@
 //! A rule is looked at when it comes, and then when something has changed that it looks at: a task that it names, a task
 //! of a kind or group that it names, a task to which it may be applied. What nothing looks at costs one comparison.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use crate::event::TaskIdx;
 use crate::spec::{Dependency, Each, Rule, SubDag};
@@ -12,6 +14,8 @@ use crate::state::TaskState;
 
 /// How many tasks are in each state.
 pub type Counts = [u32; TaskState::ALL.len()];
+
+type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 
 /// All rules of a run, and what they look at.
 #[derive(Debug, Default)]
@@ -45,6 +49,13 @@ struct Asked {
 #[derive(Debug)]
 struct Facts {
     state: TaskState,
+    /// Where rules may look at it, or it may add to what they look at.
+    more: Option<Box<More>>,
+}
+
+/// What most tasks do not have.
+#[derive(Debug, Default, PartialEq)]
+struct More {
     kind: Option<Arc<str>>,
     group: Option<TaskIdx>,
     /// The kinds of tasks that its engine may add.
@@ -79,7 +90,7 @@ impl Table {
 #[derive(Debug, Clone, Copy)]
 pub struct NewTask<'a> {
     /// Its name.
-    pub name: &'a Arc<str>,
+    pub name: &'a str,
     /// Its type.
     pub kind: Option<&'a Arc<str>>,
     /// The types of the tasks that its engine may add.
@@ -140,18 +151,19 @@ impl Rules {
     pub fn add_task(&mut self, new: NewTask<'_>) {
         let NewTask { name, kind, adds, group, mapped, state } = new;
         let task = TaskIdx(u32::try_from(self.tasks.len()).unwrap_or(u32::MAX));
-        let watchers = self.by_name.remove(name);
-        let watched = watchers.is_some();
+        let watchers = if self.by_name.is_empty() { None } else { self.by_name.remove(name) };
         let adds: Vec<Arc<str>> = adds.iter().map(|kind| Arc::clone(&kind.task_id)).collect();
         if !state.is_terminal() {
             adds.iter().for_each(|kind| self.kinds.entry(Arc::clone(kind)).or_default().adders += 1);
         }
-        self.tasks.push(Facts { state, kind: kind.cloned(), group, adds, mapped, watched });
+        let more = More { kind: kind.cloned(), group, adds, mapped, watched: watchers.is_some() };
+        let more = (more != More::default()).then(|| Box::new(more));
+        self.tasks.push(Facts { state, more });
         let mut look: Vec<u32> = watchers.iter().flatten().copied().collect();
         if let Some(watchers) = watchers {
             watchers.iter().for_each(|&number| self.join_group(number, name, task));
             self.by_task.insert(task, watchers);
-            self.named.insert(Arc::clone(name), task);
+            self.named.insert(name.into(), task);
         }
         let mut to_each = Vec::new();
         for table in self.tables(task) {
@@ -171,11 +183,11 @@ impl Rules {
     pub fn changed(&mut self, task: TaskIdx, state: TaskState) {
         let facts = &mut self.tasks[task.get()];
         let before = std::mem::replace(&mut facts.state, state);
-        let (mapped, watched, ended) = (facts.mapped, facts.watched, state.is_terminal());
+        let Some(more) = &facts.more else { return };
+        let (mapped, watched, ended) = (more.mapped, more.watched, state.is_terminal());
         // Of a mapped task's instances none can come any more.
         self.unsettled |= mapped && ended;
-        let is_plain = facts.kind.is_none() && facts.group.is_none() && !watched && facts.adds.is_empty();
-        if before == state || is_plain {
+        if before == state {
             return;
         }
         let (mut look, mut to_each, mut last) = (Vec::new(), Vec::new(), false);
@@ -189,8 +201,8 @@ impl Rules {
             last |= ended && !table.lives();
             look.extend_from_slice(&table.watchers);
         }
-        if ended {
-            for kind in std::mem::take(&mut self.tasks[task.get()].adds) {
+        if let Some(more) = self.tasks[task.get()].more.as_mut().filter(|_| ended) {
+            for kind in std::mem::take(&mut more.adds) {
                 let table = self.kinds.entry(kind).or_default();
                 table.adders -= 1;
                 last |= !table.lives();
@@ -206,9 +218,11 @@ impl Rules {
 
     /// The tables that a task is in.
     fn tables(&mut self, task: TaskIdx) -> impl Iterator<Item = &mut Table> {
-        let facts = &self.tasks[task.get()];
-        let kind = facts.kind.clone().map(|kind| self.kinds.entry(kind).or_default());
-        kind.into_iter().chain(facts.group.map(|group| self.groups.entry(group).or_default()))
+        let more = self.tasks[task.get()].more.as_deref();
+        let kind = more.and_then(|more| more.kind.clone());
+        let group = more.and_then(|more| more.group);
+        let of_kind = kind.map(|kind| self.kinds.entry(kind).or_default());
+        of_kind.into_iter().chain(group.map(|group| self.groups.entry(group).or_default()))
     }
 
     /// One more rule; `find` knows the tasks that are there, and `subs` are the DAGs that tasks may stand for.
@@ -299,7 +313,7 @@ impl Rules {
                 self.by_task.entry(task).or_default().push(number);
                 self.named.insert(name.into(), task);
                 if let Some(facts) = self.tasks.get_mut(task.get()) {
-                    facts.watched = true;
+                    facts.more.get_or_insert_default().watched = true;
                 }
             }
             None => self.by_name.entry(name.into()).or_default().push(number),
@@ -434,7 +448,7 @@ impl Rules {
     /// A task's type.
     #[must_use]
     pub fn kind(&self, task: TaskIdx) -> Option<&Arc<str>> {
-        self.tasks[task.get()].kind.as_ref()
+        self.tasks[task.get()].more.as_ref()?.kind.as_ref()
     }
 
     /// Whether it is known of this kind, of which a rule asks, that no task of it is under way and none can come any more.
@@ -448,8 +462,8 @@ impl Rules {
     fn possible(&self) -> Vec<bool> {
         let mut possible: Vec<bool> =
             self.rules.iter().map(|rule| !rule.done && (rule.dirty || self.can_change(rule))).collect();
-        let (mut by_kind, mut by_name) =
-            (HashMap::<&str, Vec<usize>>::new(), HashMap::<&str, Vec<usize>>::new());
+        let mut by_kind = HashMap::<&str, Vec<usize>>::default();
+        let mut by_name = HashMap::<&str, Vec<usize>>::default();
         for (number, rule) in self.rules.iter().enumerate().filter(|(n, rule)| !rule.done && !possible[*n]) {
             rule.kinds().for_each(|kind| by_kind.entry(kind).or_default().push(number));
             let names = rule.groups().chain(rule.tasks());

@@ -53,14 +53,13 @@ impl Run {
     fn add_to(&self, rules: &mut Rules, task: TaskIdx, state: TaskState) {
         let entry = self.live.entry(task);
         let grown = self.live.growing().get(task);
-        let name = grown.map_or_else(|| entry.task_id.into(), |grown| Arc::clone(&grown.task_id));
         let group = grown.and_then(|grown| grown.instance_of.filter(|_| grown.is_instance));
         let mapped = match grown {
             Some(grown) => grown.is_mapped(),
             None => entry.task.for_each.is_some() || entry.task.dag.is_some(),
         };
         let (kind, adds) = (entry.task.kind.as_ref(), &self.live.kinds_of(task)[..]);
-        rules.add_task(NewTask { name: &name, kind, adds, group, mapped, state });
+        rules.add_task(NewTask { name: entry.task_id, kind, adds, group, mapped, state });
     }
 
     /// Rules learn of what was added, rules included.

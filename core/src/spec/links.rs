@@ -3,26 +3,15 @@
 //!
 //! Cycles are [`crate::graph`]'s; that a condition looks upstream is [`crate::prepare`]'s.
 
-use std::collections::{HashMap, HashSet};
-
-use foldhash::fast::RandomState;
+use std::collections::HashSet;
 
 use super::dag::{Dag, Each, Rule, When};
 use super::diagnostic::{Diagnostic, Mistakes, quote};
+use super::names::Names;
 use super::source::{SourceFile, Span};
 use super::suggest;
 use super::task::{Dependency, Task};
 use crate::condition::Reference;
-
-/// A task by its id.
-struct Known {
-    /// Its place among the tasks.
-    index: u32,
-    /// The place of the task that named it last, plus one.
-    named_by: u32,
-}
-
-type Ids<'a> = HashMap<&'a str, Known, RandomState>;
 
 /// How many ids may be compared for suggestions, so that a file full of mistakes is still refused quickly.
 const COMPARISONS: usize = 2_000_000;
@@ -32,15 +21,29 @@ const REMOVE: &str = "remove it from the dependencies";
 /// What a dependency of a task that a rule adds may be called: the task to which the rule was applied.
 pub(crate) const MATCHED: &str = "{task}";
 
-pub(super) fn check(dag: &Dag, source: &SourceFile, mistakes: &mut Mistakes) {
-    let rules: Vec<&Rule> = dag.rules.iter().flat_map(|rule| rule.with_nested()).collect();
-    let added = || rules.iter().flat_map(|rule| &rule.tasks).map(|task| &**task);
-    let all: Vec<&Task> = dag.tasks.iter().chain(added()).collect();
-    let known = ids(&all, source, mistakes);
-    let mut links =
-        Links { all: &all, file: dag.tasks.len(), source, known, comparisons: COMPARISONS, mistakes };
-    for (index, task) in (0..).zip(&dag.tasks) {
-        links.task(index, task, false);
+/// `are_in_order`: of the tasks of the file this is known already.
+pub(super) fn check(
+    dag: &Dag,
+    source: &SourceFile,
+    names: &Names,
+    are_in_order: bool,
+    mistakes: &mut Mistakes,
+) {
+    if are_in_order && dag.rules.is_empty() {
+        return;
+    }
+    let templates = dag.templates();
+    let all: Vec<&Task> = dag.tasks.iter().chain(templates.into_iter().map(|task| &**task)).collect();
+    if names.has_doubles() {
+        doubles(&all, source, names, mistakes);
+    }
+    let file = dag.tasks.len();
+    let named_by = vec![0; all.len()];
+    let mut links = Links { all: &all, file, source, names, named_by, comparisons: COMPARISONS, mistakes };
+    if !are_in_order {
+        for (index, task) in (0..).zip(&dag.tasks) {
+            links.task(index, task, false);
+        }
     }
     for rule in &dag.rules {
         links.rule(rule, false);
@@ -84,19 +87,14 @@ pub(super) fn check_types(dag: &Dag, source: &SourceFile, mistakes: &mut Mistake
     }
 }
 
-/// Every id with its first task; others of the same id are mistakes.
-fn ids<'a>(all: &[&'a Task], source: &SourceFile, mistakes: &mut Mistakes) -> Ids<'a> {
-    let mut known = Ids::with_capacity_and_hasher(all.len(), RandomState::default());
-    // An id is empty where it is missing or wrong, which is reported already.
-    for (index, &task) in (0..).zip(all).filter(|(_, task)| !task.task_id.is_empty()) {
-        let first = known.entry(&task.task_id).or_insert(Known { index, named_by: 0 });
-        if first.index != index {
-            let line = source.line(all[first.index as usize].span.start);
-            let message = format!("duplicate task_id {}: the first is on line {line}", quote(&task.task_id));
-            mistakes.push(Diagnostic::new(task.span, message).with_help("give each task an id of its own"));
-        }
+/// Ids that several tasks have.
+fn doubles(all: &[&Task], source: &SourceFile, names: &Names, mistakes: &mut Mistakes) {
+    for (index, task) in (0..).zip(all) {
+        let Some(first) = names.place(&task.task_id).filter(|first| *first != index) else { continue };
+        let line = all.get(first as usize).map_or(1, |first| source.line(first.span.start));
+        let message = format!("duplicate task_id {}: the first is on line {line}", quote(&task.task_id));
+        mistakes.push(Diagnostic::new(task.span, message).with_help("give each task an id of its own"));
     }
-    known
 }
 
 struct Links<'a> {
@@ -105,7 +103,9 @@ struct Links<'a> {
     /// How many of them are the file's.
     file: usize,
     source: &'a SourceFile,
-    known: Ids<'a>,
+    names: &'a Names,
+    /// For each task, the place of the one that named it last, plus one.
+    named_by: Vec<u32>,
     /// How many ids may still be compared.
     comparisons: usize,
     mistakes: &'a mut Mistakes,
@@ -154,12 +154,10 @@ impl<'a> Links<'a> {
             if !id.is_empty() && *id == task.task_id {
                 let message = format!("task {} depends on itself", quote(id));
                 self.mistakes.push(mistake(message).with_help(REMOVE));
-            } else if let Some(upstream) = self.of_this(index, id) {
-                if upstream.named_by == index + 1 {
+            } else if let Some(upstream) = self.before(index, id) {
+                if std::mem::replace(&mut self.named_by[upstream], index + 1) == index + 1 {
                     let message = format!("dependency {} is repeated", quote(id));
                     self.mistakes.push(mistake(message).with_help(REMOVE));
-                } else {
-                    upstream.named_by = index + 1;
                 }
             } else {
                 let missing = mistake(format!("there is no task {}", quote(id)));
@@ -168,28 +166,31 @@ impl<'a> Links<'a> {
         }
     }
 
+    fn find(&self, id: &str) -> Option<usize> {
+        self.names.place(id).map(|place| place as usize).filter(|&place| place < self.all.len())
+    }
+
     /// A task that may come before another one: one of the file cannot wait for what a rule adds.
-    fn of_this(&mut self, index: u32, id: &str) -> Option<&mut Known> {
+    fn before(&self, index: u32, id: &str) -> Option<usize> {
         let is_of_file = (index as usize) < self.file;
-        let file = self.file;
-        self.known.get_mut(id).filter(|known| !is_of_file || (known.index as usize) < file)
+        self.find(id).filter(|&upstream| !is_of_file || upstream < self.file)
     }
 
     /// Only a mapped task has instances that can be followed.
     fn followed(&mut self, task: &Task, followed: &Dependency) {
-        if followed.task_id != task.task_id && self.known.contains_key(&*followed.task_id) {
+        if followed.task_id != task.task_id && self.find(&followed.task_id).is_some() {
             self.mapped(followed, "instances_of");
         }
     }
 
     fn mapped(&mut self, named: &Dependency, by: &str) {
         let id = &named.task_id;
-        match self.known.get(&**id) {
+        match self.find(id) {
             None => {
                 let missing = Diagnostic::new(named.span, format!("there is no task {}", quote(id)));
                 self.missing(missing, id);
             }
-            Some(known) if self.all[known.index as usize].for_each.is_none() => {
+            Some(known) if self.all[known].for_each.is_none() => {
                 let message = format!("`{by}` names {}, which is not mapped", quote(id));
                 let help = "name a task with `for_each`";
                 self.mistakes.push(Diagnostic::new(named.span, message).with_help(help));
@@ -205,7 +206,7 @@ impl<'a> Links<'a> {
                 let message = format!("the condition of task {} looks at the task itself", quote(name));
                 let help = "it is evaluated before the task runs, and can look at what is upstream";
                 self.mistakes.push(Diagnostic::new(span, message).with_help(help));
-            } else if !self.known.contains_key(&**name) {
+            } else if self.find(name).is_none() {
                 let missing = Diagnostic::new(span, format!("there is no task {}", quote(name)));
                 self.missing(missing, name);
             }

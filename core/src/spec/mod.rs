@@ -18,6 +18,7 @@ mod keys;
 mod links;
 mod load;
 mod lower;
+mod names;
 mod scalar;
 mod schema;
 pub mod source;

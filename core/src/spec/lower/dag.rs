@@ -43,11 +43,10 @@ fn finish(mut lower: Lower<'_>, root: Node<'_>) -> Result<Dag, Mistakes> {
     if let Some((entries, span)) = lower.top(root) {
         lower.dag(&mut dag, entries, span);
     }
-    let Lower { mut mistakes, names, .. } = lower;
-    match names.links(dag.tasks.len()).filter(|_| dag.rules.is_empty() && mistakes.is_empty()) {
-        Some(links) => dag.links = links,
-        None => links::check(&dag, source, &mut mistakes),
-    }
+    let Lower { mut mistakes, mut names, .. } = lower;
+    let links = names.take_links().filter(|_| mistakes.is_empty());
+    links::check(&dag, source, &names, links.is_some(), &mut mistakes);
+    dag.links = links.unwrap_or_default();
     if mistakes.is_empty() { Ok(dag) } else { Err(mistakes) }
 }
 
@@ -115,6 +114,7 @@ impl Lower<'_> {
         self.require(&found, span);
         if let Some(tasks) = tasks {
             self.tasks(dag, &defaults, tasks);
+            self.names.end_file();
         }
         if let Some(rules) = rules {
             dag.rules = self.rules(&defaults, rules, "", false);

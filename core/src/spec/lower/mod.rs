@@ -4,7 +4,6 @@
 
 mod dag;
 mod mapping;
-mod names;
 mod notify;
 mod params;
 mod rules;
@@ -28,11 +27,11 @@ pub use time::PRESETS;
 use super::dag::Script;
 use super::diagnostic::{Diagnostic, Mistakes, quote};
 use super::keys::{self, Keys};
+use super::names::Names;
 use super::source::{SourceFile, Span};
 use super::suggest;
 use super::tree::{Entry, Node, Value};
 use crate::condition::{Condition, ConditionError, Vocabulary};
-use names::Names;
 use task::Early;
 
 /// Ids of DAGs and tasks are at most this long, as in Airflow.

@@ -13,12 +13,16 @@ const NOWHERE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(super) struct Names {
     known: HashMap<Arc<str>, Known, RandomState>,
-    /// The place of the task that is being read.
+    /// The place of the task that is being read: those that rules add stand behind those of the file.
     place: u32,
     /// For each dependency the place of the task that it names.
     links: Vec<u32>,
+    /// The same for the tasks of the file, once they were read and where all is in order.
+    of_file: Option<Box<[u32]>>,
     /// All tasks differ by their names, and each dependency names an earlier task, once.
     in_order: bool,
+    /// A name stands for several tasks.
+    has_doubles: bool,
 }
 
 /// A task by its name.
@@ -31,7 +35,14 @@ struct Known {
 
 impl Names {
     pub(super) fn new() -> Self {
-        Self { known: HashMap::default(), place: 0, links: Vec::new(), in_order: true }
+        Self {
+            known: HashMap::default(),
+            place: 0,
+            links: Vec::new(),
+            of_file: None,
+            in_order: true,
+            has_doubles: false,
+        }
     }
 
     /// The name of the task that is being read.
@@ -40,7 +51,7 @@ impl Names {
         if known.place.get() == NOWHERE {
             known.place.set(self.place);
         } else {
-            self.in_order = false;
+            (self.in_order, self.has_doubles) = (false, true);
         }
         Arc::clone(name)
     }
@@ -63,10 +74,28 @@ impl Names {
         self.place = self.place.saturating_add(1);
     }
 
-    /// For each dependency of so many tasks, in their order, the place of the task that it names. `None` where that has to
-    /// be looked at more closely.
-    pub(super) fn links(self, tasks: usize) -> Option<Box<[u32]>> {
-        (self.in_order && self.place as usize == tasks).then(|| self.links.into())
+    /// The tasks of the file were read; what follows is added by rules.
+    pub(super) fn end_file(&mut self) {
+        let links = std::mem::take(&mut self.links);
+        self.of_file = self.in_order.then(|| links.into());
+    }
+
+    /// For each dependency of the tasks of the file, in their order, the place of the task that it names. `None` where that
+    /// has to be looked at more closely.
+    pub(super) fn take_links(&mut self) -> Option<Box<[u32]>> {
+        self.of_file.take()
+    }
+
+    /// The place of the first task of this name.
+    pub(super) fn place(&self, id: &str) -> Option<u32> {
+        // The name is empty where it is missing or wrong, which is reported already.
+        let known = self.known.get(id).filter(|_| !id.is_empty())?;
+        Some(known.place.get()).filter(|&place| place != NOWHERE)
+    }
+
+    /// Whether a name stands for several tasks.
+    pub(super) fn has_doubles(&self) -> bool {
+        self.has_doubles
     }
 
     fn add(&mut self, id: &str, place: u32) -> Arc<str> {
