@@ -12,7 +12,7 @@ use super::names::Name;
 use super::run_journal::{Owned, RunJournal};
 use super::tables::Naming;
 use super::types::NewRun;
-use super::{Store, query, recover, rows};
+use super::{Store, query, recover, rows, source};
 use crate::cache::CacheCounts;
 use crate::state::RunState;
 
@@ -123,7 +123,7 @@ pub(super) fn check_run_id(run_id: &str) -> Result<(), StoreError> {
 
 /// Writes the rows of a run and of its tasks.
 fn insert(tx: &Transaction<'_>, run: NewRun<'_>) -> rusqlite::Result<Row> {
-    let source_key = source(tx, run.dag_id, run.dag_source)?;
+    let source_key = source::key(tx, run.dag_id, run.dag_source)?;
     tx.execute(
         "INSERT INTO runs (run_id, dag_id, state, started_at, environment, dag_path, params, source_key, journal_applied, plugins,
              cache_hits, cache_misses)
@@ -151,18 +151,6 @@ fn insert(tx: &Transaction<'_>, run: NewRun<'_>) -> rusqlite::Result<Row> {
         naming.push(Name { task_id, engine, from: None })?;
     }
     Ok((run_key, naming.end()?))
-}
-
-/// The key of the DAG file's text; the DAG's newest run most often has the same.
-fn source(tx: &Transaction<'_>, dag_id: &str, text: &str) -> rusqlite::Result<i64> {
-    let newest = "SELECT source_key FROM sources WHERE text = ?2 AND source_key =
-        (SELECT source_key FROM runs WHERE dag_id = ?1 ORDER BY started_at DESC, run_key DESC LIMIT 1)";
-    let newest = tx.query_row(newest, params![dag_id, text], |row| row.get(0));
-    if let Some(key) = newest.optional()? {
-        return Ok(key);
-    }
-    tx.execute("INSERT INTO sources (text) VALUES (?1)", [text])?;
-    Ok(tx.last_insert_rowid())
 }
 
 /// Makes ready for a new journal: all of the old one is in the tables.

@@ -32,6 +32,7 @@ mod recover;
 mod requests;
 mod rows;
 mod run_journal;
+mod source;
 mod tables;
 mod types;
 

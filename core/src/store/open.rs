@@ -18,12 +18,13 @@ const APPLICATION_ID: i64 = 0x6f78_6467;
 /// The newest schema.
 const SCHEMA: &str = include_str!("schema.sql");
 /// What takes the schema from each version to the next, from the first; only ever appended to.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("older/2.sql"),
     include_str!("older/3.sql"),
     include_str!("older/4.sql"),
     include_str!("older/5.sql"),
     include_str!("older/6.sql"),
+    include_str!("older/7.sql"),
 ];
 /// Commits survive the process; the disk is only synced when the log is copied back.
 const SYNCHRONOUS: &str = "NORMAL";

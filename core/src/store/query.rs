@@ -10,6 +10,7 @@ use super::names::Name;
 use super::progress::{Attempt, Progress};
 use super::prune::PruneRule;
 use super::rows::{self, Enough, code};
+use super::source;
 use super::types::{AttemptDetails, Durations, RunDetails, RunFilter, RunHead, StoredGrowth, TaskDetails};
 use crate::cache::CacheCounts;
 use crate::event::Timestamp;
@@ -117,7 +118,7 @@ pub(super) fn details(db: &mut Connection, run_id: &str) -> rusqlite::Result<Opt
             environment: row.get(1)?,
             dag_path: row.get(2)?,
             params: json(row, 3)?.unwrap_or_default(),
-            dag_source: row.get(4)?,
+            dag_source: source::text(row, 4)?,
             plugins: row.get(5)?,
             script_cache: cache_counts(row)?,
             tasks: Vec::new(),

@@ -1,10 +1,10 @@
 -- The metadata database, as a new one is made. Times are microseconds since the Unix epoch, states are the codes of `RunState`, and
 -- error and params are JSON. `older` has the steps that lead here from older versions.
 
--- The text of a DAG file; runs of an unchanged file share one row.
+-- The text of a DAG file, packed as `source.rs` says; runs of an unchanged file share one row.
 CREATE TABLE sources (
     source_key INTEGER PRIMARY KEY,
-    text TEXT NOT NULL
+    text ANY NOT NULL
 ) STRICT;
 
 CREATE TABLE runs (

@@ -150,6 +150,7 @@ fn what_older_runs_did_is_carried_over() {
 
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(details(&store, "a").tasks, tasks);
+    assert_eq!(details(&store, "a").dag_source, "dag: text");
     assert_eq!(details(&store, "empty").tasks, []);
     // And it goes on, with as many tasks as it had.
     let mut owned = store.resume_run("a").unwrap();

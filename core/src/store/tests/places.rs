@@ -40,7 +40,7 @@ fn what_is_not_ours_is_refused_and_left_as_it_is() {
 
     let db = Connection::open(&database).unwrap();
     db.pragma_update(None, "user_version", 99).unwrap();
-    insta::assert_snapshot!(refused(), @"OXIDAG_HOME/oxidag.db was written by a newer oxidag (schema 99, this one knows 6); use that version, or choose another folder with OXIDAG_HOME");
+    insta::assert_snapshot!(refused(), @"OXIDAG_HOME/oxidag.db was written by a newer oxidag (schema 99, this one knows 7); use that version, or choose another folder with OXIDAG_HOME");
     assert!(Store::open_existing(dir.path()).is_err());
 
     fs::remove_dir_all(dir.path()).unwrap();
@@ -202,7 +202,7 @@ fn an_older_database_is_brought_up_to_date() {
     }
     let db = Connection::open(dir.path().join("oxidag.db")).unwrap();
     let version: u32 = db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 6);
+    assert_eq!(version, 7);
 }
 
 #[test]

@@ -299,3 +299,15 @@ fn runs_of_an_unchanged_file_share_its_text() {
     let texts: u32 = db.query_row("SELECT count(*) FROM sources", [], |row| row.get(0)).unwrap();
     assert_eq!(texts, 1);
 }
+
+#[test]
+fn a_text_that_was_damaged_is_an_error_and_no_other_text() {
+    let (dir, store) = home();
+    begin(&store, "a", 0).finish().unwrap();
+    let db = rusqlite::Connection::open(dir.path().join("oxidag.db")).unwrap();
+    for packed in [&[][..], &[1, 0], &[255, 255, 255, 255, 0x10], &[4, 0, 0, 0, 0x40, 0xff, 0xfe, 0xfd, 0xfc]]
+    {
+        db.execute("UPDATE sources SET text = ?1", [packed]).unwrap();
+        assert!(store.run("a").is_err(), "{packed:?}");
+    }
+}
