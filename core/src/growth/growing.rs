@@ -349,7 +349,7 @@ impl Growing {
         let mut instances = Vec::with_capacity(items.len());
         for ((key, item), index) in items.iter().zip(0_u32..) {
             let (index_value, key_value) = (Value::from(index), Value::from(key));
-            let bindings = [("item", item), ("index", &index_value), ("key", &key_value)];
+            let bindings = [("item", &*item), ("index", &index_value), ("key", &key_value)];
             let params = fill_all(params, &bindings).map_err(|why| format!("instance [{key}]: {why}"))?;
             let upstream = followed.iter().map(|followed| TaskIdx(followed.first.0 + index)).collect();
             instances.push(Grown {

@@ -150,7 +150,7 @@ pub(super) fn items_of(for_each: &ForEach, scope: &Scope<'_>, most: u32) -> Resu
     Ok(Some(match &for_each.over {
         Over::List(from) => Items::of(list(from)?).unwrap_or_default(),
         Over::Zip(lists) => Items::zip(all(lists)?)?,
-        Over::Cross(lists) => Items::cross(&all(lists)?, most)?,
+        Over::Cross(lists) => Items::cross(all(lists)?, most)?,
         Over::InstancesOf(_) => return Ok(None),
     }))
 }

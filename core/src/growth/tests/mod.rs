@@ -40,21 +40,36 @@ fn lists_are_zipped_and_crossed() {
         items.iter().map(|(key, item)| format!("{key}: {item}")).collect::<Vec<_>>().join("; ")
     };
     assert_eq!(shown(Items::zip(lists()).unwrap()), r#"1,a: {"n":1,"s":"a"}; 2,b: {"n":2,"s":"b"}"#);
-    insta::assert_snapshot!(shown(Items::cross(&lists(), 4).unwrap()), @r#"1,a: {"n":1,"s":"a"}; 1,b: {"n":1,"s":"b"}; 2,a: {"n":2,"s":"a"}; 2,b: {"n":2,"s":"b"}"#);
+    insta::assert_snapshot!(shown(Items::cross(lists(), 4).unwrap()), @r#"1,a: {"n":1,"s":"a"}; 1,b: {"n":1,"s":"b"}; 2,a: {"n":2,"s":"a"}; 2,b: {"n":2,"s":"b"}"#);
     let mut uneven = lists();
     uneven[1].1.pop();
     insta::assert_snapshot!(Items::zip(uneven).unwrap_err(), @"the lists of `zip` differ in length: `n` has 2, `s` has 1");
     assert!(
-        Items::cross(&[("a".to_owned(), vec![]), ("b".to_owned(), vec![json!(1)])], 4).unwrap().is_empty()
+        Items::cross(vec![("a".to_owned(), vec![]), ("b".to_owned(), vec![json!(1)])], 4).unwrap().is_empty()
     );
+}
+
+#[test]
+fn combinations_are_stored_and_read_as_items() {
+    let lists = [("b", json!([1, null])), ("a", json!(["x", {"deep": []}, "z"]))];
+    let lists = lists.map(|(name, list)| (name.to_owned(), list.as_array().unwrap().clone())).to_vec();
+    let items = Items::cross(lists, 6).unwrap();
+    assert_eq!(keys(json!([0, 1, 2, 3, 4, 5])), items.iter().map(|(key, _)| key).collect::<Vec<_>>());
+    let stored = serde_json::to_value(&items).unwrap();
+    assert_eq!(stored[4], json!(["4", {"a": {"deep": []}, "b": null}]));
+    let read: Items = serde_json::from_value(stored).unwrap();
+    assert_eq!(read, items);
+    assert_ne!(read, Items::of(json!([0, 1, 2, 3, 4, 5])).unwrap());
 }
 
 #[test]
 fn combinations_beyond_the_limit_of_the_graph_are_not_made() {
     let lists =
         |count: usize| (0..count).map(|n| (n.to_string(), vec![json!(1), json!(2)])).collect::<Vec<_>>();
-    insta::assert_snapshot!(Items::cross(&lists(31), 1_000_000).unwrap_err(), @"the lists of `cross` have 2147483648 combinations, and `max_tasks` is 1000000; raise it in the DAG if that is meant");
-    assert!(Items::cross(&lists(70), u32::MAX).unwrap_err().contains("too many combinations"));
+    insta::assert_snapshot!(Items::cross(lists(31), 1_000_000).unwrap_err(), @"the lists of `cross` have 2147483648 combinations, and `max_tasks` is 1000000; raise it in the DAG if that is meant");
+    assert!(Items::cross(lists(70), u32::MAX).unwrap_err().contains("too many combinations"));
+    let with_none = lists(70).into_iter().chain([("none".to_owned(), vec![])]).collect();
+    assert!(Items::cross(with_none, 4).unwrap().is_empty());
 }
 
 #[test]

@@ -29,7 +29,14 @@ impl Env {
     fn add(&mut self, name: &str, kind: Option<&str>, group: Option<TaskIdx>, mapped: bool) {
         self.names.push(name.to_owned());
         let kind = kind.map(Arc::from);
-        self.rules.add_task(NewTask { name, kind: kind.as_ref(), adds: &[], group, mapped, state: TaskState::None });
+        self.rules.add_task(NewTask {
+            name,
+            kind: kind.as_ref(),
+            adds: &[],
+            group,
+            mapped,
+            state: TaskState::None,
+        });
     }
 
     fn take(&mut self, name: &str, state: TaskState) {
