@@ -13,6 +13,7 @@ mod live;
 mod message;
 #[cfg(test)]
 mod model;
+mod outlet;
 mod report;
 mod request;
 mod resumed;
@@ -33,6 +34,7 @@ use demand::Demand;
 use live::Live;
 use message::Message;
 pub use message::{Controller, Mailbox};
+use outlet::Outlet;
 pub use report::Reporter;
 use report::Reports;
 use request::Opening;
@@ -115,7 +117,8 @@ fn one(
     let (journal, opening) = start.begin(session, &prepared, &run_id, started_at)?;
     let (live, scheduler) = begun(live, &prepared, &opening, settings, &demand.limits);
     let info = Arc::new(RunInfo::new(index, prepared, run_id, started_at));
-    Ok((Run::new(info, live, scheduler, journal, Reports::start(reporter), shared), opening))
+    let outlet = Outlet::new(journal, Reports::start(reporter));
+    Ok((Run::new(info, live, scheduler, outlet, shared), opening))
 }
 
 /// The tasks with which a run begins or goes on, and their scheduler.
@@ -200,3 +203,18 @@ impl Loop {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// The same of a lock that is seldom held for long: to sleep until it is free would take longer than most turns do.
+fn lock_soon<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    for _ in 0..TRIES {
+        if let Ok(guard) = mutex.try_lock() {
+            return guard;
+        }
+        (0..PAUSES).for_each(|_| std::hint::spin_loop());
+    }
+    lock(mutex)
+}
+
+/// How often a lock is tried before the thread sleeps, and how long it pauses in between: some microseconds in all.
+const TRIES: u32 = 50;
+const PAUSES: u32 = 8;

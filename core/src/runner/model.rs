@@ -27,12 +27,13 @@ use super::clock::Clock;
 use super::demand::Numbers;
 use super::live::Live;
 use super::message::{Appended, Message, Request};
+use super::outlet::Outlet;
 use super::report::{Reporter, Reports};
 use super::request::{Session, Start};
 use super::run::Run;
 use super::turn::{Rest, Runs};
-use super::workers::{Job, RunInfo, Workers, idempotency_key};
-use super::{Mailbox, Resumed, begun};
+use super::workers::{Job, Left, Queue, RunInfo, Workers, idempotency_key};
+use super::{Mailbox, Resumed, begun, lock};
 use crate::event::{Event, EventKind, FailureKind, TaskIdx, Timestamp};
 use crate::graph::Graph;
 use crate::logs::RunLogs;
@@ -156,8 +157,9 @@ enum Phase {
 /// A process of the scheduler.
 struct Process {
     runs: Runs,
+    post: Arc<Post>,
     messages: Receiver<Message>,
-    queues: [Receiver<Job>; 2],
+    queues: [Queue; 2],
     stops: Receiver<Arc<Call>>,
     attempts: Vec<Attempt>,
     rest: Option<Rest>,
@@ -237,7 +239,7 @@ impl World {
         let masker = Masker::default();
         let shared = Arc::new(Shared {
             run: 0,
-            post,
+            post: Arc::clone(&post),
             shows_lines: false,
             masker,
             prepared: Arc::clone(&prepared),
@@ -259,9 +261,10 @@ impl World {
         let (live, scheduler) =
             begun(live, &prepared, &opening, prepared.settings(GRACE, self.seed), &self.limits);
         let info = Arc::new(RunInfo::new(0, prepared, "r".to_owned(), started_at));
-        runs.begin(Run::new(info, live, scheduler, journal, Reports::start(reporter), shared), opening);
+        let outlet = Outlet::new(journal, Reports::start(reporter));
+        runs.begin(Run::new(info, live, scheduler, outlet, shared), opening);
         let rest = runs.turn_of_loop(true);
-        Process { runs, messages, queues, stops, attempts: Vec::new(), rest }
+        Process { runs, post, messages, queues, stops, attempts: Vec::new(), rest }
     }
 
     /// Step after step until the run has ended; `false` where the process dies before.
@@ -270,8 +273,7 @@ impl World {
         while process.rest.is_some() {
             steps += 1;
             assert!(steps < 100_000, "the run does not end");
-            if self.crashes > 0 && self.dice.one_in(25) {
-                self.crashes -= 1;
+            if self.dies() {
                 return false;
             }
             if self.cancels && self.dice.one_in(30) {
@@ -279,13 +281,23 @@ impl World {
                 process.runs.take(Message::All(Request::Cancel));
                 process.turn();
             }
-            self.step(process);
+            if !self.step(process) {
+                return false;
+            }
             self.check_limits(process);
         }
         true
     }
 
-    fn step(&mut self, process: &mut Process) {
+    /// Whether the process dies here.
+    fn dies(&mut self) -> bool {
+        let dies = self.crashes > 0 && self.dice.one_in(25);
+        self.crashes -= u64::from(dies);
+        dies
+    }
+
+    /// `false` where the process dies in it.
+    fn step(&mut self, process: &mut Process) -> bool {
         while let Ok(call) = process.stops.try_recv() {
             // The engine's callback, which engines here do without.
             for attempt in process.attempts.iter_mut().filter(|attempt| Arc::ptr_eq(&attempt.job.call, &call))
@@ -296,7 +308,7 @@ impl World {
         match self.dice.roll(4) {
             0 => {
                 let queue = &process.queues[self.dice.roll(2) as usize];
-                if let Ok(job) = queue.try_recv() {
+                if let Ok(Some(job)) = queue.try_recv() {
                     let key = idempotency_key(&job);
                     process.attempts.push(Attempt { job, key, phase: Phase::New, stopped: false });
                 }
@@ -307,12 +319,32 @@ impl World {
             }
             2 => {
                 if let Ok(message) = process.messages.try_recv() {
+                    if self.dice.one_in(2) {
+                        return self.turn_of_worker(process, message);
+                    }
                     process.runs.take(message);
                     process.turn();
                 }
             }
             _ => self.pass_time(process),
         }
+        true
+    }
+
+    /// The turn of a worker, after which it stores what happened; `false` where the process dies before.
+    fn turn_of_worker(&mut self, process: &mut Process, message: Message) -> bool {
+        let mut left = Left::default();
+        process.post.post(message);
+        if let Some((_, outlet)) = process.runs.turn_of_worker(&mut left) {
+            if self.dies() {
+                return false;
+            }
+            lock(&outlet).put(&mut left.events).unwrap();
+        }
+        process.runs.workers.started().append(&mut left.jobs);
+        // What is left for the loop: to wake those threads, and to see whether the runs have ended.
+        process.turn();
+        true
     }
 
     /// One effect of one engine.

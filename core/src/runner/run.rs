@@ -1,7 +1,7 @@
 //! One run on its way: what happened goes in, and what follows is stored, done and told.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crossbeam_channel::Sender;
 use foldhash::fast::RandomState;
@@ -9,17 +9,17 @@ use serde_json::Value;
 
 use super::call::{Call, Shared};
 use super::live::Live;
+use super::lock;
 use super::message::{Message, Request};
-use super::report::Reports;
+use super::outlet::Outlet;
 use super::request::{Opening, RunEnd};
-use super::workers::{Job, RunInfo, Workers};
+use super::workers::{self, Job, RunInfo, Workers};
 use crate::event::{AttemptEnd, Event, EventKind, Failure, FailureKind, TaskIdx, Timestamp};
 use crate::growth::Rules;
 use crate::logs::LogFile;
 use crate::prepare::Prepared;
 use crate::scheduler::{Action, Input, Places, Scheduler, StopReason};
 use crate::state::{RunState, TaskState};
-use crate::store::RunJournal;
 
 /// Of those of a run's tasks, of which there may be millions, that something holds for at the moment.
 type ByTask<T> = HashMap<TaskIdx, T, RandomState>;
@@ -30,8 +30,7 @@ pub(super) struct Run {
     pub(super) prepared: Arc<Prepared>,
     pub(super) live: Live,
     pub(super) scheduler: Scheduler,
-    journal: RunJournal,
-    reports: Reports,
+    outlet: Arc<Mutex<Outlet>>,
     pub(super) shared: Arc<Shared>,
     run_log: LogFile,
     /// The attempts that engines have.
@@ -59,13 +58,8 @@ pub(super) struct Run {
     pub(super) fatal: Option<Failure>,
     /// Why it was stopped, if it took too long.
     late: Option<Failure>,
-    /// Why an event could not be stored. None is from then on, or what is stored would have a gap.
-    unstored: Option<String>,
     /// Its end is stored and told.
     told_end: bool,
-    /// The attempts whose beginning is stored.
-    #[cfg(test)]
-    stored: std::collections::HashSet<(TaskIdx, u32)>,
     pub(super) ended: Option<RunState>,
 }
 
@@ -74,8 +68,7 @@ impl Run {
         info: Arc<RunInfo>,
         live: Live,
         scheduler: Scheduler,
-        journal: RunJournal,
-        reports: Reports,
+        outlet: Outlet,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
@@ -84,8 +77,7 @@ impl Run {
             run_log: LogFile::new(shared.logs.run()),
             info,
             scheduler,
-            journal,
-            reports,
+            outlet: Arc::new(Mutex::new(outlet)),
             shared,
             calls: ByTask::default(),
             checkpoints: HashMap::new(),
@@ -100,10 +92,7 @@ impl Run {
             answers: Vec::new(),
             fatal: None,
             late: None,
-            unstored: None,
             told_end: false,
-            #[cfg(test)]
-            stored: std::collections::HashSet::new(),
             ended: None,
         }
     }
@@ -148,7 +137,7 @@ impl Run {
 
     /// Whether the reporter can be told more lines.
     pub(super) fn keeps_up(&self) -> bool {
-        self.reports.keeps_up()
+        self.outlet().keeps_up()
     }
 
     /// Something that happened and only has to be told.
@@ -165,11 +154,13 @@ impl Run {
             }
             Message::Checkpoint { task, attempt, checkpoint, stored, .. } => {
                 let kind = EventKind::Checkpoint { task, attempt, checkpoint: Arc::new(checkpoint) };
-                let result = self.record(&[Event { ts: now, kind }]);
+                let result = self.outlet().store(&[Event { ts: now, kind }]);
                 // The engine may have gone meanwhile.
                 let _ = stored.send(result);
             }
             Message::Query { task, question, answer, .. } => {
+                // It is not told what is not stored yet.
+                let _ = self.put_events();
                 // The engine may have gone meanwhile.
                 let _ = answer.send(self.query(task, &question));
             }
@@ -177,11 +168,11 @@ impl Run {
             Message::Progress { task, .. } => {
                 let kind = self.calls.get(&task).and_then(|call| call.take_progress());
                 // A reporter that is behind is told the next progress instead.
-                if self.reports.keeps_up() {
+                if self.keeps_up() {
                     self.events.extend(kind.map(|kind| Event { ts: now, kind }));
                 }
             }
-            Message::LogFailed { message, .. } => self.fail(message),
+            Message::Unstored { message, .. } | Message::LogFailed { message, .. } => self.fail(message),
             Message::All(_) | Message::Wake => {}
         }
     }
@@ -197,7 +188,8 @@ impl Run {
 
     /// What other processes ask for.
     fn take_requests(&mut self, now: Timestamp, places: &mut Places) {
-        let asked = match self.journal.to_cancel() {
+        let asked = self.outlet().to_cancel();
+        let asked = match asked {
             Ok(asked) => asked,
             Err(error) => {
                 return self.note_run(&format!("cannot read what is to be cancelled: {error}"), now);
@@ -264,7 +256,8 @@ impl Run {
         self.or_fatal(handled);
     }
 
-    /// Carries out what follows: first stores it, then does it, then tells it. Whether more follows from that.
+    /// Carries out what follows: whether more follows from that. What starts is handed over, and told, once the turn's events
+    /// are stored; all else that is seen from outside is done after they are.
     ///
     /// `now` is the same for all runs of a turn: what one gives free and another takes happens in that order.
     pub(super) fn carry_out(&mut self, now: Timestamp, places: &mut Places, workers: &mut Workers) -> bool {
@@ -276,23 +269,21 @@ impl Run {
         let actions = std::mem::take(&mut self.actions);
         actions.iter().for_each(|&action| self.note(action, now));
         self.ends.clear();
-        let events = std::mem::take(&mut self.events);
-        let stored = self.record(&events);
-        self.events = events;
-        for answer in std::mem::take(&mut self.answers) {
-            // The engine may have gone meanwhile.
-            let _ = answer.send(stored.clone());
+        if !self.answers.is_empty() || actions.iter().any(is_seen_at_once) {
+            let stored = self.put_events();
+            if stored.is_err() {
+                // Nor is what this turn has started so far.
+                workers.refuse(self.info.index as usize);
+            }
+            for answer in std::mem::take(&mut self.answers) {
+                // The engine may have gone meanwhile.
+                let _ = answer.send(stored.clone());
+            }
+            self.told_end |= stored.is_ok() && actions.iter().any(|a| matches!(a, Action::RunEnded(_)));
         }
-        if let Err(error) = stored {
-            self.fail(error);
-            // What is not stored is not told.
-            self.events.clear();
-        }
-        self.told_end |= self.unstored.is_none() && actions.iter().any(|a| matches!(a, Action::RunEnded(_)));
         actions.iter().for_each(|&action| self.act(action, workers));
         self.actions = actions;
         self.actions.clear();
-        self.reports.send(&mut self.events);
         for met in std::mem::take(&mut self.conditions) {
             self.input(met, now, places);
         }
@@ -308,18 +299,35 @@ impl Run {
         !self.actions.is_empty() || (was_held && self.rules.is_none())
     }
 
-    fn record(&mut self, events: &[Event]) -> Result<(), String> {
-        if let Some(reason) = &self.unstored {
-            return Err(reason.clone());
+    /// Stores and tells what has happened so far.
+    pub(super) fn put_events(&mut self) -> Result<(), String> {
+        let mut events = std::mem::take(&mut self.events);
+        let stored = self.outlet().put(&mut events);
+        self.events = events;
+        if let Err(error) = &stored {
+            self.fail(error.clone());
         }
-        let recorded = self.journal.record(events).map_err(|e| e.to_string());
-        self.unstored = recorded.as_ref().err().cloned();
-        #[cfg(test)]
-        self.stored.extend(events.iter().filter_map(|event| match event.kind {
-            EventKind::TaskState { task, attempt, state: TaskState::Running, .. } => Some((task, attempt)),
-            _ => None,
-        }));
-        recorded
+        stored
+    }
+
+    /// Whether something has happened that is not stored yet.
+    pub(super) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Gives away what has happened, for the list that is empty, to whoever puts it into the outlet before anybody else does.
+    pub(super) fn give_events(&mut self, events: &mut Vec<Event>) -> Arc<Mutex<Outlet>> {
+        std::mem::swap(&mut self.events, events);
+        Arc::clone(&self.outlet)
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_stored(&self, task: TaskIdx, attempt: u32) -> bool {
+        self.outlet().has_stored(task, attempt)
+    }
+
+    fn outlet(&self) -> MutexGuard<'_, Outlet> {
+        lock(&self.outlet)
     }
 
     /// An action as the event that it is.
@@ -405,10 +413,7 @@ impl Run {
 
     fn act(&mut self, action: Action, workers: &mut Workers) {
         match action {
-            // What could not be stored is not started.
             Action::Start { task, attempt, again, doomed } => {
-                #[cfg(test)]
-                assert!(self.stored.contains(&(task, attempt)), "an engine sees what is not stored");
                 let added = self.live.get(task).cloned();
                 let call = Call::new(Arc::clone(&self.shared), added.clone(), task, attempt);
                 self.calls.insert(task, Arc::clone(&call));
@@ -431,7 +436,7 @@ impl Run {
                         self.fail(format!("cannot start a thread: {error}"));
                     }
                 } else {
-                    call.refuse("not started, since the run cannot go on".to_owned());
+                    call.refuse(workers::UNSTORED.to_owned());
                 }
             }
             Action::Stop { task, .. } => {
@@ -485,30 +490,42 @@ impl Run {
             let _ = workers.abandon(self.live.entry(task).blocks(), &call);
         }
         let mut end = self.end(self.ended.unwrap_or(RunState::Failed));
+        let outlet = Arc::clone(&self.outlet);
+        let mut outlet = lock(&outlet);
         if !self.told_end {
             let last = run_state(self.shared.clock.now(), end.state, end.error.clone());
             // Where the store has failed the run has not ended there: it can be resumed.
-            let _ = self.record(std::slice::from_ref(&last));
+            let _ = outlet.store(std::slice::from_ref(&last));
             self.events.push(last);
         }
         if end.remark.is_none() && !self.left_rules.is_empty() {
             end.remark = Some(self.left_rules.join("\n"));
         }
-        if self.unstored.is_some() {
+        if outlet.has_failed() {
             let run_id = &self.info.run_id;
             end.remark =
                 Some(format!("once the store can be written, `oxidag resume {run_id}` goes on with the run"));
         }
-        if let Err(error) = self.journal.finish()
+        if let Err(error) = outlet.finish_journal()
             && end.remark.is_none()
         {
             // Everything is in the journal, and whoever opens the store next finds it there.
             end.remark =
                 Some(format!("the run is stored in its journal, but not in the database yet: {error}"));
         }
-        self.reports.send(&mut self.events);
-        self.reports.finish();
+        outlet.tell(&mut self.events);
+        outlet.finish_reports();
         end
+    }
+}
+
+/// Whether an action can be seen from outside at once: what it is about has to be stored before.
+fn is_seen_at_once(action: &Action) -> bool {
+    match action {
+        Action::Stop { .. } | Action::Abandon { .. } | Action::Stopping(_) | Action::RunEnded(_) => true,
+        Action::State { .. } | Action::Start { .. } | Action::Evaluate { .. } | Action::Expand { .. } => {
+            false
+        }
     }
 }
 

@@ -1,15 +1,16 @@
 //! All runs of this process, and what one turn does: take what happened, let the schedulers decide, carry that out.
 //! Whoever holds the lock around [`Runs`] has the turn.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, never};
 
 use super::call::Post;
 use super::message::Message;
+use super::outlet::Outlet;
 use super::request::{Opening, RunEnd};
 use super::run::Run;
-use super::workers::{Job, Threads, Workers};
+use super::workers::{Left, Threads, Workers};
 use super::{BATCH, LINES};
 use crate::event::{Event, Timestamp};
 use crate::scheduler::{Places, next_to_start};
@@ -60,22 +61,31 @@ impl Runs {
         if caught_up {
             self.runs.iter_mut().for_each(|run| run.tick(&mut self.places));
         }
-        self.settle();
-        self.workers.send_all();
+        self.settle_and_store();
         self.alarm = self.next_tick();
         (!self.have_ended()).then_some(Rest { alarm: self.alarm, without_lines })
     }
 
-    /// A turn of a worker that has posted how its attempt went; gives the worker its next job, if there is one.
-    pub(super) fn turn_of_worker(&mut self) -> Option<Job> {
+    /// A turn of a worker that has posted how its attempt went. What is left to do after it is for the worker; where it is
+    /// given a run's outlet, that is to be locked before the turn ends, and the events put into it.
+    pub(super) fn turn_of_worker(&mut self, left: &mut Left) -> Option<(u32, Arc<Mutex<Outlet>>)> {
         // Somebody else's turn may have taken it, or the runs be over.
         if self.have_ended() || !self.take_posted() {
             return None;
         }
         self.settle();
-        let job = self.workers.take_one();
-        self.end_of_workers_turn();
-        job
+        let mut with_events = self.runs.iter_mut().zip(0..).filter(|(run, _)| run.has_events());
+        let outlet = match (with_events.next(), with_events.next()) {
+            (Some((run, number)), None) => Some((number, run.give_events(&mut left.events))),
+            (None, _) => None,
+            _ => {
+                self.store();
+                None
+            }
+        };
+        std::mem::swap(self.workers.started(), &mut left.jobs);
+        self.wake_loop();
+        outlet
     }
 
     /// A turn of a worker whose engine waits for the answer to a message.
@@ -83,13 +93,12 @@ impl Runs {
         // An answer that cannot be given any more is dropped with the message.
         if !self.have_ended() {
             self.take(message);
-            self.settle();
-            self.end_of_workers_turn();
+            self.settle_and_store();
+            self.wake_loop();
         }
     }
 
-    fn end_of_workers_turn(&mut self) {
-        self.workers.send_all();
+    fn wake_loop(&mut self) {
         let alarm = self.next_tick();
         let earlier = alarm.is_some_and(|alarm| self.alarm.is_none_or(|known| alarm < known));
         if earlier || self.have_ended() {
@@ -110,6 +119,7 @@ impl Runs {
             | Message::Append { run, .. }
             | Message::Query { run, .. }
             | Message::Progress { run, .. }
+            | Message::Unstored { run, .. }
             | Message::LogFailed { run, .. } => run,
             Message::All(request) => {
                 return self.runs.iter_mut().for_each(|run| run.ask(request, &mut self.places));
@@ -154,6 +164,28 @@ impl Runs {
             if !more {
                 return;
             }
+        }
+    }
+
+    /// The same, and what follows is stored, told and begun.
+    fn settle_and_store(&mut self) {
+        self.settle();
+        self.store();
+        self.workers.send_all();
+    }
+
+    /// Stores and tells what has happened. Of a run that cannot store it nothing begins.
+    fn store(&mut self) {
+        while let Some(number) = self.runs.iter().position(Run::has_events) {
+            if self.runs[number].put_events().is_err() {
+                self.workers.refuse(number);
+                self.settle();
+            }
+        }
+        #[cfg(test)]
+        for job in self.workers.started() {
+            let run = &self.runs[job.run.index as usize];
+            assert!(run.has_stored(job.task, job.attempt), "an engine sees what is not stored");
         }
     }
 

@@ -12,10 +12,10 @@ use sha2::{Digest, Sha256};
 
 use super::call::{Call, Post};
 use super::live::LiveTask;
-use super::lock;
 use super::message::Message;
 use super::turn::Runs;
-use crate::event::{TaskIdx, Timestamp};
+use super::{lock, lock_soon};
+use crate::event::{Event, TaskIdx, Timestamp};
 use crate::prepare::{Entry, Prepared};
 
 /// An attempt for a worker or the launcher.
@@ -58,7 +58,7 @@ pub(super) struct Workers {
     context: Context,
     blocking: Lane,
     launches: Lane,
-    /// Blocking attempts that this turn starts.
+    /// Attempts that this turn starts.
     started: VecDeque<Job>,
     /// Asks engines to stop, on a thread of its own: their callbacks may wait for a turn.
     stops: Option<Sender<Arc<Call>>>,
@@ -76,12 +76,21 @@ pub(super) struct Workers {
 struct Context {
     post: Arc<Post>,
     runs: Weak<Mutex<Runs>>,
+    lanes: Lanes,
 }
 
+/// To the threads: attempts, and `None` for one of them to end.
+#[derive(Clone)]
+struct Lanes {
+    blocking: Sender<Option<Job>>,
+    launches: Sender<Option<Job>>,
+}
+
+/// The other end of a lane.
+pub(super) type Queue = Receiver<Option<Job>>;
+
 struct Lane {
-    /// Until the run has ended.
-    jobs: Option<Sender<Job>>,
-    queue: Receiver<Job>,
+    queue: Queue,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -97,10 +106,11 @@ impl Threads {
 
 impl Workers {
     pub(super) fn new(post: Arc<Post>, runs: Weak<Mutex<Runs>>) -> Self {
+        let ((blocking, blocking_queue), (launches, launches_queue)) = (unbounded(), unbounded());
         Self {
-            context: Context { post, runs },
-            blocking: Lane::new(),
-            launches: Lane::new(),
+            context: Context { post, runs, lanes: Lanes { blocking, launches } },
+            blocking: Lane { queue: blocking_queue, threads: Vec::new() },
+            launches: Lane { queue: launches_queue, threads: Vec::new() },
             started: VecDeque::new(),
             stops: None,
             count: 0,
@@ -112,7 +122,7 @@ impl Workers {
 
     /// No thread is ever started: what there is to do can be taken here.
     #[cfg(test)]
-    pub(super) fn by_hand(post: Arc<Post>) -> (Self, [Receiver<Job>; 2], Receiver<Arc<Call>>) {
+    pub(super) fn by_hand(post: Arc<Post>) -> (Self, [Queue; 2], Receiver<Arc<Call>>) {
         let (stops, stopped) = unbounded();
         let workers = Self { by_hand: true, stops: Some(stops), ..Self::new(post, Weak::new()) };
         let queues = [workers.blocking.queue.clone(), workers.launches.queue.clone()];
@@ -134,15 +144,10 @@ impl Workers {
         Ok(())
     }
 
-    /// Hands an attempt to its engine, at the end of this turn.
+    /// Hands an attempt to its engine, once that it begins is stored.
     pub(super) fn queue(&mut self, job: Job) -> io::Result<()> {
-        let blocking = job.entry().blocks();
-        self.have_threads(blocking)?;
-        if blocking {
-            self.started.push_back(job);
-        } else {
-            self.launches.send(job);
-        }
+        self.have_threads(job.entry().blocks())?;
+        self.started.push_back(job);
         Ok(())
     }
 
@@ -158,14 +163,25 @@ impl Workers {
         (0..wanted).try_for_each(|_| self.add_thread(blocking))
     }
 
-    /// The most urgent of the attempts that wait for a worker.
-    pub(super) fn take_one(&mut self) -> Option<Job> {
-        self.started.pop_front()
+    /// The attempts that this turn starts, the most urgent first.
+    pub(super) fn started(&mut self) -> &mut VecDeque<Job> {
+        &mut self.started
     }
 
-    /// Wakes workers for the attempts that wait for one.
+    /// Nothing of this run begins any more.
+    pub(super) fn refuse(&mut self, run: usize) {
+        self.started.retain(|job| {
+            let is_of_run = job.run.index as usize == run;
+            if is_of_run {
+                job.call.refuse(UNSTORED.to_owned());
+            }
+            !is_of_run
+        });
+    }
+
+    /// Wakes threads for the attempts that this turn starts.
     pub(super) fn send_all(&mut self) {
-        self.started.drain(..).for_each(|job| self.blocking.send(job));
+        self.started.drain(..).for_each(|job| self.context.lanes.send(job));
     }
 
     /// Asks the engine to stop an attempt.
@@ -191,8 +207,10 @@ impl Workers {
     /// Lets the threads end; gives those that can be waited for.
     pub(super) fn close(&mut self) -> Threads {
         let mut threads = Vec::new();
-        for lane in [&mut self.blocking, &mut self.launches] {
-            lane.jobs = None;
+        let Lanes { blocking, launches } = &self.context.lanes;
+        for (lane, jobs) in [(&mut self.blocking, blocking), (&mut self.launches, launches)] {
+            // Nobody listens any more once these have ended.
+            lane.threads.iter().for_each(|_| drop(jobs.send(None)));
             threads.append(&mut lane.threads);
         }
         if self.lost {
@@ -219,15 +237,11 @@ impl Workers {
     }
 }
 
-impl Lane {
-    fn new() -> Self {
-        let (jobs, queue) = unbounded();
-        Self { jobs: Some(jobs), queue, threads: Vec::new() }
-    }
-
+impl Lanes {
     fn send(&self, job: Job) {
-        // Once the run has ended nothing starts.
-        let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
+        let lane = if job.entry().blocks() { &self.blocking } else { &self.launches };
+        // There is a queue as long as there are threads, and nothing starts once they have ended.
+        let _ = lane.send(Some(job));
     }
 }
 
@@ -264,10 +278,10 @@ pub(super) fn take_turn_with(call: &Call, message: Message) -> Result<(), Messag
 
 impl Context {
     /// A worker: runs attempts and takes a turn after each.
-    fn work(&self, queue: &Receiver<Job>) {
+    fn work(&self, queue: &Queue) {
         RUNS.set(Weak::clone(&self.runs));
-        let (mut next, mut buffer) = (None, Vec::new());
-        while let Some(mut job) = next.take().or_else(|| queue.recv().ok()) {
+        let (mut left, mut buffer) = (Left::default(), Vec::new());
+        while let Some(mut job) = self.next(&mut left).or_else(|| queue.recv().ok().flatten()) {
             IN_CALL.set(Arc::as_ptr(&job.call));
             hand_over(&mut job, &mut buffer);
             IN_CALL.set(ptr::null());
@@ -278,14 +292,37 @@ impl Context {
             if !job.call.has_ended() {
                 self.post.post(job.deferred());
             }
-            next = self.runs.upgrade().and_then(|runs| lock(&runs).turn_of_worker());
+            drop(job);
+            self.turn(&mut left);
+        }
+    }
+
+    /// The most urgent of the attempts that need a worker is for this one, all others are for other threads.
+    fn next(&self, left: &mut Left) -> Option<Job> {
+        let own = left.jobs.iter().position(|job| job.entry().blocks());
+        let own = own.and_then(|place| left.jobs.remove(place));
+        left.jobs.drain(..).for_each(|job| self.lanes.send(job));
+        own
+    }
+
+    /// A turn, and after it what is left to do without it: others may have theirs meanwhile.
+    fn turn(&self, left: &mut Left) {
+        let Some(runs) = self.runs.upgrade() else { return };
+        let mut turn = lock_soon(&runs);
+        let Some((run, outlet)) = turn.turn_of_worker(left) else { return };
+        let mut outlet = lock_soon(&outlet);
+        drop(turn);
+        if let Err(message) = outlet.put(&mut left.events) {
+            drop(outlet);
+            left.jobs.drain(..).for_each(|job| job.call.refuse(UNSTORED.to_owned()));
+            self.post.send(Message::Unstored { run, message });
         }
     }
 
     /// The launcher: hands over attempts that go on without a thread. The loop takes a turn for many of them.
-    fn launch(&self, queue: &Receiver<Job>) {
+    fn launch(&self, queue: &Queue) {
         let mut buffer = Vec::new();
-        for mut job in queue {
+        while let Ok(Some(mut job)) = queue.recv() {
             hand_over(&mut job, &mut buffer);
             if !job.call.returned() {
                 return;
@@ -295,6 +332,16 @@ impl Context {
             }
         }
     }
+}
+
+/// Why an attempt did not begin.
+pub(super) const UNSTORED: &str = "not started, since the run cannot go on";
+
+/// What a turn leaves to be done after it: first these events are stored, then the attempts begin.
+#[derive(Default)]
+pub(super) struct Left {
+    pub(super) events: Vec<Event>,
+    pub(super) jobs: VecDeque<Job>,
 }
 
 impl Job {
