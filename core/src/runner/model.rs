@@ -26,7 +26,7 @@ use super::call::{Call, Post, Shared};
 use super::clock::Clock;
 use super::demand::Numbers;
 use super::live::Live;
-use super::message::{Appended, Message, Request};
+use super::message::{Appended, Message, Question, Request};
 use super::outlet::Outlet;
 use super::report::{Reporter, Reports};
 use super::request::{Session, Start};
@@ -675,7 +675,7 @@ impl Process {
     }
 }
 
-/// The engine adds a task behind its own, and goes on once that is stored.
+/// The engine adds a task behind its own, and goes on once that is stored; another one asks at the same time.
 fn add(process: &mut Process, which: usize, new: usize) {
     let job = &process.attempts[which].job;
     let script = json!({"engine": "noop", "inline": ""});
@@ -686,7 +686,10 @@ fn add(process: &mut Process, which: usize, new: usize) {
     let asked = Box::new(Appended { addition, ready, answer });
     let (task, attempt) = (job.task, job.attempt);
     process.runs.take(Message::Append { run: 0, task, attempt, asked });
+    let (answer, told) = bounded(1);
+    process.runs.take(Message::Query { run: 0, task, question: Question::default(), answer });
     process.turn();
+    assert_eq!(told.try_recv().unwrap().unwrap().as_array().map(Vec::len), Some(1));
     let said = answered.try_recv().unwrap();
     assert!(said.is_ok() || said == Err("the run is being stopped".to_owned()), "{said:?}");
 }

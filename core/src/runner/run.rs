@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::call::{Call, Shared};
 use super::live::Live;
 use super::lock;
-use super::message::{Message, Request};
+use super::message::{Message, Question, Request};
 use super::outlet::Outlet;
 use super::request::{Opening, RunEnd};
 use super::workers::{self, Job, RunInfo, Workers};
@@ -23,6 +23,9 @@ use crate::state::{RunState, TaskState};
 
 /// Of those of a run's tasks, of which there may be millions, that something holds for at the moment.
 type ByTask<T> = HashMap<TaskIdx, T, RandomState>;
+
+/// What the engine of a task asks, and where the answer goes.
+type Query = (TaskIdx, Question, Sender<Result<Value, String>>);
 
 /// A run on its way.
 pub(super) struct Run {
@@ -54,6 +57,8 @@ pub(super) struct Run {
     pub(super) left_rules: Vec<String>,
     /// Engines that wait until what they added is stored.
     pub(super) answers: Vec<Sender<Result<(), String>>>,
+    /// What the engines of tasks ask, until what they would be told is stored.
+    queries: Vec<Query>,
     /// Why the run itself cannot go on.
     pub(super) fatal: Option<Failure>,
     /// Why it was stopped, if it took too long.
@@ -90,6 +95,7 @@ impl Run {
             rules: None,
             left_rules: Vec::new(),
             answers: Vec::new(),
+            queries: Vec::new(),
             fatal: None,
             late: None,
             told_end: false,
@@ -159,10 +165,7 @@ impl Run {
                 let _ = stored.send(result);
             }
             Message::Query { task, question, answer, .. } => {
-                // It is not told what is not stored yet.
-                let _ = self.put_events();
-                // The engine may have gone meanwhile.
-                let _ = answer.send(self.query(task, &question));
+                self.queries.push((task, question, answer));
             }
             Message::Append { task, attempt, asked, .. } => self.append((task, attempt), *asked, now),
             Message::Progress { task, .. } => {
@@ -263,23 +266,21 @@ impl Run {
     pub(super) fn carry_out(&mut self, now: Timestamp, places: &mut Places, workers: &mut Workers) -> bool {
         let settled = self.scheduler.settle(&mut self.actions);
         self.or_fatal(settled);
-        if self.actions.is_empty() && self.events.is_empty() && self.fatal.is_none() {
+        let is_asked = !self.answers.is_empty() || !self.queries.is_empty();
+        if self.actions.is_empty() && self.events.is_empty() && !is_asked && self.fatal.is_none() {
             return false;
         }
         let actions = std::mem::take(&mut self.actions);
         actions.iter().for_each(|&action| self.note(action, now));
         self.ends.clear();
-        if !self.answers.is_empty() || actions.iter().any(is_seen_at_once) {
+        if is_asked || actions.iter().any(is_seen_at_once) {
             let stored = self.put_events();
             if stored.is_err() {
                 // Nor is what this turn has started so far.
-                workers.refuse(self.info.index as usize);
-            }
-            for answer in std::mem::take(&mut self.answers) {
-                // The engine may have gone meanwhile.
-                let _ = answer.send(stored.clone());
+                workers.refuse(self.info.index);
             }
             self.told_end |= stored.is_ok() && actions.iter().any(|a| matches!(a, Action::RunEnded(_)));
+            self.answer(&stored);
         }
         actions.iter().for_each(|&action| self.act(action, workers));
         self.actions = actions;
@@ -297,6 +298,16 @@ impl Run {
         }
         // A run that was held may end now.
         !self.actions.is_empty() || (was_held && self.rules.is_none())
+    }
+
+    /// Answers engines, now that what they are told is stored, or cannot be. They may have gone meanwhile.
+    fn answer(&mut self, stored: &Result<(), String>) {
+        for answer in std::mem::take(&mut self.answers) {
+            let _ = answer.send(stored.clone());
+        }
+        for (task, question, answer) in std::mem::take(&mut self.queries) {
+            let _ = answer.send(stored.clone().and_then(|()| self.query(task, &question)));
+        }
     }
 
     /// Stores and tells what has happened so far.

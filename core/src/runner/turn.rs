@@ -178,7 +178,8 @@ impl Runs {
     fn store(&mut self) {
         while let Some(number) = self.runs.iter().position(Run::has_events) {
             if self.runs[number].put_events().is_err() {
-                self.workers.refuse(number);
+                let run = self.runs[number].info.index;
+                self.workers.refuse(run);
                 self.settle();
             }
         }

@@ -124,7 +124,8 @@ impl Workers {
     #[cfg(test)]
     pub(super) fn by_hand(post: Arc<Post>) -> (Self, [Queue; 2], Receiver<Arc<Call>>) {
         let (stops, stopped) = unbounded();
-        let workers = Self { by_hand: true, stops: Some(stops), ..Self::new(post, Weak::new()) };
+        let mut workers = Self::new(post, Weak::new());
+        (workers.by_hand, workers.stops) = (true, Some(stops));
         let queues = [workers.blocking.queue.clone(), workers.launches.queue.clone()];
         (workers, queues, stopped)
     }
@@ -168,15 +169,9 @@ impl Workers {
         &mut self.started
     }
 
-    /// Nothing of this run begins any more.
-    pub(super) fn refuse(&mut self, run: usize) {
-        self.started.retain(|job| {
-            let is_of_run = job.run.index as usize == run;
-            if is_of_run {
-                job.call.refuse(UNSTORED.to_owned());
-            }
-            !is_of_run
-        });
+    /// What this turn starts of this run does not begin.
+    pub(super) fn refuse(&mut self, run: u32) {
+        refuse(&mut self.started, run);
     }
 
     /// Wakes threads for the attempts that this turn starts.
@@ -234,6 +229,13 @@ impl Workers {
         let work = move || if blocking { context.work(&queue) } else { context.launch(&queue) };
         lane.threads.push(thread.spawn(work)?);
         Ok(())
+    }
+}
+
+/// Where the runs could not begin, too, the threads end.
+impl Drop for Workers {
+    fn drop(&mut self) {
+        drop(self.close());
     }
 }
 
@@ -314,7 +316,7 @@ impl Context {
         drop(turn);
         if let Err(message) = outlet.put(&mut left.events) {
             drop(outlet);
-            left.jobs.drain(..).for_each(|job| job.call.refuse(UNSTORED.to_owned()));
+            refuse(&mut left.jobs, run);
             self.post.send(Message::Unstored { run, message });
         }
     }
@@ -336,6 +338,17 @@ impl Context {
 
 /// Why an attempt did not begin.
 pub(super) const UNSTORED: &str = "not started, since the run cannot go on";
+
+/// Refuses the attempts of this run.
+fn refuse(jobs: &mut VecDeque<Job>, run: u32) {
+    jobs.retain(|job| {
+        let is_of_run = job.run.index == run;
+        if is_of_run {
+            job.call.refuse(UNSTORED.to_owned());
+        }
+        !is_of_run
+    });
+}
 
 /// What a turn leaves to be done after it: first these events are stored, then the attempts begin.
 #[derive(Default)]

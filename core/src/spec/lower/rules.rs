@@ -216,7 +216,10 @@ impl Lower<'_> {
             self.mistake_with_help(stuck[0].span, message, "take one of these dependencies out");
         }
         let mut tasks: Vec<Option<Task>> = tasks.into_iter().map(Some).collect();
-        order.into_iter().filter_map(|place| tasks[place].take()).collect()
+        let mut ordered: Vec<Task> = order.into_iter().filter_map(|place| tasks[place].take()).collect();
+        // Those of a cycle too: what names them is not wrong.
+        ordered.extend(tasks.into_iter().flatten());
+        ordered
     }
 
     /// `{type: name}` among dependencies.

@@ -110,6 +110,20 @@ rules:
 }
 
 #[test]
+fn a_cycle_among_added_tasks_is_one_mistake() {
+    let said = refused(
+        "dag.yaml",
+        "tasks: [{task_id: a, script: local.b.f.sql.n}]
+rules:
+- {when: true, add: {tasks: [{task_id: b, dependencies: [c], script: local.b.f.sql.n}, {task_id: c, dependencies: [b], script: local.b.f.sql.n}]}}
+- {when: true, add: {tasks: [{task_id: d, script: local.b.f.sql.n}, {task_id: e, dependencies: [b, d], script: local.b.f.sql.n}]}}
+",
+    );
+    assert!(said.contains("depend on each other in a cycle: `b`, `c`"), "{said}");
+    assert!(!said.contains("there is no task"), "{said}");
+}
+
+#[test]
 fn a_task_has_a_script_or_stands_for_a_dag() {
     let said = refused(
         "dag.yaml",
