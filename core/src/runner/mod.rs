@@ -13,6 +13,7 @@ mod live;
 mod message;
 #[cfg(test)]
 mod model;
+mod noting;
 mod outlet;
 mod report;
 mod request;
