@@ -151,7 +151,7 @@ impl Rules {
     pub fn add_task(&mut self, new: NewTask<'_>) {
         let NewTask { name, kind, adds, group, mapped, state } = new;
         let task = TaskIdx(u32::try_from(self.tasks.len()).unwrap_or(u32::MAX));
-        let watchers = if self.by_name.is_empty() { None } else { self.by_name.remove(name) };
+        let watchers = self.by_name.remove(name);
         let adds: Vec<Arc<str>> = adds.iter().map(|kind| Arc::clone(&kind.task_id)).collect();
         if !state.is_terminal() {
             adds.iter().for_each(|kind| self.kinds.entry(Arc::clone(kind)).or_default().adders += 1);

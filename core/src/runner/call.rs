@@ -250,7 +250,7 @@ impl Call {
         let file = log.file.get_or_insert_with(|| Box::new(self.log_file(keep_closed)));
         if let Err(error) = file.write(now, level, text, &self.shared.masker) {
             let (run, message) = (self.shared.run, error.to_string());
-            self.shared.post.send(Message::LogFailed { run, message });
+            self.shared.post.send(Message::Unwritten { run, message });
         }
     }
 }

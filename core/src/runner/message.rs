@@ -30,10 +30,8 @@ pub(super) enum Message {
     Query { run: u32, task: TaskIdx, question: Question, answer: Sender<Result<Value, String>> },
     /// A task's call has progress to tell.
     Progress { run: u32, task: TaskIdx },
-    /// An event could not be stored: the run cannot go on.
-    Unstored { run: u32, message: String },
-    /// A task's log cannot be written: the run cannot go on.
-    LogFailed { run: u32, message: String },
+    /// An event could not be stored, or a task's log cannot be written: the run cannot go on.
+    Unwritten { run: u32, message: String },
     /// What every run is to take.
     All(Request),
     /// Nothing but that the loop is to take a turn: all runs have ended, or something is due earlier than it knows.

@@ -176,7 +176,7 @@ impl Run {
                     self.events.extend(kind.map(|kind| Event { ts: now, kind }));
                 }
             }
-            Message::Unstored { message, .. } | Message::LogFailed { message, .. } => self.fail(message),
+            Message::Unwritten { message, .. } => self.fail(message),
             Message::All(_) | Message::Wake => {}
         }
     }

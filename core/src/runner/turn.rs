@@ -119,8 +119,7 @@ impl Runs {
             | Message::Append { run, .. }
             | Message::Query { run, .. }
             | Message::Progress { run, .. }
-            | Message::Unstored { run, .. }
-            | Message::LogFailed { run, .. } => run,
+            | Message::Unwritten { run, .. } => run,
             Message::All(request) => {
                 return self.runs.iter_mut().for_each(|run| run.ask(request, &mut self.places));
             }

@@ -317,7 +317,7 @@ impl Context {
         if let Err(message) = outlet.put(&mut left.events) {
             drop(outlet);
             refuse(&mut left.jobs, run);
-            self.post.send(Message::Unstored { run, message });
+            self.post.send(Message::Unwritten { run, message });
         }
     }
 

@@ -166,6 +166,7 @@ impl<'a> Links<'a> {
         }
     }
 
+    /// The place of a task. Where a file is wrong there may be names of what is left out.
     fn find(&self, id: &str) -> Option<usize> {
         self.names.place(id).map(|place| place as usize).filter(|&place| place < self.all.len())
     }

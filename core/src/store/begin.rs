@@ -30,12 +30,13 @@ impl Store {
     /// The run id is taken or cannot be used, or the store cannot be written.
     pub fn begin_run(&self, run: NewRun<'_>) -> Result<RunJournal, StoreError> {
         check_run_id(run.run_id)?;
+        let source = source::pack(run.dag_source);
         self.own(run.run_id, |tx| {
             let known = query::key_of(tx, run.run_id).map_err(|error| self.sqlite(&error))?;
             if known.is_some() {
                 return Err(StoreError::RunIdUsed(run.run_id.to_owned()));
             }
-            insert(tx, run).map_err(|error| self.sqlite(&error))
+            insert(tx, run, &source).map_err(|error| self.sqlite(&error))
         })
     }
 
@@ -122,8 +123,8 @@ pub(super) fn check_run_id(run_id: &str) -> Result<(), StoreError> {
 }
 
 /// Writes the rows of a run and of its tasks.
-fn insert(tx: &Transaction<'_>, run: NewRun<'_>) -> rusqlite::Result<Row> {
-    let source_key = source::key(tx, run.dag_id, run.dag_source)?;
+fn insert(tx: &Transaction<'_>, run: NewRun<'_>, source: &[u8]) -> rusqlite::Result<Row> {
+    let source_key = source::key(tx, run.dag_id, source)?;
     tx.execute(
         "INSERT INTO runs (run_id, dag_id, state, started_at, environment, dag_path, params, source_key, journal_applied, plugins,
              cache_hits, cache_misses)

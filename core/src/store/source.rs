@@ -7,9 +7,13 @@ use lz4_flex::block::{compress_prepend_size, decompress_size_prepended};
 use rusqlite::types::{Type, ValueRef};
 use rusqlite::{Error, OptionalExtension, Row, Transaction, params};
 
-/// The key of the DAG file's text; the DAG's newest run most often has the same.
-pub(super) fn key(tx: &Transaction<'_>, dag_id: &str, text: &str) -> rusqlite::Result<i64> {
-    let packed = compress_prepend_size(text.as_bytes());
+/// Packs a text. That takes a while: do it before the database is locked.
+pub(super) fn pack(text: &str) -> Vec<u8> {
+    compress_prepend_size(text.as_bytes())
+}
+
+/// The key of the DAG file's packed text; the DAG's newest run most often has the same.
+pub(super) fn key(tx: &Transaction<'_>, dag_id: &str, packed: &[u8]) -> rusqlite::Result<i64> {
     let newest = "SELECT source_key FROM sources WHERE text = ?2 AND source_key =
         (SELECT source_key FROM runs WHERE dag_id = ?1 ORDER BY started_at DESC, run_key DESC LIMIT 1)";
     let newest = tx.query_row(newest, params![dag_id, packed], |row| row.get(0));
