@@ -1,11 +1,8 @@
 //! One attempt: from the task to its outcome.
 
-use std::fs::File;
+use std::ffi::OsStr;
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
 use std::time::Instant;
 
 use oxidag_plugin_api::{Error, Level, Outcome, Result, Task};
@@ -17,9 +14,11 @@ use crate::group::Group;
 use crate::interpreter::Interpreter;
 use crate::leftover;
 use crate::lines;
+use crate::lookup;
 use crate::scratch::{Files, Scratch};
 use crate::sink::Sink;
-use crate::variables;
+use crate::spawn::{Child, Pipes, Program};
+use crate::variables::{self, Environment};
 use crate::watch::{StopRequest, Watch};
 
 /// Runs the task's script and returns when it has ended. First ends what a scheduler that died left of it.
@@ -35,11 +34,8 @@ pub(crate) fn run(config: &Config, scratch: &Scratch, task: &Task, sink: &impl S
     let mut files = scratch.files()?;
     let request = StopRequest::listen(sink).map_err(|e| unwatchable(&e))?;
     let started = Instant::now();
-    let mut child = start(config, &mut files, task)?;
-    let pipes = child.stdout.take().zip(child.stderr.take());
-    let group = Group::new(child).map_err(|e| unwatchable(&e))?;
-    let (out, err) = pipes.ok_or_else(|| unwatchable(&io::ErrorKind::BrokenPipe.into()))?;
-    let watch = Watch::new(group, (out.into(), err.into()), request, sink, config.grace(), started);
+    let (child, pipes) = start(config, &mut files, task)?;
+    let watch = Watch::new(Group::new(child), pipes, request, sink, config.grace(), started);
     let values = task.connections.iter().filter_map(|name| task.params.get(name)?.as_str());
     let ended = watch.keeping_whole(&lines::secrets(values)).until_end().map_err(|e| unwatchable(&e))?;
     if ended.needs_summary() {
@@ -55,23 +51,21 @@ fn unwatchable(error: &io::Error) -> Error {
 }
 
 /// Starts the script in a process group of its own, its output in pipes.
-fn start(config: &Config, files: &mut Files, task: &Task) -> Result<Child> {
-    let variables = variables::of(task, &config.env, files.result())?;
-    // Nothing here may need code between fork and exec, or starting takes several times as long.
-    let command = |program: &str| {
-        let mut command = Command::new(program);
-        command.envs(variables.iter().map(|(name, value)| (name, &**value)));
-        command.current_dir(&task.working_dir).process_group(0);
-        command.stdin(nothing()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
+fn start(config: &Config, files: &mut Files, task: &Task) -> Result<(Child, Pipes)> {
+    let environment = Environment::of(task, &config.env, files.result())?;
+    let folder = &task.working_dir;
+    let start = |program: &str, arguments: &[&OsStr]| {
+        let path = lookup::program(program, &environment, folder)?;
+        Program { path: &path, name: program, arguments, environment: &environment, folder }.start()
     };
     let text = &task.script.text;
     let interpreter = Interpreter::of(text, &config.interpreter)?;
     // What cannot be started so is the shell's to explain.
-    if let Some(words) = interpreter.only_command(text)
-        && let Ok(child) = command(words[0]).args(&words[1..]).spawn()
-    {
-        return Ok(child);
+    if let Some(words) = interpreter.only_command(text) {
+        let arguments: Vec<_> = words[1..].iter().map(OsStr::new).collect();
+        if let Ok(started) = start(words[0], &arguments) {
+            return Ok(started);
+        }
     }
     let script = match &task.script.path {
         // The script runs in another folder.
@@ -79,14 +73,8 @@ fn start(config: &Config, files: &mut Files, task: &Task) -> Result<Child> {
             .map_err(|e| Error::invalid(format!("the script's path is none: {e}")))?,
         None => files.write_script(&task.script.name, text)?,
     };
-    let started = command(&interpreter.program).args(&interpreter.args).arg(script).spawn();
-    started.map_err(|error| refused(&error, &interpreter, task))
-}
-
-/// `/dev/null` for reading, opened once: every script needs it.
-fn nothing() -> Stdio {
-    static NOTHING: LazyLock<Option<File>> = LazyLock::new(|| File::open("/dev/null").ok());
-    NOTHING.as_ref().and_then(|file| file.try_clone().ok()).map_or_else(Stdio::null, Stdio::from)
+    let arguments: Vec<_> = interpreter.args.iter().map(OsStr::new).chain([script.as_os_str()]).collect();
+    start(&interpreter.program, &arguments).map_err(|error| refused(&error, &interpreter, task))
 }
 
 /// Why the system would not start the interpreter, and what to do.

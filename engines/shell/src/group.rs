@@ -3,16 +3,15 @@
 //! The group is signalled only while its leader is not reaped: until then no other process can get its id.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::Child;
+use std::os::fd::BorrowedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
-use wait4::{ResUse, Wait4};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::leftover::Checkpoint;
 use crate::process::Process;
+use crate::spawn::{Child, Used};
 
 /// So long at most a killed group is waited for, and so long it is between two looks at it. What waits for a disk may take longer.
 const LONGEST_END: Duration = Duration::from_secs(1);
@@ -22,27 +21,17 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(crate) struct Group {
     leader: Child,
-    id: Pid,
-    pidfd: OwnedFd,
     reaped: bool,
 }
 
 impl Group {
     /// Takes over a child that was started in a process group of its own.
-    ///
-    /// # Errors
-    ///
-    /// When it cannot be watched; it is killed then.
-    pub(crate) fn new(mut leader: Child) -> io::Result<Self> {
-        let id = Pid::from_child(&leader);
-        match pidfd_open(id, PidfdFlags::empty()) {
-            Ok(pidfd) => Ok(Self { leader, id, pidfd, reaped: false }),
-            Err(error) => {
-                kill_process_group(id, Signal::KILL)?;
-                leader.wait()?;
-                Err(error.into())
-            }
-        }
+    pub(crate) fn new(leader: Child) -> Self {
+        Self { leader, reaped: false }
+    }
+
+    fn id(&self) -> Pid {
+        self.leader.id()
     }
 
     /// How the script is found again should this scheduler die.
@@ -51,44 +40,37 @@ impl Group {
     ///
     /// When the system does not tell when it was started.
     pub(crate) fn checkpoint(&self) -> io::Result<Checkpoint> {
-        Checkpoint::of(self.id)
+        Checkpoint::of(self.id())
     }
 
     /// Becomes readable when the leader has ended.
     pub(crate) fn ended(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+        self.leader.ended()
     }
 
     /// Asks all processes of the group to end, the stopped ones too.
     pub(crate) fn terminate(&self) -> io::Result<()> {
-        kill_process_group(self.id, Signal::TERM)?;
-        Ok(kill_process_group(self.id, Signal::CONT)?)
+        kill_process_group(self.id(), Signal::TERM)?;
+        Ok(kill_process_group(self.id(), Signal::CONT)?)
     }
 
     /// Ends all processes of the group.
     pub(crate) fn kill(&self) -> io::Result<()> {
-        Ok(kill_process_group(self.id, Signal::KILL)?)
+        Ok(kill_process_group(self.id(), Signal::KILL)?)
     }
 
     /// Whether any process of the group still runs. Looks through all processes of the machine.
     pub(crate) fn lives(&self) -> bool {
-        let id = self.id.as_raw_pid();
+        let id = self.id().as_raw_pid();
         let all = Process::all();
         all.map_or(true, |mut all| all.any(|process| process.lives && process.group == id))
     }
 
     /// How the leader ended and what it used; waits until it has ended.
-    pub(crate) fn reap(mut self) -> io::Result<ResUse> {
-        loop {
-            match self.leader.wait4() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                ended => {
-                    // Also after an error: then somebody else has reaped it.
-                    self.reaped = true;
-                    return ended;
-                }
-            }
-        }
+    pub(crate) fn reap(mut self) -> io::Result<Used> {
+        // Also after an error: then somebody else has reaped it.
+        self.reaped = true;
+        self.leader.reap()
     }
 }
 
@@ -101,7 +83,7 @@ impl Drop for Group {
                 thread::sleep(LOOK_AGAIN);
             }
             // There is nobody left to tell.
-            let _ = self.leader.wait();
+            let _ = self.leader.reap();
         }
     }
 }
@@ -109,16 +91,17 @@ impl Drop for Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::start;
     use std::fs;
     use std::os::unix::process::CommandExt;
     use std::process::Command;
 
     #[test]
     fn a_group_that_is_dropped_is_killed_and_reaped() {
-        let child = Command::new("/bin/sleep").arg("1000").process_group(0).spawn().unwrap();
-        let id = child.id().cast_signed();
+        let (child, _pipes) = start("/", &["/bin/sleep", "1000"]).unwrap();
+        let id = child.id().as_raw_pid();
         let mut other = Command::new("/bin/sleep").arg("1000").process_group(id).spawn().unwrap();
-        let group = Group::new(child).unwrap();
+        let group = Group::new(child);
         assert!(group.lives());
         drop(group);
         assert!(!fs::exists(format!("/proc/{id}/stat")).unwrap());

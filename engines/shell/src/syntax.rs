@@ -10,7 +10,7 @@ use oxidag_plugin_api::{Error, Finding, Result, Severity, Task};
 
 use crate::config::Config;
 use crate::interpreter::Interpreter;
-use crate::variables;
+use crate::variables::Environment;
 
 /// What is wrong with the task.
 ///
@@ -19,7 +19,7 @@ use crate::variables;
 /// When the interpreter could not be asked.
 pub(crate) fn validate(config: &Config, task: &Task) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    if let Err(error) = variables::of(task, &config.env, Path::new("")) {
+    if let Err(error) = Environment::of(task, &config.env, Path::new("")) {
         findings.push(finding(Severity::Error, error.message, None));
     }
     match Interpreter::of(&task.script.text, &config.interpreter) {

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use oxidag_plugin_api::Level;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::{Errno, ioctl_fionread, read, write};
-use wait4::ResUse;
 
 use crate::ending::{Ended, Stop};
 use crate::group::Group;
 use crate::lines::{LONGEST, Lines};
 use crate::sink::Sink;
+use crate::spawn::{Pipes, Used};
 
 /// How long the end of a cancelled script's other processes is waited for before looking again: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
@@ -26,8 +26,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_m
 const LINGER: Duration = Duration::from_millis(250);
 
 /// For how long at first a script's output is left in its pipes, which hold 64 KiB each. One that has ended by then has woken
-/// this thread once; else the end of each pipe wakes it too, and a wake-up is a good part of starting a short script.
-const UNHEARD: Duration = Duration::from_millis(2);
+/// this thread once; else the end of each pipe wakes it too, and a wake-up is a good part of starting a short script. Longer than
+/// most kernels' tick, or setting the timer in the hardware for each script takes two hundredths of a short one.
+const UNHEARD: Duration = Duration::from_millis(5);
 
 /// How much is read at once of a pipe that seems to be at its end: mostly there is nothing, and no large buffer is made for it.
 const REST: usize = 512;
@@ -113,7 +114,7 @@ impl<'a, S: Sink> Watch<'a, S> {
     /// `pipes` are the script's standard output and standard error.
     pub(crate) fn new(
         group: Group,
-        pipes: (OwnedFd, OwnedFd),
+        pipes: Pipes,
         request: StopRequest,
         sink: &'a S,
         grace: Duration,
@@ -271,11 +272,11 @@ impl<'a, S: Sink> Watch<'a, S> {
         }
         self.out.drain(&mut self.buffer, self.sink);
         self.err.drain(&mut self.buffer, self.sink);
-        let ResUse { status, rusage } = self.group.reap()?;
+        let Used { status, cpu, memory } = self.group.reap()?;
         Ok(Ended {
             status,
-            cpu: rusage.utime + rusage.stime,
-            memory: rusage.maxrss,
+            cpu,
+            memory,
             duration,
             stop: self.stop,
             grace: self.grace,

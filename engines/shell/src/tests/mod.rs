@@ -4,6 +4,9 @@ mod resuming;
 mod running;
 mod stopping;
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io;
 use std::path::Path;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -14,6 +17,8 @@ use serde_json::{Map, Value};
 use crate::config::Config;
 use crate::scratch::Scratch;
 use crate::sink::Sink;
+use crate::spawn::{Child, Pipes, Program};
+use crate::variables::Environment;
 
 /// How long a test waits for what must happen before it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,6 +38,15 @@ pub(crate) fn task(text: &str) -> Task {
         checkpoint: None,
         resumed: false,
     }
+}
+
+/// Starts a program by itself.
+pub(crate) fn start(folder: &str, words: &[&str]) -> io::Result<(Child, Pipes)> {
+    let (task, configured) = (task(""), BTreeMap::new());
+    let environment = Environment::of(&task, &configured, Path::new("/r")).unwrap();
+    let arguments: Vec<_> = words[1..].iter().map(OsStr::new).collect();
+    let (path, folder) = (Path::new(words[0]), Path::new(folder));
+    Program { path, name: words[0], arguments: &arguments, environment: &environment, folder }.start()
 }
 
 /// A host that keeps the log and can cancel.
