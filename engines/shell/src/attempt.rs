@@ -14,7 +14,6 @@ use crate::group::Group;
 use crate::interpreter::Interpreter;
 use crate::leftover;
 use crate::lines;
-use crate::lookup;
 use crate::scratch::{Files, Scratch};
 use crate::sink::Sink;
 use crate::spawn::{Child, Pipes, Program};
@@ -54,9 +53,8 @@ fn unwatchable(error: &io::Error) -> Error {
 fn start(config: &Config, files: &mut Files, task: &Task) -> Result<(Child, Pipes)> {
     let environment = Environment::of(task, &config.env, files.result())?;
     let folder = &task.working_dir;
-    let start = |program: &str, arguments: &[&OsStr]| {
-        let path = lookup::program(program, &environment, folder)?;
-        Program { path: &path, name: program, arguments, environment: &environment, folder }.start()
+    let start = |name: &str, arguments: &[&OsStr]| {
+        Program { name, arguments, environment: &environment, folder }.start()
     };
     let text = &task.script.text;
     let interpreter = Interpreter::of(text, &config.interpreter)?;

@@ -1,7 +1,7 @@
 //! The `shell` engine: runs a script as a local process, by its `#!` line or a configured interpreter.
 //!
-//! How the parts lie: `interpreter` decides what program runs the script and `lookup` where that is, `variables` what
-//! environment it sees, `scratch` which private files it needs; `spawn` starts it in a process group of its own, `group` ends
+//! How the parts lie: `interpreter` decides what program runs the script, `variables` what environment it
+//! sees, `scratch` which private files it needs; `spawn` starts it in a process group of its own, `group` ends
 //! that group, `watch` waits for it, and `ending` says how it ended. `leftover` ends what a scheduler that died
 //! left of an attempt, among what `process` sees. `attempt` puts them together. `syntax` is the dry run.
 //!
@@ -18,7 +18,6 @@ mod group;
 mod interpreter;
 mod leftover;
 mod lines;
-mod lookup;
 mod process;
 mod scratch;
 mod sink;

@@ -4,6 +4,7 @@
 //! What is done between clone and exec, and why nothing else may be, follows vfork(2), signal-safety(7) and the comments
 //! in glibc's own posix_spawn, which does the same.
 
+use std::env;
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::fs::File;
 use std::io;
@@ -11,24 +12,22 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::ptr;
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::variables::Environment;
 
 /// What is to be started.
 pub(crate) struct Program<'a> {
-    /// Where it is.
-    pub(crate) path: &'a Path,
-    /// By which it is called, and sees itself called.
+    /// A path, or a name that is looked up on the PATH of its environment.
     pub(crate) name: &'a str,
     pub(crate) arguments: &'a [&'a OsStr],
-    pub(crate) environment: &'a Environment<'a>,
+    pub(crate) environment: &'a Environment,
     pub(crate) folder: &'a Path,
 }
 
@@ -61,7 +60,8 @@ impl Program<'_> {
     pub(crate) fn start(&self) -> io::Result<(Child, Pipes)> {
         let (out, out_end) = io::pipe()?;
         let (err, err_end) = io::pipe()?;
-        let path = c_string(self.path.as_os_str())?;
+        let paths = places(self.name, self.environment.get("PATH"));
+        let paths = paths.iter().map(|path| c_string(path.as_os_str())).collect::<io::Result<Vec<_>>>()?;
         let folder = c_string(self.folder.as_os_str())?;
         let words = [OsStr::new(self.name)].into_iter().chain(self.arguments.iter().copied());
         let words = words.map(c_string).collect::<io::Result<Vec<_>>>()?;
@@ -71,14 +71,22 @@ impl Program<'_> {
             folder: &folder,
             files: [nothing()?.as_raw_fd(), out_end.as_raw_fd(), err_end.as_raw_fd()],
             handled: &HANDLED,
-            mask: no_signals(),
-            path: &path,
+            mask: signals(libc::sigemptyset),
+            paths: &paths,
             arguments: &arguments,
             environment: &environment,
             error: 0,
         })?;
         Ok((child, (out.into(), err.into())))
     }
+}
+
+/// Where a program may be, from the folder that it runs in, as execvp(3) has it.
+fn places(name: &str, path: Option<&OsStr>) -> Vec<PathBuf> {
+    if name.contains('/') {
+        return vec![name.into()];
+    }
+    env::split_paths(path.unwrap_or(OsStr::new("/bin:/usr/bin"))).map(|place| place.join(name)).collect()
 }
 
 impl Child {
@@ -97,24 +105,28 @@ impl Child {
     ///
     /// When somebody else has reaped it.
     pub(crate) fn reap(&self) -> io::Result<Used> {
-        let mut status = 0;
-        let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-        // SAFETY: both places can be written to.
-        while unsafe { libc::wait4(self.id.as_raw_pid(), &raw mut status, 0, usage.as_mut_ptr()) } < 0 {
-            let error = io::Error::last_os_error();
-            if error.kind() != io::ErrorKind::Interrupted {
-                return Err(error);
-            }
-        }
-        // SAFETY: it holds numbers alone, for which zeros will do, and the system has written them.
-        let usage = unsafe { usage.assume_init() };
-        Ok(Used {
-            status: ExitStatus::from_raw(status),
-            cpu: time(usage.ru_utime) + time(usage.ru_stime),
-            // The system counts in KiB.
-            memory: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
-        })
+        reap(self.id)
     }
+}
+
+fn reap(id: Pid) -> io::Result<Used> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: both places can be written to.
+    while unsafe { libc::wait4(id.as_raw_pid(), &raw mut status, 0, usage.as_mut_ptr()) } < 0 {
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    // SAFETY: it holds numbers alone, for which zeros will do, and the system has written them.
+    let usage = unsafe { usage.assume_init() };
+    Ok(Used {
+        status: ExitStatus::from_raw(status),
+        cpu: time(usage.ru_utime) + time(usage.ru_stime),
+        // The system counts in KiB.
+        memory: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+    })
 }
 
 /// What a new process does before it becomes its program, in memory that it shares with this one until then.
@@ -122,11 +134,12 @@ struct Orders<'a> {
     folder: &'a CStr,
     /// These become its first files. All have higher numbers, as a Rust program has its own first three from its start.
     files: [c_int; 3],
-    /// Nothing of ours handles these signals in it.
+    /// What this process does about these signals it does not.
     handled: &'a [c_int],
     /// The signals that it leaves waiting.
     mask: libc::sigset_t,
-    path: &'a CStr,
+    /// It becomes the first of these programs that there is.
+    paths: &'a [CString],
     /// Ends with a null pointer, as does `environment`.
     arguments: &'a [*const c_char],
     environment: &'a [*const c_char],
@@ -134,21 +147,22 @@ struct Orders<'a> {
     error: c_int,
 }
 
-/// The new process's stack, on the caller's own: the caller is not back from clone(2) before it is used no more. Nothing
-/// but the few calls below is on it.
+/// The new process's stack, on the caller's own: the caller is not back from clone(2) before it is used no more. As large
+/// as glibc's, for a signal that comes in spite of all.
 #[repr(C, align(16))]
-struct Stack([u8; 16 * 1024]);
+struct Stack([u8; 32 * 1024]);
 
 /// Starts a process that shares this one's memory until it has become its program or ended, while this thread waits.
 fn clone(orders: &mut Orders) -> io::Result<Child> {
     let mut stack = MaybeUninit::<Stack>::uninit();
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
     let mut pidfd: c_int = -1;
-    // A handler of ours must not run in the new process, whose memory is ours.
-    let every = every_signal();
-    // SAFETY: the stack's end is aligned and the memory below it is nobody else's until the call is back, since the new process has become
-    // another program or ended by then. So do the orders live on, which nobody else looks at meanwhile. The signals are
-    // blocked from before the call until after it, in this thread only.
+    // A handler of ours must not run in the new process, whose memory is ours. libc keeps two signals for itself, whose
+    // handlers heed what comes from this process alone.
+    let every = signals(libc::sigfillset);
+    // SAFETY: the stack's end is aligned, and the memory below it is nobody else's until the call is back: the new process
+    // has become its program or ended by then. Until then the orders live, too, and nobody else looks at them. Signals are
+    // blocked from before the call until after it, in this thread alone.
     let (id, error) = unsafe {
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const every, &raw mut orders.mask);
         let mask = orders.mask;
@@ -159,45 +173,74 @@ fn clone(orders: &mut Orders) -> io::Result<Child> {
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask, ptr::null_mut());
         (id, error)
     };
-    let Some(id) = Pid::from_raw(id).filter(|_| id > 0) else {
+    let Some(id) = Some(id).filter(|id| *id > 0).and_then(Pid::from_raw) else {
         return Err(error);
     };
+    if pidfd < 0 {
+        // Before Linux 5.2.
+        kill_process(id, Signal::KILL)?;
+        reap(id)?;
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     // SAFETY: the call has opened it for us.
     let child = Child { id, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } };
     match orders.error {
         0 => Ok(child),
         error => {
-            child.reap()?;
+            // Where this process was started with SIGCHLD ignored, the system has done so.
+            let _ = child.reap();
             Err(io::Error::from_raw_os_error(error))
         }
     }
 }
 
-/// The new process. It must not allocate, take a lock or panic: the thread that might hold the lock does not exist in it.
+/// The new process. It must not allocate, panic or take a lock: it runs as the thread that waits, whatever that was in the
+/// middle of, and what it has locked when it is killed stays so.
 extern "C" fn become_program(orders: *mut c_void) -> c_int {
     // SAFETY: they live, and are looked at by nobody else, until this process has become another program or ended.
     let orders = unsafe { &mut *orders.cast::<Orders>() };
-    orders.error = orders.follow().raw_os_error().unwrap_or(libc::EINVAL);
-    // The end of this process alone: returning ends it without a word to what would be run at this program's end.
+    orders.error = orders.follow();
+    // The process ends with that and runs nothing of what our own end would.
     127
 }
 
 impl Orders<'_> {
-    /// Returns only when it failed.
-    fn follow(&self) -> io::Error {
-        // SAFETY: all of these are system calls and no more. The texts end with a NUL, the arrays with a null pointer.
-        unsafe {
-            let done = libc::setpgid(0, 0) == 0
+    /// Returns only when it failed: the error's number.
+    fn follow(&self) -> c_int {
+        // SAFETY: signal(3) and sigprocmask(3) are hardly more than system calls, and the others are no more.
+        let done = unsafe {
+            libc::setpgid(0, 0) == 0
                 && (0..).zip(self.files).all(|(number, file)| libc::dup2(file, number) >= 0)
                 && libc::chdir(self.folder.as_ptr()) == 0
                 && self.handled.iter().all(|&signal| libc::signal(signal, libc::SIG_DFL) != libc::SIG_ERR)
-                && libc::sigprocmask(libc::SIG_SETMASK, &raw const self.mask, ptr::null_mut()) == 0;
-            if done {
-                libc::execve(self.path.as_ptr(), self.arguments.as_ptr(), self.environment.as_ptr());
+                && libc::sigprocmask(libc::SIG_SETMASK, &raw const self.mask, ptr::null_mut()) == 0
+        };
+        if !done {
+            return last_error();
+        }
+        let mut error = libc::ENOENT;
+        for path in self.paths {
+            // SAFETY: a system call. The texts end with a NUL, the arrays with a null pointer.
+            unsafe { libc::execve(path.as_ptr(), self.arguments.as_ptr(), self.environment.as_ptr()) };
+            let refused = last_error();
+            if !ELSEWHERE.contains(&refused) {
+                return refused;
+            }
+            // That it may not be executed in one place says more than that it is not in another.
+            if error != libc::EACCES {
+                error = refused;
             }
         }
-        io::Error::last_os_error()
+        error
     }
+}
+
+/// After these errors, execvp(3) looks for a program in the next place.
+const ELSEWHERE: [c_int; 6] =
+    [libc::EACCES, libc::ENOENT, libc::ENOTDIR, libc::ENODEV, libc::ESTALE, libc::ETIMEDOUT];
+
+fn last_error() -> c_int {
+    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL)
 }
 
 /// The signals that this process handles, looked up once, and SIGPIPE, which every Rust program ignores: a script is to end
@@ -212,23 +255,16 @@ static HANDLED: LazyLock<Vec<c_int>> = LazyLock::new(|| {
         };
         ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction) || *signal == libc::SIGPIPE
     };
-    (1..=libc::SIGRTMAX()).filter(is_handled).collect()
+    // signal(3) takes a lock for SIGABRT, which nobody sends to a process that has just begun.
+    (1..=libc::SIGRTMAX()).filter(|signal| *signal != libc::SIGABRT).filter(is_handled).collect()
 });
 
-fn no_signals() -> libc::sigset_t {
+/// The set that one of C's functions fills in.
+fn signals(fill: unsafe extern "C" fn(*mut libc::sigset_t) -> c_int) -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
-    // SAFETY: the function makes what it is given a place for, and cannot fail.
+    // SAFETY: sigemptyset(3) and sigfillset(3) make what they are given a place for, and cannot fail.
     unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        set.assume_init()
-    }
-}
-
-fn every_signal() -> libc::sigset_t {
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: as above.
-    unsafe {
-        libc::sigfillset(set.as_mut_ptr());
+        fill(set.as_mut_ptr());
         set.assume_init()
     }
 }
@@ -259,9 +295,12 @@ fn time(value: libc::timeval) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::start;
-    use std::fs;
+    use crate::tests::{start, task};
+    use oxidag_plugin_api::Task;
+    use std::collections::BTreeMap;
+    use std::fs::{self, Permissions};
     use std::io::Read as _;
+    use std::os::unix::fs::PermissionsExt;
     use std::process::{Command, Stdio};
     use std::thread;
 
@@ -304,6 +343,34 @@ mod tests {
         let theirs = signals(&printed(start("/", &status).unwrap()));
         assert_eq!(theirs, signals(&printed_by_std(&status)));
         assert_eq!(ours(), before, "this thread heeds those it did before");
+    }
+
+    #[test]
+    fn a_program_is_looked_up_on_its_own_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let tool = |place: &str, text: &str, mode| {
+            let place = dir.path().join(place);
+            fs::create_dir(&place).unwrap();
+            fs::write(place.join("tool"), text).unwrap();
+            fs::set_permissions(place.join("tool"), Permissions::from_mode(mode)).unwrap();
+        };
+        tool("closed", "#!/bin/sh\necho closed", 0o600);
+        tool("stale", "#!/no/such/program", 0o700);
+        tool("right", "#!/bin/sh\necho right", 0o700);
+        fs::create_dir_all(dir.path().join("folder/tool")).unwrap();
+        let mut task = Task { working_dir: dir.path().to_owned(), ..task("") };
+        let mut found = |path: &str| {
+            task.params.insert("PATH".to_owned(), path.into());
+            let environment = Environment::of(&task, &BTreeMap::new(), Path::new("/r")).unwrap();
+            let folder = dir.path();
+            let program = Program { name: "tool", arguments: &[], environment: &environment, folder };
+            program.start().map(printed).map_err(|error| error.kind())
+        };
+        assert_eq!(found("/none:closed:stale:folder:right:stale").unwrap(), "right\n");
+        assert_eq!(found("closed:stale").unwrap_err(), io::ErrorKind::PermissionDenied);
+        assert_eq!(found("stale").unwrap_err(), io::ErrorKind::NotFound);
+        assert_eq!(found("").unwrap_err(), io::ErrorKind::NotFound);
+        assert_eq!(places("tool", None), [Path::new("/bin/tool"), Path::new("/usr/bin/tool")]);
     }
 
     #[test]

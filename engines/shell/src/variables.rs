@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use oxidag_plugin_api::{Error, Result, Task};
 use serde_json::Value;
 
-/// This process's environment, as it was when the first script was started: to copy and sort it costs a good part of starting
+/// This process's environment, as it was when it was first asked for: to copy and sort it costs a good part of starting
 /// a short one.
 static INHERITED: LazyLock<Vec<CString>> = LazyLock::new(|| {
     let all: BTreeMap<_, _> = std::env::vars_os().collect();
@@ -26,13 +26,12 @@ const PARAMS: &str = "the task's parameters";
 const OURS: &str = "the scheduler's own variables";
 
 /// The variables that a script sees.
-#[derive(Debug)]
-pub(crate) struct Environment<'a> {
+pub(crate) struct Environment {
     /// `NAME=value`, by the names.
-    entries: Vec<Cow<'a, CStr>>,
+    entries: Vec<Cow<'static, CStr>>,
 }
 
-impl Environment<'_> {
+impl Environment {
     /// The environment of a task's script, later variables winning over earlier ones.
     ///
     /// # Errors

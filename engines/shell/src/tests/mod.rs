@@ -45,8 +45,8 @@ pub(crate) fn start(folder: &str, words: &[&str]) -> io::Result<(Child, Pipes)> 
     let (task, configured) = (task(""), BTreeMap::new());
     let environment = Environment::of(&task, &configured, Path::new("/r")).unwrap();
     let arguments: Vec<_> = words[1..].iter().map(OsStr::new).collect();
-    let (path, folder) = (Path::new(words[0]), Path::new(folder));
-    Program { path, name: words[0], arguments: &arguments, environment: &environment, folder }.start()
+    let folder = Path::new(folder);
+    Program { name: words[0], arguments: &arguments, environment: &environment, folder }.start()
 }
 
 /// A host that keeps the log and can cancel.
