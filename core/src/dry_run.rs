@@ -53,9 +53,9 @@ impl Prepared {
                 return Examined { script: String::new(), findings: vec![finding] };
             }
         };
-        let mut buffer = Vec::new();
-        let json = call.write(&mut buffer).map_err(Error::failed);
-        let mut findings = match json.and_then(|json| self.engine(task).validate(json)) {
+        let mut json = String::new();
+        let written = call.write(&mut json).map_err(Error::failed);
+        let mut findings = match written.and_then(|()| self.engine(task).validate(&json)) {
             Ok(findings) => findings,
             Err(error) => vec![not_examined(&error)],
         };

@@ -39,47 +39,71 @@ impl Handed<'_> {
     /// # Errors
     ///
     /// Why there is no JSON for it: a folder whose name is no text.
-    pub(crate) fn write<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<&'b str, String> {
+    pub(crate) fn write(&self, buffer: &mut String) -> Result<(), String> {
         buffer.clear();
-        let written = self.put(buffer).map_err(|error| error.to_string());
-        written
-            .and_then(|()| std::str::from_utf8(buffer).map_err(|error| error.to_string()))
-            .map_err(|error| format!("the task cannot be written as JSON: {error}"))
+        self.put(buffer).map_err(|error| format!("the task cannot be written as JSON: {error}"))
     }
 
-    /// Every task is written, and by hand it takes half as long: names that are known hold nothing that JSON escapes.
-    fn put(&self, into: &mut Vec<u8>) -> serde_json::Result<()> {
-        put(into, "{\"dag_id\":", self.dag_id)?;
-        put(into, ",\"run_id\":", self.run_id)?;
-        put(into, ",\"task_id\":", self.task_id)?;
+    /// By hand, since every attempt is written, and much of it are names that hold nothing that JSON escapes.
+    fn put(&self, into: &mut String) -> serde_json::Result<()> {
+        put_text(into, "{\"dag_id\":", self.dag_id)?;
+        put_text(into, ",\"run_id\":", self.run_id)?;
+        put_text(into, ",\"task_id\":", self.task_id)?;
         put(into, ",\"attempt\":", &self.attempt)?;
-        put(into, ",\"idempotency_key\":", self.idempotency_key)?;
-        put(into, ",\"script\":{\"text\":", &*self.script.text)?;
-        put(into, ",\"name\":", self.script.name)?;
-        put_some(into, ",\"path\":", self.script.path)?;
-        put_some(into, ",\"uri\":", self.script.uri)?;
-        put(into, "},\"params\":", &*self.params)?;
-        put_some(into, ",\"connections\":", Some(&self.connections).filter(|names| !names.is_empty()))?;
-        put(into, ",\"working_dir\":", self.working_dir)?;
-        put_some(into, ",\"checkpoint\":", self.checkpoint)?;
-        put_some(into, ",\"resumed\":", Some(&true).filter(|_| self.resumed))?;
-        into.push(b'}');
+        put_text(into, ",\"idempotency_key\":", self.idempotency_key)?;
+        put_text(into, ",\"script\":{\"text\":", &self.script.text)?;
+        put_text(into, ",\"name\":", self.script.name)?;
+        if let Some(path) = self.script.path {
+            put_path(into, ",\"path\":", path)?;
+        }
+        if let Some(uri) = self.script.uri {
+            put_text(into, ",\"uri\":", uri)?;
+        }
+        into.push_str("},\"params\":");
+        match self.params.is_empty() {
+            true => into.push_str("{}"),
+            false => put(into, "", &*self.params)?,
+        }
+        if !self.connections.is_empty() {
+            put(into, ",\"connections\":", &self.connections)?;
+        }
+        put_path(into, ",\"working_dir\":", self.working_dir)?;
+        if let Some(checkpoint) = self.checkpoint {
+            put(into, ",\"checkpoint\":", checkpoint)?;
+        }
+        if self.resumed {
+            into.push_str(",\"resumed\":true");
+        }
+        into.push('}');
         Ok(())
     }
 }
 
 /// A value, and what stands before it.
-fn put(into: &mut Vec<u8>, before: &str, value: &(impl Serialize + ?Sized)) -> serde_json::Result<()> {
-    into.extend_from_slice(before.as_bytes());
-    serde_json::to_writer(into, value)
+fn put(into: &mut String, before: &str, value: &(impl Serialize + ?Sized)) -> serde_json::Result<()> {
+    into.push_str(before);
+    into.push_str(&serde_json::to_string(value)?);
+    Ok(())
 }
 
-fn put_some(
-    into: &mut Vec<u8>,
-    before: &str,
-    value: Option<&(impl Serialize + ?Sized)>,
-) -> serde_json::Result<()> {
-    value.map_or(Ok(()), |value| put(into, before, value))
+fn put_text(into: &mut String, before: &str, text: &str) -> serde_json::Result<()> {
+    // Without a way out of the loop, so that many characters are looked at by one instruction.
+    let is_escaped =
+        text.bytes().fold(false, |any, byte| any | (byte < b' ') | (byte == b'"') | (byte == b'\\'));
+    if is_escaped {
+        return put(into, before, text);
+    }
+    for part in [before, "\"", text, "\""] {
+        into.push_str(part);
+    }
+    Ok(())
+}
+
+fn put_path(into: &mut String, before: &str, path: &Path) -> serde_json::Result<()> {
+    match path.to_str() {
+        Some(text) => put_text(into, before, text),
+        None => put(into, before, path),
+    }
 }
 
 impl Prepared {
@@ -160,9 +184,9 @@ mod tests {
 
     /// What an engine reads, which must be all that was written.
     fn read(handed: &Handed<'_>) -> Task {
-        let mut buffer = b"what was there".to_vec();
-        let text = handed.write(&mut buffer).unwrap();
-        let task: Task = serde_json::from_str(text).unwrap();
+        let mut text = "what was there".to_owned();
+        handed.write(&mut text).unwrap();
+        let task: Task = serde_json::from_str(&text).unwrap();
         assert_eq!(serde_json::to_string(&task).unwrap(), text, "a task of the ABI is written otherwise");
         task
     }
@@ -183,6 +207,45 @@ mod tests {
         expected.checkpoint = Some(json!({"job": 7}));
         expected.resumed = true;
         assert_eq!(read(&Handed { checkpoint: Some(&json!({"job": 7})), resumed: true, ..handed }), expected);
+    }
+
+    #[test]
+    fn what_json_escapes_is_escaped_wherever_it_stands() {
+        for text in ["\"", "\\", "\n", "\0", "\u{1f}", "\u{7f}\u{e9}\u{1f600}", "plain", ""] {
+            let handed = Handed {
+                dag_id: text,
+                run_id: text,
+                task_id: text,
+                attempt: u32::MAX,
+                idempotency_key: text,
+                script: HandedScript {
+                    text: text.into(),
+                    name: text,
+                    path: Some(Path::new(text)),
+                    uri: Some(text),
+                },
+                params: Cow::Owned(Map::from_iter([(text.to_owned(), text.into())])),
+                connections: vec![text],
+                working_dir: Path::new(text),
+                checkpoint: Some(&text.into()),
+                resumed: true,
+            };
+            let task = read(&handed);
+            assert_eq!((task.dag_id.as_str(), task.script.text.as_str()), (text, text));
+            assert_eq!((task.working_dir.as_path(), task.attempt), (Path::new(text), u32::MAX));
+        }
+    }
+
+    #[test]
+    fn a_folder_whose_name_is_no_text_cannot_be_handed_over() {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+        let dag =
+            json!({"dag_id": "d", "tasks": [{"task_id": "t", "script": {"engine": "noop", "inline": ""}}]});
+        let mut prepared = prepared(&dag);
+        prepared.working_dir = OsStr::from_bytes(b"/\xff").into();
+        let handed = prepared.call(prepared.entry(TaskIdx(0)), "r", 1, "k").unwrap();
+        let error = handed.write(&mut String::new()).unwrap_err();
+        insta::assert_snapshot!(error, @"the task cannot be written as JSON: path contains invalid UTF-8 characters");
     }
 
     #[test]

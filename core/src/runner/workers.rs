@@ -282,7 +282,7 @@ impl Context {
     /// A worker: runs attempts and takes a turn after each.
     fn work(&self, queue: &Queue) {
         RUNS.set(Weak::clone(&self.runs));
-        let (mut left, mut buffer) = (Left::default(), Vec::new());
+        let (mut left, mut buffer) = (Left::default(), String::new());
         while let Some(mut job) = self.next(&mut left).or_else(|| queue.recv().ok().flatten()) {
             IN_CALL.set(Arc::as_ptr(&job.call));
             hand_over(&mut job, &mut buffer);
@@ -323,7 +323,7 @@ impl Context {
 
     /// The launcher: hands over attempts that go on without a thread. The loop takes a turn for many of them.
     fn launch(&self, queue: &Queue) {
-        let mut buffer = Vec::new();
+        let mut buffer = String::new();
         while let Ok(Some(mut job)) = queue.recv() {
             hand_over(&mut job, &mut buffer);
             if !job.call.returned() {
@@ -371,7 +371,7 @@ impl Job {
 }
 
 /// Hands an attempt to its engine; `buffer` is for what is written meanwhile.
-fn hand_over(job: &mut Job, buffer: &mut Vec<u8>) {
+fn hand_over(job: &mut Job, buffer: &mut String) {
     let checkpoint = job.checkpoint.take();
     let (key, entry, prepared) = (idempotency_key(job), job.entry(), &job.run.prepared);
     let written = match prepared.call(entry, &job.run.run_id, job.attempt, &key) {
@@ -382,12 +382,12 @@ fn hand_over(job: &mut Job, buffer: &mut Vec<u8>) {
         Err(message) => Err(message),
     };
     match written {
-        Ok(json) => prepared.engine_of(entry).run(json, entry.blocks(), Arc::clone(&job.call)),
+        Ok(()) => prepared.engine_of(entry).run(buffer, entry.blocks(), Arc::clone(&job.call)),
         Err(message) => job.call.refuse(message),
     }
     // Few tasks are large, and most of them once.
     if buffer.capacity() > LARGE {
-        *buffer = Vec::new();
+        *buffer = String::new();
     }
 }
 
@@ -401,11 +401,13 @@ pub(super) fn idempotency_key(job: &Job) -> String {
 }
 
 fn key(run: &Sha256, task_id: &str, attempt: u32) -> String {
-    let digest = run.clone().chain_update(task_id).chain_update(b"\0").chain_update(attempt.to_string());
-    let digest = digest.finalize();
+    let mut digest = run.clone();
+    digest.update(task_id);
+    digest.update(b"\0");
+    digest.update(itoa::Buffer::new().format(attempt));
     let mut key = String::with_capacity(PREFIX.len() + 32);
     key.push_str(PREFIX);
-    for byte in digest.iter().take(16) {
+    for byte in digest.finalize().iter().take(16) {
         for digit in [byte >> 4, byte & 15] {
             key.push(char::from(HEX[usize::from(digit)]));
         }
