@@ -288,8 +288,8 @@ fn c_string(text: &OsStr) -> io::Result<CString> {
 }
 
 fn time(value: libc::timeval) -> Duration {
-    let part = |value: i64| u64::try_from(value).unwrap_or(0);
-    Duration::from_secs(part(value.tv_sec)) + Duration::from_micros(part(value.tv_usec))
+    let seconds = u64::try_from(value.tv_sec).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(value.tv_usec).unwrap_or(0))
 }
 
 #[cfg(test)]
