@@ -476,6 +476,8 @@ impl World {
                 OpenOptions::new().append(true).open(self.home.join("journal/r.journal")).unwrap();
             let torn = [40, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
             journal.write_all(&torn[..self.dice.roll(torn.len() as u64) as usize]).unwrap();
+            // Room that was made for more.
+            journal.write_all(&[0; 100][..self.dice.roll(100) as usize]).unwrap();
         }
         // Remote jobs go on meanwhile; and the system's clock may be set.
         let forward = 1_000 * self.dice.roll(3_000) as i64;

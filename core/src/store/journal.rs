@@ -5,8 +5,8 @@
 //! frame:  length of the payload (4) · crc32 of the payload (4) · payload: events
 //! ```
 //!
-//! All integers are little-endian. A frame holds what one call recorded, and reaches the file in one write. It is in the
-//! page cache then, so killing the process loses nothing; a power failure may cost the journal's end. What follows the
+//! All integers are little-endian. A frame holds what one call recorded, and is in the page cache when that returns, so
+//! killing the process loses nothing; a power failure may cost the journal's end. What follows the
 //! last whole frame is a torn tail: its `record` never returned, so nobody was told.
 
 use std::fs::File;
@@ -44,6 +44,13 @@ pub(super) fn owner(file: &File, path: &Path) -> Result<u32, StoreError> {
         });
     }
     Ok(u32::from_le_bytes([header[8], header[9], header[10], header[11]]))
+}
+
+/// Whether the header is zeros: there was room for the journal on the disk, and the power failed before it was written.
+pub(super) fn is_blank(file: &File) -> io::Result<bool> {
+    let mut header = [1; HEADER_LEN as usize];
+    file.read_exact_at(&mut header, 0)?;
+    Ok(header == [0; HEADER_LEN as usize])
 }
 
 /// Clears the buffer and leaves room for what precedes the payload.

@@ -35,6 +35,7 @@ mod run_journal;
 mod source;
 mod tables;
 mod types;
+mod window;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -41,6 +41,9 @@ fn replay(home: &Home, db: &mut Connection, run_id: &str, journal: &File) -> Res
     let Some((run_key, applied)) = row.filter(|_| length > HEADER_LEN) else {
         return Ok(());
     };
+    if journal::is_blank(journal).map_err(io)? {
+        return Ok(());
+    }
     journal::owner(journal, &path)?;
     let journal = (journal.try_clone().map_err(io)?, path.clone());
     let applied = applied.cast_unsigned();

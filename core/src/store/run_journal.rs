@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use super::apply::Applier;
 use super::error::StoreError;
 use super::home::{self, Home};
+use super::window::Window;
 use super::{codec, journal};
 use crate::event::{Event, EventKind};
 
@@ -30,6 +31,7 @@ pub struct RunJournal {
     tasks: u32,
     home: Home,
     journal: File,
+    window: Window,
     pub(super) path: PathBuf,
     end: u64,
     frame: Vec<u8>,
@@ -93,6 +95,7 @@ impl RunJournal {
             tasks: run.tasks,
             home,
             journal: run.journal,
+            window: Window::New,
             path,
             end: start,
             frame: Vec::new(),
@@ -118,8 +121,10 @@ impl RunJournal {
             codec::encode(event, &mut self.frame).map_err(io)?;
         }
         if journal::end_frame(&mut self.frame).map_err(io)? {
-            // At a known place, not at the file's end: after a write that failed half-way, the next one covers it.
-            self.journal.write_all_at(&self.frame, self.end).map_err(io)?;
+            if !self.window.write(&self.journal, &self.frame, self.end) {
+                // At a known place, not at the file's end: after a write that failed half-way, the next one covers it.
+                self.journal.write_all_at(&self.frame, self.end).map_err(io)?;
+            }
             self.end += self.frame.len() as u64;
         }
         self.tasks = tasks;
@@ -132,6 +137,12 @@ impl RunJournal {
         progress.error.clone().map_or(Ok(()), Err)
     }
 
+    /// Where the next frame will be.
+    #[cfg(test)]
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
     /// Waits until everything recorded is in the database, then removes the journal.
     ///
     /// # Errors
@@ -139,6 +150,8 @@ impl RunJournal {
     /// The database cannot take the rest; the journal keeps it for the next [`super::Store::open`].
     pub fn finish(mut self) -> Result<(), StoreError> {
         if let Some(mut applier) = self.stop() {
+            // On a disk that is nearly full the database needs the room.
+            self.window.close(&self.journal, self.end);
             let mut db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
             applier.apply(&mut db, self.end)?;
             drop(db);
@@ -181,6 +194,7 @@ impl RunJournal {
 impl Drop for RunJournal {
     fn drop(&mut self) {
         self.stop();
+        self.window.close(&self.journal, self.end);
         Self::forget_requests(&self.path);
         home::release(&self.journal);
     }

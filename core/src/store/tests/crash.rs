@@ -144,6 +144,16 @@ fn an_owner_that_died_before_its_run_began_leaves_nothing() {
 }
 
 #[test]
+fn a_journal_of_which_a_power_failure_left_only_its_length_holds_nothing() {
+    let (dir, store) = home();
+    drop(begin(&store, "a", 1));
+    std::fs::write(journal(dir.path(), "a"), [0; 100_000]).unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(states(&store, "a"), [TaskState::None]);
+    assert!(!journal(dir.path(), "a").exists());
+}
+
+#[test]
 fn a_journal_of_something_else_is_kept_and_named() {
     let (dir, store) = home();
     drop(begin(&store, "a", 1));
