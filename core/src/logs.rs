@@ -123,7 +123,7 @@ fn open(path: &Path) -> io::Result<File> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             path.parent().map_or(Ok(()), fs::create_dir_all)?;
         }
-        // Whatever else is wrong with it shows when the file is opened.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
     File::options().append(true).create(true).open(path)
@@ -154,6 +154,14 @@ mod tests {
         1970-01-01T00:00:01.000001Z stdout two ***
         1970-01-01T00:00:02.000000Z info   three
         ");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_folder_that_cannot_be_made_is_said_to_be_why() {
+        // As on a full disk, where the log that is looked for in it would not be found.
+        let error = open(Path::new("/sys/none/run.1.log")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
     }
 
     #[test]
