@@ -7,6 +7,8 @@ use oxidag_plugin_api::{Error, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::variables;
+
 /// How scripts are run.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -52,7 +54,7 @@ impl Config {
             )));
         }
         for (name, value) in &self.env {
-            crate::variables::check("`env`", name, value)?;
+            variables::check(variables::CONFIGURED, name, value)?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use oxidag_plugin_api::{Error, Result, Task};
 use serde_json::Value;
 
 /// This process's environment, as it was when it was first asked for: to copy and sort it costs a good part of starting
-/// a short one.
+/// a short script.
 static INHERITED: LazyLock<Vec<CString>> = LazyLock::new(|| {
     let all: BTreeMap<_, _> = std::env::vars_os().collect();
     // What has come from an environment holds no NUL.
@@ -21,7 +21,7 @@ static INHERITED: LazyLock<Vec<CString>> = LazyLock::new(|| {
 });
 
 /// Where a script's variables stand, for messages.
-const CONFIGURED: &str = "`env`";
+pub(crate) const CONFIGURED: &str = "`env`";
 const PARAMS: &str = "the task's parameters";
 const OURS: &str = "the scheduler's own variables";
 
