@@ -3,6 +3,8 @@
 //! Pure: no I/O, no clock (time is an argument), no thread. A test drives it without a sleep. It decides
 //! what starts, what is stopped and when the run has ended; [`crate::runner`] carries it out.
 
+mod attempt;
+mod ending;
 mod fleet;
 mod grow;
 mod infos;
@@ -25,7 +27,7 @@ use std::sync::Arc;
 pub use fleet::next_to_start;
 use grow::Mapped;
 use infos::Infos;
-use limits::{Caps, Place};
+use limits::Caps;
 pub use limits::{Limits, Places};
 pub(crate) use list::{Direction, Lister, Schedule};
 use ready::{Rank, ReadyQueue};
@@ -34,12 +36,11 @@ pub use retry::{MAX_RETRY_DELAY, TRANSIENT_DELAY, TRANSIENT_RETRIES};
 use rule::{Counts, Decision};
 use teardown::Teardowns;
 pub use teardown::scopes;
-use timers::{Alarm, Timers};
+use timers::Timers;
 pub use types::{Action, Added, ExpectedFrom, Input, Settings, StopReason, TaskInfo};
 
-use crate::event::{FailureKind, TaskIdx, Timestamp};
+use crate::event::{TaskIdx, Timestamp};
 use crate::graph::Graph;
-use crate::spec::TriggerRule;
 use crate::state::{IllegalTransition, RunState, TaskState};
 
 /// What changes about a task while it runs.
@@ -411,197 +412,6 @@ impl Scheduler {
         };
         self.ready.push(self.place(task), rank);
         self.fresh.push(task);
-        Ok(())
-    }
-
-    /// A new attempt begins, or one that a scheduler had begun that died.
-    fn begin(&mut self, task: TaskIdx, now: Timestamp, places: &mut Places, out: &mut Vec<Action>) -> Result {
-        let place = self.place(task);
-        places.take(place);
-        self.caps.take(place);
-        let info = &self.infos[task.get()];
-        self.in_flight += 1;
-        self.workers_held += u32::from(info.blocking);
-        let progress = &mut self.tasks[task.get()];
-        progress.attempt += 1;
-        progress.holds_worker = info.blocking;
-        progress.stop = None;
-        let attempt = progress.attempt;
-        let again = std::mem::take(&mut progress.again);
-        if let Some(timeout) = info.timeout {
-            self.timers.set(now.after(timeout), task, attempt, Alarm::Deadline);
-        }
-        let doomed = progress.doomed.take();
-        self.set(task, TaskState::Running, out)?;
-        out.push(Action::Start { task, attempt, again, doomed: doomed.is_some() });
-        if let Some(reason) = doomed {
-            self.stop(task, reason, now, out);
-        }
-        Ok(())
-    }
-
-    fn deferred(&mut self, task: TaskIdx, places: &mut Places, out: &mut Vec<Action>) -> Result {
-        let progress = &mut self.tasks[task.get()];
-        if std::mem::take(&mut progress.holds_worker) {
-            places.release_worker();
-            self.workers_held -= 1;
-        }
-        if progress.state == TaskState::Running { self.set(task, TaskState::Deferred, out) } else { Ok(()) }
-    }
-
-    fn attempt_ended(
-        &mut self,
-        task: TaskIdx,
-        failure: Option<FailureKind>,
-        now: Timestamp,
-        places: &mut Places,
-        out: &mut Vec<Action>,
-    ) -> Result {
-        let place = self.place(task);
-        let info = &self.infos[task.get()];
-        let progress = &mut self.tasks[task.get()];
-        let holds_worker = std::mem::take(&mut progress.holds_worker);
-        places.release(Place { blocking: holds_worker, ..place });
-        self.caps.release(place);
-        self.in_flight -= 1;
-        self.workers_held -= u32::from(holds_worker);
-        let may_retry = !self.cancelling || info.teardown;
-        match failure {
-            None => self.end(task, TaskState::Success, out),
-            Some(_) if matches!(progress.stop, Some(StopReason::Cancelled | StopReason::RunDeadline)) => {
-                self.end(task, TaskState::Cancelled, out)
-            }
-            Some(kind) => match retry::delay(info, progress, kind, task, self.settings.seed) {
-                Some(delay) if may_retry => self.retry_at(task, now.after(delay), out),
-                _ => self.end(task, TaskState::Failed, out),
-            },
-        }
-    }
-
-    fn retry_at(&mut self, task: TaskIdx, due: Timestamp, out: &mut Vec<Action>) -> Result {
-        self.set(task, TaskState::UpForRetry, out)?;
-        let attempt = self.tasks[task.get()].attempt;
-        self.timers.set(due, task, attempt, Alarm::Retry);
-        Ok(())
-    }
-
-    /// The task has ended; what follows from it is decided at once.
-    fn end(&mut self, task: TaskIdx, state: TaskState, out: &mut Vec<Action>) -> Result {
-        self.end_with_dependents(task, state, out)?;
-        self.close_mapped(out)?;
-        self.tear_down(out)
-    }
-
-    /// Without recursion: a chain may be long.
-    fn end_with_dependents(&mut self, task: TaskIdx, state: TaskState, out: &mut Vec<Action>) -> Result {
-        self.close(task, state, out)?;
-        self.spread(task, out)
-    }
-
-    /// Tells those that depend on a closed task, and decides about them.
-    fn spread(&mut self, task: TaskIdx, out: &mut Vec<Action>) -> Result {
-        let (mut next, mut closed) = (Some(task), Vec::new());
-        let graph = Arc::clone(&self.graph);
-        while let Some(task) = next.take().or_else(|| closed.pop()) {
-            self.count_downstream(task);
-            for downstream in graph.downstream(task) {
-                if self.passes(downstream) {
-                    closed.push(downstream);
-                    continue;
-                }
-                let progress = &self.tasks[downstream.get()];
-                let info = &self.infos[downstream.get()];
-                if progress.state != TaskState::None || info.teardown {
-                    continue;
-                }
-                match rule::decide(info.rule, progress.upstream) {
-                    Decision::Wait => {}
-                    Decision::Run => self.admit(downstream, out)?,
-                    Decision::End(state) => {
-                        self.close(downstream, state, out)?;
-                        closed.push(downstream);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether this is the moment at which an excluded task lets those that depend on it see how it stands: as its own
-    /// dependencies do.
-    fn passes(&mut self, task: TaskIdx) -> bool {
-        let progress = &mut self.tasks[task.get()];
-        if !progress.excluded || progress.passed.is_some() {
-            return false;
-        }
-        progress.passed = match rule::decide(TriggerRule::AllSuccess, progress.upstream) {
-            Decision::Wait => None,
-            Decision::Run => Some(TaskState::Success),
-            Decision::End(state) => Some(state),
-        };
-        progress.passed.is_some()
-    }
-
-    /// Tells the task's dependents how it ended.
-    fn count_downstream(&mut self, task: TaskIdx) {
-        let progress = &self.tasks[task.get()];
-        let state = progress.passed.unwrap_or(progress.state);
-        let instances = self.infos[task.get()].mapped.then(|| self.mapped.ends(task)).flatten();
-        for downstream in self.graph.downstream(task) {
-            let counts = &mut self.tasks[downstream.get()].upstream;
-            match instances {
-                None => counts.count(state),
-                Some(_) if self.infos[downstream.get()].follows == Some(task) => {}
-                Some(ends) if ends.is_empty() => counts.count(state),
-                Some(ends) => counts.count_all(ends),
-            }
-        }
-    }
-
-    /// The task takes a state that no other follows.
-    fn close(&mut self, task: TaskIdx, state: TaskState, out: &mut Vec<Action>) -> Result {
-        self.set(task, state, out)?;
-        self.note_closed(task);
-        Ok(())
-    }
-
-    fn note_closed(&mut self, task: TaskIdx) {
-        let state = self.tasks[task.get()].state;
-        self.unended -= 1;
-        let bad = matches!(state, TaskState::Failed | TaskState::UpstreamFailed | TaskState::Cancelled);
-        self.failed |= bad && self.infos[task.get()].fails_run;
-        self.teardowns.note_closed(task);
-        if let Some(mapped) = self.infos[task.get()].instance_of {
-            self.mapped.note_closed(mapped, state);
-            if self.mapped.leave(task, mapped) {
-                self.caps.count(mapped, -1);
-            }
-        }
-    }
-
-    /// Starts the teardowns for which nothing has to be waited any longer.
-    fn tear_down(&mut self, out: &mut Vec<Action>) -> Result {
-        if self.teardowns_held && !self.cancelling {
-            return Ok(());
-        }
-        while let Some(task) = self.teardowns.next_due() {
-            if self.tasks[task.get()].state != TaskState::None {
-                continue;
-            }
-            let ran = |setup: TaskIdx| {
-                let progress = &self.tasks[setup.get()];
-                let has_run = |task: TaskIdx| self.tasks[task.get()].attempt > 0;
-                (progress.attempt > 0 || self.mapped.instances(setup).any(has_run)) && !progress.excluded
-            };
-            // One whose setups are all left out was asked for alone.
-            let is_alone = self.graph.upstream(task).all(|setup| self.tasks[setup.get()].excluded);
-            if is_alone || self.graph.upstream(task).any(ran) {
-                self.schedule(task, out)?;
-            } else {
-                self.end_with_dependents(task, TaskState::Skipped, out)?;
-                self.close_mapped(out)?;
-            }
-        }
         Ok(())
     }
 }

@@ -5,9 +5,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::TaskInfo;
+use super::{Action, Result, Scheduler, TaskInfo};
 use crate::event::TaskIdx;
 use crate::graph::Graph;
+use crate::state::TaskState;
 
 /// What teardowns wait for.
 #[derive(Debug, Default)]
@@ -82,6 +83,34 @@ impl Teardowns {
     /// A teardown that waits for nothing more; each is given once.
     pub(super) fn next_due(&mut self) -> Option<TaskIdx> {
         self.due.pop()
+    }
+}
+
+impl Scheduler {
+    /// Starts the teardowns for which nothing has to be waited any longer.
+    pub(super) fn tear_down(&mut self, out: &mut Vec<Action>) -> Result {
+        if self.teardowns_held && !self.cancelling {
+            return Ok(());
+        }
+        while let Some(task) = self.teardowns.next_due() {
+            if self.tasks[task.get()].state != TaskState::None {
+                continue;
+            }
+            let ran = |setup: TaskIdx| {
+                let progress = &self.tasks[setup.get()];
+                let has_run = |task: TaskIdx| self.tasks[task.get()].attempt > 0;
+                (progress.attempt > 0 || self.mapped.instances(setup).any(has_run)) && !progress.excluded
+            };
+            // One whose setups are all left out was asked for alone.
+            let is_alone = self.graph.upstream(task).all(|setup| self.tasks[setup.get()].excluded);
+            if is_alone || self.graph.upstream(task).any(ran) {
+                self.schedule(task, out)?;
+            } else {
+                self.end_with_dependents(task, TaskState::Skipped, out)?;
+                self.close_mapped(out)?;
+            }
+        }
+        Ok(())
     }
 }
 

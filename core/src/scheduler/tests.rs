@@ -1,12 +1,16 @@
 //! The scheduler under a simulated clock and simulated engines: what it does, step by step.
 
+mod growing;
 mod random;
+mod resume;
+mod teardown;
 
 use std::time::Duration;
 
 use super::*;
+use crate::event::FailureKind;
 use crate::graph::tests::dag;
-use crate::spec::Backoff;
+use crate::spec::{Backoff, TriggerRule};
 
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -165,6 +169,11 @@ impl Env {
 
 fn env(tasks: &[(&str, &[&str])], workers: u32) -> Env {
     Env::new(tasks, limits(workers), |_, _| {})
+}
+
+/// A task that had got so far.
+fn begun(state: TaskState, attempt: u32, failures: &[FailureKind]) -> Begun {
+    Begun { state, attempt, failures: failures.to_vec(), ..Begun::default() }
 }
 
 #[test]
@@ -371,77 +380,6 @@ fn a_condition_that_cannot_be_evaluated_fails_its_task() {
     assert_eq!(env.finds("a", None), "a0 failed, b0 upstream_failed, run failed");
 }
 
-/// A cluster, two tasks on it, and its teardown, which depends on the cluster alone.
-fn cluster() -> Env {
-    let tasks: [(&str, &[&str]); 4] =
-        [("create", &[]), ("load", &["create"]), ("report", &["load"]), ("delete", &["create"])];
-    Env::new(&tasks, limits(2), |name, info| {
-        info.teardown = name == "delete";
-        info.fails_run = name != "delete";
-    })
-}
-
-#[test]
-fn a_teardown_waits_for_all_that_use_its_setup() {
-    let mut env = cluster();
-    env.start();
-    assert_eq!(env.succeeds("create"), "create1 success, start load1");
-    assert_eq!(env.succeeds("load"), "load1 success, start report1");
-    assert_eq!(env.succeeds("report"), "report1 success, start delete1");
-    assert_eq!(env.fails("delete"), "delete1 failed, run success");
-}
-
-#[test]
-fn a_teardown_runs_after_a_failure_and_after_a_cancellation() {
-    let mut env = cluster();
-    env.start();
-    env.succeeds("create");
-    assert_eq!(env.fails("load"), "load1 failed, report0 upstream_failed, start delete1");
-    assert_eq!(env.succeeds("delete"), "delete1 success, run failed");
-    let mut env = cluster();
-    env.start();
-    env.succeeds("create");
-    assert_eq!(env.step(&[Input::Cancel]), "stopping: Cancelled, stop load1 Cancelled, report0 cancelled");
-    assert_eq!(env.ends("load", Some(FailureKind::Cancelled)), "load1 cancelled, start delete1");
-    assert_eq!(env.step(&[Input::Cancel]), "", "the first of two says it all");
-    assert_eq!(env.succeeds("delete"), "delete1 success, run cancelled");
-}
-
-#[test]
-fn without_its_setup_there_is_nothing_to_tear_down() {
-    let mut env = cluster();
-    env.start();
-    assert_eq!(
-        env.step(&[Input::Cancel]),
-        "stopping: Cancelled, stop create1 Cancelled, load0 cancelled, report0 cancelled"
-    );
-    assert_eq!(
-        env.ends("create", Some(FailureKind::Cancelled)),
-        "create1 cancelled, start delete1",
-        "it may have been made"
-    );
-    let mut env = cluster();
-    let left_out = ["create", "load", "report"];
-    let alone = "create0 skipped, load0 skipped, report0 skipped, start delete1";
-    assert_eq!(env.start_without(&left_out), alone, "it was asked for alone");
-}
-
-#[test]
-fn what_was_set_up_within_is_torn_down_first() {
-    let tasks: [(&str, &[&str]); 4] = [
-        ("cluster", &[]),
-        ("delete_cluster", &["cluster"]),
-        ("table", &["cluster"]),
-        ("drop_table", &["table"]),
-    ];
-    let teardowns = |name: &str, info: &mut TaskInfo| info.teardown = name.starts_with('d');
-    let mut env = Env::new(&tasks, limits(2), teardowns);
-    env.start();
-    env.succeeds("cluster");
-    assert_eq!(env.succeeds("table"), "table1 success, start drop_table1");
-    assert_eq!(env.succeeds("drop_table"), "drop_table1 success, start delete_cluster1");
-}
-
 #[test]
 fn a_run_past_its_deadline_is_stopped_and_has_failed() {
     let late = Settings { timeout: Some(Duration::from_secs(5)), ..SETTINGS };
@@ -461,17 +399,6 @@ fn one_task_can_be_cancelled_and_counts_as_failed() {
     assert_eq!(env.ends("a", Some(FailureKind::Cancelled)), "a1 cancelled, b0 upstream_failed");
     assert_eq!(env.step(&[Input::CancelTask(b)]), "", "it has ended");
     assert_eq!(env.succeeds("x"), "x1 success, run failed");
-}
-
-#[test]
-fn a_kill_waits_for_nothing_not_even_for_teardowns() {
-    let mut env = cluster();
-    env.start();
-    env.succeeds("create");
-    assert_eq!(
-        env.step(&[Input::Kill]),
-        "stop load1 Cancelled, report0 cancelled, delete0 cancelled, abandon load1, load1 cancelled, run cancelled"
-    );
 }
 
 #[test]
@@ -501,90 +428,6 @@ fn tasks_that_failed_together_do_not_come_back_together() {
     env.after(Duration::from_millis(1050));
     let back = env.graph.tasks().filter(|&task| env.scheduler.state(task) == TaskState::Running).count();
     assert!((10..40).contains(&back), "{back} of 50 came back in the first half of the spread");
-}
-
-/// A task that had got so far.
-fn begun(state: TaskState, attempt: u32, failures: &[FailureKind]) -> Begun {
-    Begun { state, attempt, failures: failures.to_vec(), ..Begun::default() }
-}
-
-#[test]
-fn a_resumed_run_repeats_what_was_in_flight_and_nothing_that_succeeded() {
-    let tasks: [(&str, &[&str]); 4] =
-        [("done", &[]), ("running", &[]), ("next", &["done"]), ("last", &["running"])];
-    let mut env = env(&tasks, 1);
-    let resumed = env.resume(&[
-        begun(TaskState::Success, 1, &[]),
-        begun(TaskState::Deferred, 2, &[FailureKind::Failed]),
-        begun(TaskState::Waiting, 0, &[]),
-        begun(TaskState::None, 0, &[]),
-    ]);
-    assert_eq!(resumed, "start running2 again", "before the one that waited longer");
-    assert_eq!(env.succeeds("running"), "running2 success, start next1");
-}
-
-#[test]
-fn a_resumed_run_decides_what_its_scheduler_had_no_time_to_decide() {
-    let mut env = env(&[("a", &[]), ("b", &["a"]), ("c", &["b"])], 1);
-    let none = begun(TaskState::None, 0, &[]);
-    let failed = begun(TaskState::Failed, 1, &[FailureKind::Failed]);
-    assert_eq!(
-        env.resume(&[failed, none.clone(), none]),
-        "b0 upstream_failed, c0 upstream_failed, run failed"
-    );
-}
-
-#[test]
-fn a_cancelled_run_still_takes_up_what_was_in_flight_to_stop_it() {
-    let mut env = env(&[("a", &[]), ("b", &[]), ("c", &["a"])], 1);
-    let running = begun(TaskState::Running, 1, &[]);
-    env.resume(&[running.clone(), running, begun(TaskState::None, 0, &[])]);
-    assert_eq!(env.step(&[Input::Cancel]), "stopping: Cancelled, stop a1 Cancelled, c0 cancelled");
-    let next = env.ends("a", Some(FailureKind::Cancelled));
-    assert_eq!(next, "a1 cancelled, start b1 again doomed, stop b1 Cancelled");
-    assert_eq!(env.ends("b", Some(FailureKind::Cancelled)), "b1 cancelled, run cancelled");
-}
-
-#[test]
-fn a_run_that_was_being_stopped_still_is_after_a_crash() {
-    let tasks: [(&str, &[&str]); 3] = [("a", &[]), ("b", &["a"]), ("c", &[])];
-    let resumed = [
-        begun(TaskState::Running, 1, &[]),
-        begun(TaskState::Cancelled, 0, &[]),
-        begun(TaskState::Success, 1, &[]),
-    ];
-    let mut env = env(&tasks, 1);
-    let doomed = env.resume_stopping(&resumed, Some(StopReason::RunDeadline));
-    assert_eq!(doomed, "stopping: RunDeadline, start a1 again doomed, stop a1 RunDeadline");
-    assert_eq!(env.ends("a", Some(FailureKind::Cancelled)), "a1 cancelled, run failed");
-}
-
-#[test]
-fn a_task_that_was_cancelled_alone_does_not_stop_the_run_after_a_crash() {
-    let retries = |_: &str, info: &mut TaskInfo| info.retries = 1;
-    let mut env = Env::new(&[("a", &[]), ("b", &[])], limits(1), retries);
-    let resumed = [begun(TaskState::Running, 1, &[]), begun(TaskState::Cancelled, 1, &[])];
-    assert_eq!(env.resume(&resumed), "start a1 again");
-    assert_eq!(env.step(&[Input::Cancel]), "stopping: Cancelled, stop a1 Cancelled");
-    assert_eq!(env.ends("a", Some(FailureKind::Cancelled)), "a1 cancelled, run cancelled");
-    let mut env = Env::new(&[("a", &[]), ("b", &[])], limits(1), retries);
-    env.resume(&resumed);
-    assert_eq!(env.fails("a"), "a1 up_for_retry", "as if nothing had happened");
-}
-
-#[test]
-fn failures_before_a_crash_count_after_it() {
-    let once = |_: &str, info: &mut TaskInfo| info.retries = 1;
-    let mut env = Env::new(&[("a", &[])], limits(1), once);
-    env.now = Timestamp(10_000_000);
-    let waiting = Begun {
-        ended_at: Some(Timestamp(9_500_000)),
-        ..begun(TaskState::UpForRetry, 1, &[FailureKind::Failed])
-    };
-    assert_eq!(env.resume(&[waiting]), "");
-    assert_eq!(env.after(Duration::from_millis(499)), "");
-    assert_eq!(env.after(Duration::from_millis(101)), "start a2");
-    assert_eq!(env.fails("a"), "a2 failed, run failed");
 }
 
 #[test]
@@ -643,5 +486,3 @@ fn runs_that_share_workers_get_equal_shares_and_leave_none_idle() {
     runs[1].handle(ended, now, &mut places, &mut out).unwrap();
     assert_eq!(next_to_start(&runs, &places), Some(2), "the one with fewer workers gets the free one");
 }
-
-mod growing;
