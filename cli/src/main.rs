@@ -34,6 +34,7 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     signals::survive_file_limits();
+    signals::hear_of_children();
     let cli = args::Cli::parse();
     match commands::execute(cli.command) {
         Ok(exit) => exit.into(),

@@ -29,6 +29,14 @@ pub(crate) fn survive_file_limits() {
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
+/// How a child ended is to be told, also where whoever started this program ignores it: ignoring is inherited, and the kernel
+/// then forgets how children ended.
+pub(crate) fn hear_of_children() {
+    if is_in(ignored(), SIGCHLD) {
+        let _ = signal_hook::flag::register(SIGCHLD, Arc::default());
+    }
+}
+
 /// What is waited for once runs have ended.
 pub(crate) struct Awaited {
     pub(crate) notices: Vec<Arc<Notices>>,

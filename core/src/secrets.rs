@@ -1,8 +1,10 @@
 //! Masking of secrets: whatever leaves the scheduler passes through here first.
 //!
-//! No I/O. A secret that is printed in another form (reversed, in base64) is not recognised.
+//! No I/O. A secret that is printed in another form (reversed, in base64) is not recognised. One that was cut is by its
+//! beginning: engines shorten messages before they come here.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use percent_encoding::percent_decode_str;
@@ -20,9 +22,25 @@ const GOOGLE_KEY: &str = "service_account";
 /// What is secret in it. Its project and its email are not: they stand in the names, links and checkpoints of jobs.
 const GOOGLE_SECRETS: [&str; 2] = ["private_key", "private_key_id"];
 
+/// Of a secret that was cut, so many bytes are needed to recognise it, unless an ellipsis says that something was cut:
+/// then it is half of that.
+const SHORTEST_BEGINNING: usize = 8;
+
+/// Stands where something was cut.
+const ELLIPSIS: char = '…';
+
 /// Knows the secrets of a run.
 #[derive(Debug, Clone, Default)]
-pub struct Masker(Option<AhoCorasick>);
+pub struct Masker(Option<Arc<Secrets>>);
+
+#[derive(Debug)]
+struct Secrets {
+    whole: AhoCorasick,
+    /// Finds the first bytes of any of them,
+    beginnings: AhoCorasick,
+    /// each of which may go on like one of these.
+    texts: Vec<String>,
+}
 
 impl Masker {
     /// A masker of these values. The lines of a text and the strings in a JSON document are masked as well,
@@ -45,22 +63,17 @@ impl Masker {
             return Self(None);
         }
         // Building fails only beyond 2^31 states, far above what a configuration can hold.
-        Self(AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(patterns).ok())
+        Self(Secrets::new(patterns).ok().map(Arc::new))
     }
 
-    /// The text with every secret replaced by [`MASK`].
+    /// The text with every secret replaced by [`MASK`], also one of which only the beginning is left at the end of a line or
+    /// before an ellipsis.
     #[must_use]
     pub fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        match &self.0 {
-            Some(automaton) if automaton.is_match(text) => {
-                let mut masked = String::with_capacity(text.len());
-                automaton.replace_all_with(text, &mut masked, |_, _, out| {
-                    out.push_str(MASK);
-                    true
-                });
-                Cow::Owned(masked)
-            }
-            _ => Cow::Borrowed(text),
+        let Some(secrets) = &self.0 else { return Cow::Borrowed(text) };
+        match secrets.mask_whole(text) {
+            Cow::Borrowed(text) => secrets.mask_cut(text),
+            Cow::Owned(text) => Cow::Owned(secrets.mask_cut(&text).into_owned()),
         }
     }
 
@@ -93,6 +106,56 @@ impl Masker {
             }
             Value::Bool(_) | Value::Null => {}
         }
+    }
+}
+
+impl Secrets {
+    fn new(texts: Vec<String>) -> Result<Self, aho_corasick::BuildError> {
+        let whole = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&texts)?;
+        let cuttable = texts.iter().filter(|text| text.len() > SHORTEST_BEGINNING / 2);
+        let beginnings = AhoCorasick::new(cuttable.map(|text| &text.as_bytes()[..SHORTEST_BEGINNING / 2]))?;
+        Ok(Self { whole, beginnings, texts })
+    }
+
+    fn mask_whole<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if !self.whole.is_match(text) {
+            return Cow::Borrowed(text);
+        }
+        let mut masked = String::with_capacity(text.len());
+        self.whole.replace_all_with(text, &mut masked, |_, _, out| {
+            out.push_str(MASK);
+            true
+        });
+        Cow::Owned(masked)
+    }
+
+    fn mask_cut<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if !self.beginnings.is_match(text) {
+            return Cow::Borrowed(text);
+        }
+        let (mut masked, mut done) = (String::new(), 0);
+        for start in self.beginnings.find_overlapping_iter(text).map(|found| found.start()) {
+            if let Some(length) = self.cut(&text[start..]).filter(|_| start >= done) {
+                masked.push_str(&text[done..start]);
+                masked.push_str(MASK);
+                done = start + length;
+            }
+        }
+        masked.push_str(&text[done..]);
+        Cow::Owned(masked)
+    }
+
+    /// How much of a secret the text begins with, if it was cut after that.
+    fn cut(&self, text: &str) -> Option<usize> {
+        let is_cut = |&length: &usize| {
+            let ends = |rest: &str| match rest.chars().next() {
+                None | Some('\n') => length >= SHORTEST_BEGINNING,
+                Some(next) => next == ELLIPSIS,
+            };
+            length >= SHORTEST_BEGINNING / 2 && text.get(length..).is_some_and(ends)
+        };
+        let common = |secret: &String| secret.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
+        self.texts.iter().map(common).filter(is_cut).max()
     }
 }
 
@@ -165,6 +228,25 @@ mod tests {
         let masker = Masker::new(["s3cret", "s3cret-and-more", ""]);
         assert_eq!(masker.mask("a s3cret, s3cret-and-more."), "a ***, ***.");
         assert_eq!(masker.mask("nothing here"), "nothing here");
+    }
+
+    #[test]
+    fn what_is_left_of_a_secret_that_was_cut_is_masked() {
+        let masker = Masker::new(["s3cret-token-of-many-words", "grüße an alle"]);
+        for (text, masked) in [
+            ("bad token: s3cret-tok…", "bad token: ***…"),
+            ("bad token: s3cr… (see the log)", "bad token: ***… (see the log)"),
+            ("s3cret-token-of\nnext: s3cret-token-of", "***\nnext: ***"),
+            ("s3cret-token-of-many-words, s3cret-token", "***, ***"),
+            ("s3cret-s3cret-to…", "s3cret-***…"),
+            ("grüße a…", "***…"),
+            // Too little of it, or not cut.
+            ("s3c…", "s3c…"),
+            ("a s3cret", "a s3cret"),
+            ("s3cret-token or another", "s3cret-token or another"),
+        ] {
+            assert_eq!(masker.mask(text), masked);
+        }
     }
 
     #[test]

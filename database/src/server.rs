@@ -57,6 +57,15 @@ impl Server {
         Ok(Self { config, trust })
     }
 
+    /// How long making a connection may take: the library bounds only what comes before TLS and the login, and that for each
+    /// host.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len()).max(1);
+        let each = *self.config.get_connect_timeout().unwrap_or(&CONNECT_TIMEOUT);
+        each.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX))
+    }
+
     /// What makes the encrypted side of a connection.
     ///
     /// # Errors

@@ -132,6 +132,21 @@ impl Sandbox {
         command
     }
 
+    /// The same, started by a program that leaves signals to it in a certain way.
+    ///
+    /// # Panics
+    ///
+    /// When the program has not been built.
+    #[must_use]
+    pub fn command_below(&self, starter: &[&str], arguments: &[&str]) -> Command {
+        let inner = self.command(arguments);
+        let mut command = Command::new(starter[0]);
+        command.args(&starter[1..]).arg(inner.get_program()).args(inner.get_args()).current_dir(self.path());
+        command.env_remove("OXIDAG_ENGINE_PATH");
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    }
+
     /// Runs the program to its end.
     ///
     /// # Panics

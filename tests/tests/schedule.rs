@@ -1,8 +1,6 @@
 //! `oxidag schedule`: runs start when the DAG says so, once each, and whatever was interrupted goes on first.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::process::Command;
-
 use oxidag_tests::Sandbox;
 use oxidag_tests::running::{Running, in_time};
 use serde_json::{Value, json};
@@ -21,12 +19,7 @@ fn schedule(sandbox: &Sandbox) -> Running {
 
 /// Started by a program that leaves signals to it in a certain way.
 fn schedule_by(sandbox: &Sandbox, starter: &[&str]) -> Running {
-    let inner = sandbox.command(&["schedule", "d.json", "--format", "json"]);
-    let mut command = Command::new(starter[0]);
-    command.args(&starter[1..]).arg(inner.get_program()).args(inner.get_args());
-    command.current_dir(inner.get_current_dir().unwrap());
-    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    Running::start(command)
+    Running::start(sandbox.command_below(starter, &["schedule", "d.json", "--format", "json"]))
 }
 
 fn states(sandbox: &Sandbox) -> Vec<Value> {

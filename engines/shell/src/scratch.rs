@@ -22,7 +22,8 @@ pub(crate) struct Scratch {
     next: AtomicU64,
 }
 
-/// A directory that only this user may enter, and the lock that says that its owner lives.
+/// A directory that only this user may enter, and the lock on it that says that its owner lives. It is on the directory
+/// itself: a file in it could be taken away by a cleaner of temporary files.
 #[derive(Debug)]
 struct Private {
     dir: TempDir,
@@ -56,7 +57,7 @@ impl Scratch {
         let private = Permissions::from_mode(0o700);
         sweep(&std::env::temp_dir(), SystemTime::now());
         let made = tempfile::Builder::new().prefix(PREFIX).permissions(private).tempdir()?;
-        let lock = fs::File::create_new(made.path().join(LOCK))?;
+        let lock = fs::File::open(made.path())?;
         lock.try_lock()?;
         Ok(Arc::clone(dir.insert(Arc::new(Private { dir: made, _lock: lock }))))
     }
@@ -68,25 +69,20 @@ const PREFIX: &str = "oxidag-shell-";
 /// A directory that is older has been locked, if its owner lives.
 const SETTLED: Duration = Duration::from_secs(60);
 
-/// The file in a directory that its owner keeps locked.
-const LOCK: &str = "lock";
-
 /// Removes the directories of schedulers that were killed: scripts with their secrets filled in are in them.
 fn sweep(temporary: &Path, now: SystemTime) {
     let entries = fs::read_dir(temporary).into_iter().flatten().flatten();
-    let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
+    let is_ours = |entry: &fs::DirEntry| {
+        let is_dir = entry.file_type().is_ok_and(|of| of.is_dir());
+        is_dir && entry.file_name().to_string_lossy().starts_with(PREFIX)
+    };
+    let ours = entries.filter(is_ours);
     for path in ours.map(|entry| entry.path()) {
-        let lock = fs::File::open(path.join(LOCK));
-        // Without a lock, its owner was killed before it made one or after it had removed it.
-        let is_free = match &lock {
-            Ok(lock) => lock.try_lock().is_ok(),
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        };
+        let Ok(dir) = fs::File::open(&path) else { continue };
         // One that was made this moment may not be locked yet.
-        let of = lock.and_then(|lock| lock.metadata()).or_else(|_| fs::metadata(&path));
-        let made = of.and_then(|of| of.modified()).ok();
+        let made = dir.metadata().and_then(|of| of.modified()).ok();
         let is_old = made.and_then(|made| now.duration_since(made).ok()).is_some_and(|age| age >= SETTLED);
-        if is_old && is_free {
+        if is_old && dir.try_lock().is_ok() {
             // Another process may be removing it at the same time.
             let _ = fs::remove_dir_all(path);
         }
@@ -226,18 +222,16 @@ mod tests {
         let dir = |name: &str| {
             let path = temporary.path().join(name);
             fs::create_dir(&path).unwrap();
-            fs::write(path.join(LOCK), "").unwrap();
+            fs::write(path.join("0.result"), "").unwrap();
             path
         };
         let [dead, living, other] = ["oxidag-shell-dead", "oxidag-shell-living", "other"].map(dir);
-        let without = dir("oxidag-shell-without");
-        fs::remove_file(without.join(LOCK)).unwrap();
-        let lock = fs::File::open(living.join(LOCK)).unwrap();
+        let lock = fs::File::open(&living).unwrap();
         lock.try_lock().unwrap();
         sweep(temporary.path(), SystemTime::now());
-        assert!(dead.exists() && without.exists(), "may have been made this moment");
+        assert!(dead.exists(), "may have been made this moment");
         sweep(temporary.path(), SystemTime::now() + SETTLED);
-        assert!(!dead.exists() && !without.exists());
+        assert!(!dead.exists());
         assert!(living.exists() && other.exists());
     }
 

@@ -1,5 +1,6 @@
 //! One attempt, whichever database it runs on: what is logged, counted and left as the result.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{Request, ResultMode};
 use crate::reporter::{Cancel, Reporter};
-use crate::script::{Script, Statement};
+use crate::script::{Control, Script, Statement};
 
 /// What one attempt works with.
 pub(crate) struct Job<'a> {
@@ -16,12 +17,40 @@ pub(crate) struct Job<'a> {
     pub(crate) request: &'a Request,
     pub(crate) reporter: Arc<dyn Reporter>,
     pub(crate) cancel: Cancel,
+    /// The database was asked to commit, and has not answered.
+    pub(crate) committing: Cell<bool>,
 }
 
-impl Job<'_> {
+impl<'a> Job<'a> {
+    pub(crate) fn new(script: &'a Script<'a>, request: &'a Request, reporter: Arc<dyn Reporter>) -> Self {
+        Self { script, request, reporter, cancel: Cancel::default(), committing: Cell::new(false) }
+    }
+
     /// Whether the engine puts the whole script into one transaction.
     pub(crate) fn in_transaction(&self) -> bool {
         self.request.transaction && !self.script.controls_transactions()
+    }
+
+    /// Whether the script may run again as if nothing had happened, now that this statement has failed. `refused`: the
+    /// database said so, which means that the statement itself changed nothing.
+    pub(crate) fn is_undone(&self, statement: &Statement<'_>, refused: bool) -> bool {
+        let control = statement.control();
+        // What a script begins with mostly sets the connection, which is closed.
+        let sets = |statement: &&Statement<'_>| {
+            matches!(statement.verb().as_str(), "SET" | "RESET" | "PRAGMA" | "ATTACH" | "DETACH")
+        };
+        let mut before = self.script.statements[..statement.number - 1].iter().skip_while(sets);
+        match before.next() {
+            _ if self.in_transaction() => true,
+            // These may commit in their middle.
+            None if matches!(statement.verb().as_str(), "CALL" | "DO") => false,
+            None => refused || control == Some(Control::Begin),
+            Some(first) => {
+                let is_open = |statement: &Statement<'_>| statement.control() != Some(Control::End);
+                let is_inside = first.control() == Some(Control::Begin) && before.all(is_open);
+                is_inside && (refused || control != Some(Control::End))
+            }
+        }
     }
 
     /// Whether the rows of this statement are wanted as the result.
@@ -212,11 +241,46 @@ fn seconds(time: Duration) -> String {
     }
 }
 
+/// Goes on after the message of an error that could pass, of a script that is not undone.
+pub(crate) const NOT_UNDONE: &str = "; what was committed before stays, so this is not tried again by itself";
+
+/// Goes on after the message of an error without an answer.
+pub(crate) const UNKNOWN: &str =
+    "; whether the changes are there is unknown: look before the task runs again";
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::lexer::Dialect;
+
+    /// Whether the script is undone when its last statement fails, refused by the database and without an answer.
+    fn undone(sql: &str, transaction: bool) -> (bool, bool) {
+        let script = Script::new(sql, "s", Dialect::Postgres);
+        let url = String::new();
+        let request = Request { url, busy_timeout: Duration::ZERO, transaction, result: None };
+        let job = Job::new(&script, &request, Arc::new(crate::testing::Recorder::default()));
+        let last = script.statements.last().unwrap();
+        (job.is_undone(last, true), job.is_undone(last, false))
+    }
+
+    #[test]
+    fn only_a_script_of_which_nothing_is_committed_may_run_again() {
+        let (both, refused, neither) = ((true, true), (true, false), (false, false));
+        assert_eq!(undone("insert into a values (1); insert into b values (1)", true), both);
+        assert_eq!(undone("insert into a values (1)", false), refused);
+        assert_eq!(undone("insert into a values (1); insert into b values (1)", false), neither);
+        assert_eq!(undone("set a = 1; insert into a values (1)", false), refused);
+        assert_eq!(undone("call load()", false), neither, "it may commit in its middle");
+        assert_eq!(undone("call load()", true), both, "not in the engine's transaction");
+        assert_eq!(undone("begin", true), both, "the script's own");
+        assert_eq!(undone("begin; insert into a values (1); call load()", true), both);
+        assert_eq!(undone("begin; insert into a values (1); commit", true), refused);
+        assert_eq!(undone("begin; insert into a values (1); commit; select 1", true), neither);
+        assert_eq!(undone("begin; select 1; commit; begin; select 1", true), neither);
+        assert_eq!(undone("select 1; begin; select 1", true), neither);
+    }
 
     #[test]
     fn a_second_column_of_the_same_name_gets_a_number() {

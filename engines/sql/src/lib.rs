@@ -35,7 +35,7 @@ use oxidag_plugin_api::{
 use crate::config::{Config, Request};
 use crate::job::Job;
 use crate::lexer::Dialect;
-use crate::reporter::{Cancel, Reporter};
+use crate::reporter::Reporter;
 use crate::script::{Script, Statement};
 
 struct Sql {
@@ -120,7 +120,7 @@ fn with_job<T>(
         return Err(Error::invalid("the script has a null character in it, which no statement may have"));
     }
     let script = Script::new(&task.script.text, &task.script.name, dialect);
-    work(&database, &Job { script: &script, request: &request, reporter, cancel: Cancel::default() })
+    work(&database, &Job::new(&script, &request, reporter))
 }
 
 /// A finding about a statement, at a place in it.

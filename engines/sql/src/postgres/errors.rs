@@ -8,7 +8,7 @@ use oxidag_database::Server;
 use oxidag_plugin_api::{Error, ErrorKind};
 use tokio_postgres::error::{DbError, ErrorPosition};
 
-use crate::job::Job;
+use crate::job::{Job, NOT_UNDONE, UNKNOWN};
 use crate::script::Statement;
 
 /// An error before the connection stood.
@@ -26,10 +26,33 @@ pub(super) fn connecting(error: &tokio_postgres::Error, server: &Server) -> Erro
     Error::new(kind, format!("no connection to {server}: {}", message(error)))
 }
 
-/// An error of a statement of the script.
+/// Something listens where the server should be, and does not go on.
+pub(super) fn silent(server: &Server) -> Error {
+    let patience = humantime::format_duration(server.patience());
+    Error::transient(format!(
+        "no connection to {server}: it did not answer within {patience} (`connect_timeout`)"
+    ))
+}
+
+/// An error of a statement of the script that was only prepared.
+pub(super) fn preparing(error: &tokio_postgres::Error, job: &Job<'_>, statement: &Statement<'_>) -> Error {
+    failed(error, job, statement, true)
+}
+
+/// An error of a statement of the script that ran.
 pub(super) fn in_statement(error: &tokio_postgres::Error, job: &Job<'_>, statement: &Statement<'_>) -> Error {
+    failed(error, job, statement, error.as_db_error().is_some())
+}
+
+fn failed(error: &tokio_postgres::Error, job: &Job<'_>, statement: &Statement<'_>, refused: bool) -> Error {
     let place = job.script.locate(statement, offset(error, statement));
-    Error::new(kind(error), format!("{place}: {}{}", message(error), hint(error, job)))
+    let text = format!("{place}: {}{}", message(error), hint(error, job));
+    match kind(error) {
+        ErrorKind::Transient if !job.is_undone(statement, refused) => {
+            Error::failed(text + if refused { NOT_UNDONE } else { UNKNOWN })
+        }
+        kind => Error::new(kind, text),
+    }
 }
 
 /// An error of a statement that the engine put around the script.
@@ -43,10 +66,12 @@ pub(super) fn at_commit(error: &tokio_postgres::Error, job: &Job<'_>) -> Error {
     if error.as_db_error().is_some() {
         return around(error, "commit", job);
     }
-    Error::failed(format!(
-        "commit: {}; whether the changes are there is unknown: look before the task runs again",
-        message(error)
-    ))
+    unanswered(&message(error))
+}
+
+/// The server was asked to commit, and has not said what came of it.
+pub(super) fn unanswered(why: &str) -> Error {
+    Error::failed(format!("commit: {why}{UNKNOWN}"))
 }
 
 pub(super) fn is_syntax(error: &tokio_postgres::Error) -> bool {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use oxidag_database::Server;
-use oxidag_plugin_api::{Error, Finding, Outcome, Result, Severity};
+use oxidag_plugin_api::{Error, ErrorKind, Finding, Outcome, Result, Severity};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -33,7 +33,17 @@ pub(crate) fn run(server: &Server, job: &Job<'_>) -> Result<Outcome> {
         )));
     }
     let result = block_on(session::with_client(server, job, |client| work(client, job)))?;
-    if job.cancel.requested() { result.map_err(|_| crate::reporter::cancelled()) } else { result }
+    match result {
+        // A stop may come when the last step is on its way.
+        Err(error) if job.committing.get() => Err(match error.kind {
+            ErrorKind::Cancelled => {
+                errors::unanswered("the server did not answer before the task was stopped")
+            }
+            _ => error,
+        }),
+        Err(_) if job.cancel.requested() => Err(crate::reporter::cancelled()),
+        result => result,
+    }
 }
 
 /// Prepares each statement without running it.
@@ -43,7 +53,7 @@ pub(crate) fn validate(server: &Server, job: &Job<'_>) -> Result<Vec<Finding>> {
         for statement in &job.script.statements {
             if let Err(error) = client.prepare(statement.sql).await {
                 if error.is_closed() {
-                    return Err(errors::in_statement(&error, job, statement));
+                    return Err(errors::preparing(&error, job, statement));
                 }
                 let severity = if errors::is_syntax(&error) { Severity::Error } else { Severity::Info };
                 let offset = errors::offset(&error, statement);
@@ -87,7 +97,11 @@ async fn execute(client: &Client, job: &Job<'_>) -> Result<Outcome> {
     let outcome = tally.outcome(job)?;
     if job.in_transaction() {
         job.cancel.check()?;
-        client.batch_execute("commit").await.map_err(|error| errors::at_commit(&error, job))?;
+        job.committing.set(true);
+        let committed = client.batch_execute("commit").await;
+        let is_answered = committed.as_ref().err().is_none_or(|error| error.as_db_error().is_some());
+        job.committing.set(!is_answered);
+        committed.map_err(|error| errors::at_commit(&error, job))?;
     }
     Ok(outcome)
 }
@@ -98,7 +112,8 @@ async fn run_statement(client: &Client, statement: &Statement<'_>, job: &Job<'_>
     let mut rows = job.rows_of(statement);
     // Plain text comes without types; they are asked for first where the rows become JSON.
     let types: Vec<_> = if rows.wanted() {
-        let prepared = client.prepare(statement.sql).await.map_err(failed)?;
+        let prepared = client.prepare(statement.sql).await;
+        let prepared = prepared.map_err(|error| errors::preparing(&error, job, statement))?;
         prepared.columns().iter().map(|column| column.type_().clone()).collect()
     } else {
         Vec::new()

@@ -37,8 +37,9 @@ pub(super) async fn with_client<T, F: Future<Output = Result<T>>>(
     let (client, connection) = tokio::select! {
         biased;
         () = stop.notified() => return Err(cancelled()),
-        connected = server.config.connect(tls.clone()) => {
-            connected.map_err(|error| errors::connecting(&error, server))?
+        connected = timeout(server.patience(), server.config.connect(tls.clone())) => match connected {
+            Ok(connected) => connected.map_err(|error| errors::connecting(&error, server))?,
+            Err(_) => return Err(errors::silent(server)),
         }
     };
     let mut giving_up = pin!(stop_server(&stop, client.cancel_token(), tls));

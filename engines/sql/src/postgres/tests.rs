@@ -197,6 +197,37 @@ fn what_may_go_well_later_is_transient() {
 }
 
 #[test]
+fn what_follows_a_commit_is_not_tried_again_by_itself() {
+    let place = Place::new();
+    place.run("create table t(a int)").unwrap();
+    let lost = "insert into t values (1); select pg_terminate_backend(pg_backend_pid())";
+    let refused = "insert into t values (1); do $$ begin raise exception sqlstate '40001'; end $$";
+    let apart = json!({"transaction": false});
+    let error = |sql: &str, params: &Value| place.run_with(sql, params.clone()).unwrap_err();
+    for sql in [lost, refused] {
+        assert_eq!(error(sql, &apart).kind, ErrorKind::Failed, "{sql}");
+        assert_eq!(error(&format!("begin; {sql}; commit"), &json!({})).kind, ErrorKind::Transient, "{sql}");
+        assert_eq!(error(sql, &json!({})).kind, ErrorKind::Transient, "{sql}");
+    }
+    assert_eq!(place.find("select count(*) from t"), 2, "of the attempts without a transaction");
+    let message = error(refused, &apart).message;
+    assert!(
+        message.ends_with("; what was committed before stays, so this is not tried again by itself"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_server_that_listens_and_says_nothing_is_given_up() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let error = connect(&format!("postgres://u@127.0.0.1:{port}/d?connect_timeout=1")).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Transient);
+    let message = error.message.replace(&port.to_string(), "PORT");
+    insta::assert_snapshot!(message, @"no connection to postgres://127.0.0.1:PORT/d: it did not answer within 1s (`connect_timeout`)");
+}
+
+#[test]
 fn a_deadlock_of_two_tasks_is_transient_for_one_and_nothing_for_the_other() {
     let place = Place::new();
     place.run("create table t(a int, b int); insert into t values (1, 0), (2, 0)").unwrap();
@@ -375,8 +406,7 @@ fn a_connection_lost_at_commit_is_not_tried_again_blindly() {
         transaction: true,
         result: None,
     };
-    let cancel = crate::reporter::Cancel::default();
-    let job = crate::job::Job { script: &sql, request: &request, reporter: place.recorder.clone(), cancel };
+    let job = crate::job::Job::new(&sql, &request, place.recorder.clone());
     let error = errors::at_commit(&lost.unwrap(), &job);
     assert_eq!(error.kind, ErrorKind::Failed);
     insta::assert_snapshot!(error, @"commit: connection closed; whether the changes are there is unknown: look before the task runs again");

@@ -5,7 +5,7 @@ use std::path::Path;
 use oxidag_plugin_api::{Error, ErrorKind};
 use rusqlite::ErrorCode;
 
-use crate::job::Job;
+use crate::job::{Job, NOT_UNDONE};
 use crate::script::Statement;
 
 /// An error while the database was opened: mostly a wrong path, a wrong file or missing rights.
@@ -22,7 +22,12 @@ pub(super) fn opening(error: &rusqlite::Error, path: &Path) -> Error {
 /// An error of a statement of the script.
 pub(super) fn in_statement(error: &rusqlite::Error, job: &Job<'_>, statement: &Statement<'_>) -> Error {
     let place = job.script.locate(statement, offset(error));
-    Error::new(kind(error), format!("{place}: {}{}", message(error), hint(error, job)))
+    let text = format!("{place}: {}{}", message(error), hint(error, job));
+    match kind(error) {
+        // A statement that fails changes nothing, whatever it was.
+        ErrorKind::Transient if !job.is_undone(statement, true) => Error::failed(text + NOT_UNDONE),
+        kind => Error::new(kind, text),
+    }
 }
 
 /// An error of a statement that the engine put around the script.

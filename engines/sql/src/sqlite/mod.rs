@@ -36,7 +36,7 @@ fn execute(connection: &Connection, job: &Job<'_>) -> Result<Outcome> {
         while let Some(setting) = statements.next_if(|statement| sets_connection(statement)) {
             run_statement(connection, setting, job, &mut tally)?;
         }
-        around(if only_reads(connection, job.script) { "begin" } else { "begin immediate" })?;
+        around(if only_reads(connection, statements.clone()) { "begin" } else { "begin immediate" })?;
     }
     for statement in statements {
         run_statement(connection, statement, job, &mut tally)?;
@@ -53,12 +53,16 @@ fn sets_connection(statement: &Statement<'_>) -> bool {
     matches!(statement.verb().as_str(), "PRAGMA" | "ATTACH" | "DETACH")
 }
 
-/// Whether nothing in the script writes, as far as can be said before it runs: it then needs no write lock.
-fn only_reads(connection: &Connection, script: &Script<'_>) -> bool {
-    script
-        .statements
-        .iter()
-        .all(|statement| connection.prepare(statement.sql).is_ok_and(|prepared| prepared.readonly()))
+/// Whether none of these statements writes, as far as can be said before they run: they then need no write lock. Some settings
+/// take effect when they are merely prepared, so a script with any of them further down is not looked at.
+fn only_reads<'a>(
+    connection: &Connection,
+    mut statements: impl Iterator<Item = &'a Statement<'a>> + Clone,
+) -> bool {
+    let prepares = |statement: &Statement<'_>| {
+        connection.prepare(statement.sql).is_ok_and(|prepared| prepared.readonly())
+    };
+    !statements.clone().any(sets_connection) && statements.all(prepares)
 }
 
 fn run_statement(

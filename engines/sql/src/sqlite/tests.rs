@@ -240,6 +240,36 @@ fn a_database_locked_for_too_long_is_a_transient_error() {
     insta::assert_snapshot!(error, @"begin immediate: database is locked (others were writing for longer than `busy_timeout`, 100ms)");
 }
 
+#[test]
+fn what_follows_a_commit_is_not_tried_again_by_itself() {
+    let place = Place::new();
+    place.run("create table t(a)").unwrap();
+    let other = Connection::open(place.folder.path().join("other.db")).unwrap();
+    other.execute_batch("create table u(a); begin immediate").unwrap();
+    let config = serde_json::from_value(json!({"busy_timeout": "10ms", "url": "sqlite:out/a.db"})).unwrap();
+    let error = |sql: &str| {
+        let folder = place.folder.path().display();
+        let mut task =
+            task(&format!("attach '{folder}/other.db' as o; {sql}"), json!({"transaction": false}));
+        place.folder.path().clone_into(&mut task.working_dir);
+        crate::run(&config, &task, place.recorder.clone()).unwrap_err()
+    };
+    assert_eq!(error("insert into o.u values (1)").kind, ErrorKind::Transient);
+    let committed = error("insert into t values (1); insert into o.u values (1)");
+    assert_eq!(committed.kind, ErrorKind::Failed);
+    let message = committed.message;
+    let end = "`busy_timeout`, 10ms); what was committed before stays, so this is not tried again by itself";
+    assert!(message.ends_with(end), "{message}");
+}
+
+#[test]
+fn a_setting_further_down_takes_effect_where_it_stands() {
+    let place = Place::new();
+    let sql = "select 1; select case when 'a' like 'A' then 1 else abs(-9223372036854775807 - 1) end; \
+               pragma case_sensitive_like = on";
+    place.run(sql).unwrap();
+}
+
 /// Runs `sql`, asks it to stop once `ready` was logged, and checks that it does and leaves nothing.
 fn assert_stops(place: &Place, sql: &str, ready: &str) {
     let error = thread::scope(|scope| {
