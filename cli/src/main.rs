@@ -33,8 +33,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    signals::survive_file_limits();
-    signals::hear_of_children();
+    signals::survive();
     let cli = args::Cli::parse();
     match commands::execute(cli.command) {
         Ok(exit) => exit.into(),

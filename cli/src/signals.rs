@@ -21,19 +21,16 @@ pub(crate) type Notify = Box<dyn Fn(&str) + Send>;
 /// How long a run that is ended at once has to say so.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// A file that grows beyond the user's limit is an error like a full disk, not the end of the program.
-///
-/// A handler rather than ignoring it: programs that are started inherit what is ignored.
-pub(crate) fn survive_file_limits() {
-    // Without it the system's default remains.
-    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
-}
-
-/// How a child ended is to be told, also where whoever started this program ignores it: ignoring is inherited, and the kernel
-/// then forgets how children ended.
-pub(crate) fn hear_of_children() {
-    if is_in(ignored(), SIGCHLD) {
-        let _ = signal_hook::flag::register(SIGCHLD, Arc::default());
+/// Signals that must neither end the program nor be ignored, whatever it does: programs that are started inherit what is
+/// ignored.
+pub(crate) fn survive() {
+    // A file that grows beyond the user's limit is an error like a full disk; who asks something of a run that is about to go on
+    // is heard once it does; and the kernel forgets how children ended where SIGCHLD is ignored, as this program may have
+    // inherited it.
+    let ignored = Some(SIGCHLD).filter(|&signal| is_in(ignored(), signal));
+    for signal in [SIGXFSZ, SIGUSR1].into_iter().chain(ignored) {
+        // Without it the system's default remains.
+        let _ = signal_hook::flag::register(signal, Arc::default());
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::clock::Clock;
 use super::live::LiveTask;
 use super::message::{Appended, Message};
+use super::report::Gate;
 use super::turn::Line;
 use super::{lock, workers};
 use crate::engine::{Attempt, OnCancel};
@@ -56,8 +57,8 @@ impl Post {
 pub(super) struct Shared {
     pub(super) run: u32,
     pub(super) post: Arc<Post>,
-    /// Whether somebody wants to see the lines of logs.
-    pub(super) shows_lines: bool,
+    /// Where the lines of logs go in, if somebody wants to see them.
+    pub(super) lines: Option<Gate>,
     pub(super) masker: Masker,
     pub(super) prepared: Arc<Prepared>,
     pub(super) logs: RunLogs,
@@ -144,6 +145,11 @@ impl Call {
             callback();
         }
         self.thread.compare_exchange(IN_CALL, LOST, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Whether the attempt is not waited for any longer, before its engine was called.
+    pub(super) fn is_lost(&self) -> bool {
+        self.thread.load(Ordering::Acquire) == LOST
     }
 
     /// The engine's function has returned; whether the thread that called it is still wanted.
@@ -259,12 +265,11 @@ impl Attempt for Call {
     fn log(&self, level: Level, text: &str) {
         let level = level_name(level);
         self.write(level, text);
-        if !self.shared.shows_lines {
-            return;
-        }
+        let Some(gate) = &self.shared.lines else { return };
         for line in self.shared.masker.mask(text).lines() {
             let kind = EventKind::Log { task: self.task, attempt: self.attempt, level, line: line.into() };
             // Waits where the terminal is slower than the engine. A run that has ended looks at no line.
+            gate.wait();
             let event = Event { ts: self.shared.clock.now(), kind };
             let _ = self.shared.post.lines.send((self.shared.run, event));
         }

@@ -5,6 +5,7 @@
 //! takes the turn itself and leaves with its next job; the loop here takes all others, for timers, signals and
 //! engines that report from threads of their own.
 
+mod backlog;
 mod call;
 mod clock;
 mod demand;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Select, bounded};
 use sha2::{Digest, Sha256};
 
+use backlog::Backlog;
 use call::{Post, Shared};
 use clock::Clock;
 use demand::Demand;
@@ -75,6 +77,10 @@ pub fn run(session: Session<'_>, requests: Vec<RunRequest>) -> Result<Vec<RunEnd
     let post = Arc::new(Post::new(session.mailbox.sender.clone(), lines_in));
     let prepared: Vec<&Prepared> = requests.iter().map(|request| &*request.prepared).collect();
     let demand = Demand::new(&prepared, session.workers);
+    if requests.iter().any(|request| matches!(request.start, Start::Resume { .. })) {
+        // Since this process has a run that goes on, others may have asked something of it.
+        session.mailbox.controller().look();
+    }
     let runs = Arc::new_cyclic(|runs: &Weak<Mutex<Runs>>| {
         let workers = Workers::new(Arc::clone(&post), Weak::clone(runs));
         let places = Places::new(demand.limits.clone());
@@ -103,10 +109,12 @@ fn one(
     let RunRequest { prepared, run_id, reporter, start } = request;
     let started_at = start.started_at(clock.now());
     let history = session.store.durations(&prepared.dag.dag_id)?;
+    let wants_logs = reporter.wants_logs();
+    let reports = Reports::start(reporter);
     let shared = Arc::new(Shared {
         run: index,
         post: Arc::clone(post),
-        shows_lines: reporter.wants_logs(),
+        lines: wants_logs.then(|| reports.gate()),
         masker: prepared.masker.clone(),
         prepared: Arc::clone(&prepared),
         logs: RunLogs::new(&session.home, &prepared.dag.dag_id, &run_id),
@@ -118,7 +126,7 @@ fn one(
     let (journal, opening) = start.begin(session, &prepared, &run_id, started_at)?;
     let (live, scheduler) = begun(live, &prepared, &opening, settings, &demand.limits);
     let info = Arc::new(RunInfo::new(index, prepared, run_id, started_at));
-    let outlet = Outlet::new(journal, Reports::start(reporter));
+    let outlet = Outlet::new(journal, reports);
     Ok((Run::new(info, live, scheduler, outlet, shared), opening))
 }
 
@@ -170,12 +178,13 @@ struct Loop {
 
 impl Loop {
     fn run(self) -> Vec<RunEnd> {
-        let mut rest = lock(&self.runs).turn_of_loop(true);
+        let mut rest = lock(&self.runs).turn_of_loop(Some(self.clock.now()));
+        let mut backlog = Backlog::new(self.clock.now());
         while let Some(until) = rest {
             self.wait(&until);
             let mut runs = lock(&self.runs);
-            self.messages.try_iter().take(BATCH).for_each(|message| runs.take(message));
-            rest = runs.turn_of_loop(self.messages.is_empty());
+            let caught_up_to = backlog.take(&self.messages, self.clock.now(), |message| runs.take(message));
+            rest = runs.turn_of_loop(caught_up_to);
         }
         let Self { runs, lines, .. } = self;
         drop(lines);

@@ -162,6 +162,7 @@ struct Process {
     stops: Receiver<Arc<Call>>,
     attempts: Vec<Attempt>,
     rest: Option<Rest>,
+    clock: Clock,
 }
 
 impl World {
@@ -239,7 +240,7 @@ impl World {
         let shared = Arc::new(Shared {
             run: 0,
             post: Arc::clone(&post),
-            shows_lines: false,
+            lines: None,
             masker,
             prepared: Arc::clone(&prepared),
             logs: RunLogs::new(&self.home, &prepared.dag.dag_id, "r"),
@@ -262,8 +263,8 @@ impl World {
         let info = Arc::new(RunInfo::new(0, prepared, "r".to_owned(), started_at));
         let outlet = Outlet::new(journal, Reports::start(reporter));
         runs.begin(Run::new(info, live, scheduler, outlet, shared), opening);
-        let rest = runs.turn_of_loop(true);
-        Process { runs, post, messages, queues, stops, attempts: Vec::new(), rest }
+        let rest = runs.turn_of_loop(Some(clock.now()));
+        Process { runs, post, messages, queues, stops, attempts: Vec::new(), rest, clock }
     }
 
     /// Step after step until the run has ended; `false` where the process dies before.
@@ -402,7 +403,7 @@ impl World {
 impl Process {
     fn turn(&mut self) {
         if self.rest.is_some() {
-            self.rest = self.runs.turn_of_loop(true);
+            self.rest = self.runs.turn_of_loop(Some(self.clock.now()));
         }
     }
 }

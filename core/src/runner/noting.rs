@@ -45,8 +45,9 @@ impl Run {
             Action::Stopping(reason) => self.note_stopping(reason, now),
             Action::RunEnded(state) => {
                 self.check_order();
+                self.note_run(&format!("the run ends: {}", self.end(state).state), now);
+                // If that cannot be written, the run has failed after all.
                 let end = self.end(state);
-                self.note_run(&format!("the run ends: {}", end.state), now);
                 self.events.push(run_state(now, end.state, end.error));
             }
             Action::Start { .. } | Action::Evaluate { .. } | Action::Expand { .. } | Action::Stop { .. } => {}

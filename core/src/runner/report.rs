@@ -39,14 +39,28 @@ pub(super) struct Reports {
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Queue {
     waiting: Mutex<Waiting>,
     wake: Condvar,
+    /// There may be room for lines.
+    room: Condvar,
+}
+
+/// Where the lines of logs wait until the reporter has caught up.
+#[derive(Debug)]
+pub(super) struct Gate(Arc<Queue>);
+
+impl Gate {
+    /// Waits until the reporter keeps up, or nobody listens any more.
+    pub(super) fn wait(&self) {
+        let is_full = |waiting: &mut Waiting| waiting.events.len() >= MANY && !waiting.closed;
+        drop(self.0.room.wait_while(self.0.lock(), is_full));
+    }
 }
 
 /// What the reporter has not been told yet.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Waiting {
     events: Vec<Event>,
     /// The thread sleeps until there is something.
@@ -92,6 +106,10 @@ impl Reports {
         }
     }
 
+    pub(super) fn gate(&self) -> Gate {
+        Gate(Arc::clone(&self.queue))
+    }
+
     /// Whether the reporter keeps up. One that failed does: nobody waits for it.
     pub(super) fn keeps_up(&self) -> bool {
         self.queue.lock().events.len() < MANY
@@ -99,8 +117,7 @@ impl Reports {
 
     /// Waits until everything is shown.
     pub(super) fn finish(&mut self) {
-        self.queue.lock().closed = true;
-        self.queue.wake.notify_one();
+        self.queue.close();
         if let Some(thread) = self.thread.take() {
             // A panic of a reporter has been printed by its thread; the run is over and stored.
             let _ = thread.join();
@@ -110,12 +127,17 @@ impl Reports {
 
 impl Drop for Reports {
     fn drop(&mut self) {
-        self.queue.lock().closed = true;
-        self.queue.wake.notify_one();
+        self.queue.close();
     }
 }
 
 impl Queue {
+    fn close(&self) {
+        self.lock().closed = true;
+        self.wake.notify_one();
+        self.room.notify_all();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,6 +149,7 @@ impl Queue {
                 let mut waiting = self.lock();
                 waiting.failed = true;
                 waiting.events.clear();
+                self.room.notify_all();
                 return;
             }
             let rest = self.wake.wait_timeout_while(self.lock(), GATHER, |waiting| !waiting.closed);
@@ -142,6 +165,66 @@ impl Queue {
             waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
         waiting.idle = false;
+        if waiting.events.len() >= MANY {
+            self.room.notify_all();
+        }
         Some(std::mem::take(&mut waiting.events)).filter(|events| !events.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+    use crate::event::{EventKind, TaskIdx, Timestamp};
+
+    /// Is told something only as long as somebody lets it.
+    struct Slow(Receiver<()>);
+
+    impl Reporter for Slow {
+        fn event(&mut self, _: &Event) -> io::Result<()> {
+            self.0.recv().map_err(io::Error::other)
+        }
+    }
+
+    fn events(count: usize) -> Vec<Event> {
+        let kind = EventKind::Progress { task: TaskIdx(0), attempt: 1, fraction: None, message: "".into() };
+        vec![Event { ts: Timestamp(0), kind }; count]
+    }
+
+    #[test]
+    fn lines_wait_until_the_reporter_has_caught_up() {
+        let (lets, let_go) = channel();
+        let reports = Reports::start(Box::new(Slow(let_go)));
+        reports.send(&mut events(1));
+        // Until the reporter has the first.
+        while !reports.queue.lock().events.is_empty() {
+            thread::yield_now();
+        }
+        reports.gate().wait();
+        reports.send(&mut events(MANY));
+        let (gate, (passes, passed)) = (reports.gate(), channel());
+        let line = thread::spawn(move || {
+            gate.wait();
+            passes.send(())
+        });
+        assert!(!reports.keeps_up() && passed.try_recv().is_err());
+        lets.send(()).unwrap();
+        line.join().unwrap().unwrap();
+        assert!(reports.keeps_up());
+        drop(lets);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_reporter_that_has_failed_or_is_no_more() {
+        let (lets, let_go) = channel();
+        let reports = Reports::start(Box::new(Slow(let_go)));
+        let gate = reports.gate();
+        reports.send(&mut events(2 * MANY));
+        drop(lets);
+        gate.wait();
+        drop(reports);
+        gate.wait();
     }
 }

@@ -132,8 +132,12 @@ impl Run {
             }
             Opening::Resume(resumed) => {
                 self.results = resumed.results;
-                let state = |task: TaskIdx| resumed.tasks[task.get()].state;
-                let ended = |task| Some(state(task)).filter(|s| s.is_terminal()).unwrap_or_default();
+                let ended = |task: TaskIdx| match &resumed.tasks[task.get()] {
+                    // As it was before the crash.
+                    begun if begun.excluded => TaskState::Success,
+                    begun if begun.state.is_terminal() => begun.state,
+                    _ => TaskState::None,
+                };
                 self.begin_rules(&resumed.growth, ended);
                 self.checkpoints = resumed.checkpoints;
                 self.scheduler.resume(&resumed.tasks, resumed.stopping, now, &mut self.actions)
@@ -162,6 +166,9 @@ impl Run {
             Message::Checkpoint { task, attempt, checkpoint, stored, .. } => {
                 let kind = EventKind::Checkpoint { task, attempt, checkpoint: Arc::new(checkpoint) };
                 let result = self.outlet().store(&[Event { ts: now, kind }]);
+                if let Err(error) = &result {
+                    self.fail(error.clone());
+                }
                 // The engine may have gone meanwhile.
                 let _ = stored.send(result);
             }
@@ -209,8 +216,7 @@ impl Run {
     }
 
     /// The time that an alarm was set for has come.
-    pub(super) fn tick(&mut self, places: &mut Places) {
-        let now = self.shared.clock.now();
+    pub(super) fn tick(&mut self, now: Timestamp, places: &mut Places) {
         if self.scheduler.next_tick().is_some_and(|tick| tick <= now) {
             self.input(Input::Tick, now, places);
         }
@@ -230,6 +236,10 @@ impl Run {
         now: Timestamp,
         places: &mut Places,
     ) {
+        // One that was abandoned may end all the same: its task has ended already.
+        if !self.scheduler.is_current(task, attempt) {
+            return;
+        }
         let end = match (&end.error, self.scheduler.stop_reason(task)) {
             (Some(error), Some(StopReason::Deadline)) if is_consequence(error.kind) => Arc::new(AttemptEnd {
                 error: Some(Failure {
@@ -396,6 +406,10 @@ impl Run {
 
     /// The run itself cannot go on: everything is cancelled, and the first reason kept.
     pub(super) fn fail(&mut self, message: String) {
+        // How it ended is known.
+        if self.told_end {
+            return;
+        }
         let message = self.shared.masker.mask(&message).into_owned();
         self.fatal.get_or_insert(Failure { kind: FailureKind::Failed, message });
     }

@@ -50,16 +50,16 @@ impl Runs {
         self.runs.push(run);
     }
 
-    /// A turn of the loop, after it took what happened; `None` when all runs have ended. `caught_up`: nothing more is
-    /// known to have happened; else no alarm goes off, since what it is about may have happened in time.
-    pub(super) fn turn_of_loop(&mut self, caught_up: bool) -> Option<Rest> {
+    /// A turn of the loop, after it took what happened; `None` when all runs have ended. All that happened until
+    /// `caught_up_to` is known: no alarm that is due later goes off, since what it is about may have happened in time.
+    pub(super) fn turn_of_loop(&mut self, caught_up_to: Option<Timestamp>) -> Option<Rest> {
         self.take_posted();
         let without_lines = !self.runs.iter().all(Run::keeps_up);
         if !without_lines {
             self.take_lines(BATCH);
         }
-        if caught_up {
-            self.runs.iter_mut().for_each(|run| run.tick(&mut self.places));
+        if let Some(until) = caught_up_to {
+            self.runs.iter_mut().for_each(|run| run.tick(until, &mut self.places));
         }
         self.settle_and_store();
         self.alarm = self.next_tick();

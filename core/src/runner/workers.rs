@@ -284,6 +284,10 @@ impl Context {
         RUNS.set(Weak::clone(&self.runs));
         let (mut left, mut buffer) = (Left::default(), String::new());
         while let Some(mut job) = self.next(&mut left).or_else(|| queue.recv().ok().flatten()) {
+            if job.call.is_lost() {
+                // It was given up while it waited for this thread, whose place another one has taken.
+                return;
+            }
             IN_CALL.set(Arc::as_ptr(&job.call));
             hand_over(&mut job, &mut buffer);
             IN_CALL.set(ptr::null());
@@ -325,6 +329,9 @@ impl Context {
     fn launch(&self, queue: &Queue) {
         let mut buffer = String::new();
         while let Ok(Some(mut job)) = queue.recv() {
+            if job.call.is_lost() {
+                return;
+            }
             hand_over(&mut job, &mut buffer);
             if !job.call.returned() {
                 return;

@@ -66,7 +66,7 @@ impl Mapped {
         self.tasks.get(&mapped).filter(|instances| instances.complete).map(|instances| instances.ends)
     }
 
-    fn is_complete(&self, mapped: TaskIdx) -> bool {
+    pub(super) fn is_complete(&self, mapped: TaskIdx) -> bool {
         self.tasks.get(&mapped).is_some_and(|instances| instances.complete)
     }
 

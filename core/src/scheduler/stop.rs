@@ -21,8 +21,9 @@ impl Scheduler {
 
     pub(super) fn cancel_task(&mut self, task: TaskIdx, now: Timestamp, out: &mut Vec<Action>) -> Result {
         if self.is_expanding(task) {
-            self.stop_mapped(task, out)?;
-            self.close_mapped(out)?;
+            if !self.mapped.is_complete(task) {
+                return self.end(task, TaskState::Cancelled, out);
+            }
             for instance in self.mapped.instances(task).collect::<Vec<_>>() {
                 self.cancel_task(instance, now, out)?;
             }

@@ -80,9 +80,11 @@ impl Teardowns {
         }
     }
 
-    /// A teardown that waits for nothing more; each is given once.
+    /// A teardown that waits for nothing more.
     pub(super) fn next_due(&mut self) -> Option<TaskIdx> {
-        self.due.pop()
+        // Since it was found due, something may have been added that it waits for as well: it is found due once more then.
+        let waits = |task: &TaskIdx| self.left.get(task).is_some_and(|&left| left > 0);
+        std::iter::from_fn(|| self.due.pop()).find(|task| !waits(task))
     }
 }
 

@@ -79,6 +79,8 @@ impl Store {
                 let run_id = run_id.to_owned();
                 return Err(StoreError::RunOwned { run_id, pid });
             }
+            // From when there is a journal, its owner is asked.
+            RunJournal::forget_requests(&self.home.journal(run_id));
             self.home.create_journal(run_id)?
         };
         match self.in_transaction(&mut db, rows) {

@@ -77,7 +77,6 @@ impl RunJournal {
     /// Starts the background thread for a run whose journal is ours and holds no event yet.
     pub(super) fn start(home: Home, db: Arc<Mutex<Connection>>, run: Owned) -> Result<Self, StoreError> {
         let path = home.journal(&run.run_id);
-        Self::forget_requests(&path);
         let io = |error| StoreError::io(&path, &error);
         let for_thread = (run.journal.try_clone().map_err(io)?, path.clone());
         let start = journal::HEADER_LEN;

@@ -1,6 +1,10 @@
 //! `resume` and `run --resume`: which runs go on, and with which DAG.
 
+use std::io::Write as _;
+use std::process::Command;
+
 use oxidag_tests::Sandbox;
+use oxidag_tests::running::Running;
 use serde_json::{Value, json};
 
 use super::{attempts, gate, idle, noop, oxidag, r, run, sandbox, shell, shown, start, states, write_dag};
@@ -156,4 +160,24 @@ fn run_resume_leaves_a_run_that_another_process_owns() {
     first.end().expect_status(0);
     let runs = oxidag(&sandbox, &["runs", "list", "--json"], 0).json();
     assert_eq!(runs.as_array().unwrap().len(), 1, "{runs:#}");
+}
+
+#[test]
+fn a_run_can_be_cancelled_before_it_goes_on() {
+    let sandbox = interrupted();
+    let path = sandbox.path().join("dag.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let mut resumed = Running::start(sandbox.command(&["resume", "r", "--format", "json"]));
+    // Whoever writes to it waits for `resume`, which has the run by then.
+    let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let cancel = Running::start(sandbox.command(&["runs", "cancel", "r"]));
+    while !sandbox.home().join("journal/r.cancel").exists() {
+        std::thread::yield_now();
+    }
+    file.write_all(text.as_bytes()).unwrap();
+    drop(file);
+    resumed.end().expect_status(130);
+    assert_eq!({ cancel }.end().expect_status(0).stdout, "run r is cancelled\n");
 }

@@ -174,6 +174,29 @@ rules:
 }
 
 #[test]
+fn what_was_left_out_counts_as_done_for_rules_after_a_crash_too() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "dag.yaml",
+        r#"
+tasks:
+- {task_id: a, type: page, script: {engine: noop, inline: ""}}
+- {task_id: b, type: page, script: {engine: shell, inline: "until [ -e go ]; do sleep 0.01; done"}}
+rules:
+- when: types.page.states.success == 2
+  add: {tasks: [{task_id: c, script: {engine: noop, inline: ""}}]}
+"#,
+    );
+    let arguments = ["run", "dag.yaml", "--only", "b", "--run-id", "r", "--format", "json"];
+    let mut running = Running::start(sandbox.command(&arguments));
+    running.until_task("b", "running");
+    running.kill();
+    sandbox.write("go", "");
+    let _ = sandbox.oxidag(&["resume", "r", "--format", "quiet"]).expect_status(0);
+    assert_eq!(states(&shown(&sandbox)), ["a skipped", "b success", "c success"]);
+}
+
+#[test]
 fn a_teardown_waits_for_what_a_rule_adds_behind_its_setup() {
     let sandbox = Sandbox::new();
     let dag = r#"

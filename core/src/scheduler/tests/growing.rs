@@ -267,3 +267,30 @@ fn the_levels_of_instances_count_what_comes_after_them() {
     env.expand("m", &["x"]);
     assert_eq!(env.scheduler.levels(), [3.0, 2.0, 1.0, 3.0]);
 }
+
+#[test]
+fn a_teardown_that_was_due_waits_for_what_is_added_after_all() {
+    let tasks: [(&str, &[&str]); 3] = [("create", &[]), ("load", &["create"]), ("delete", &["create"])];
+    let mut env = Env::new(&tasks, limits(2), |name, info| info.teardown = name == "delete");
+    env.scheduler.hold();
+    env.start();
+    env.succeeds("create");
+    assert_eq!(env.succeeds("load"), "load1 success");
+    let more = env.added("more", &["load"]);
+    assert_eq!(env.append(vec![more]), "start more1");
+    assert_eq!(env.step(&[Input::Cancel]), "stopping: Cancelled, stop more1 Cancelled");
+    assert_eq!(env.end("more", Some(FailureKind::Cancelled)), "more1 cancelled, start delete1");
+}
+
+#[test]
+fn a_mapped_task_that_is_cancelled_before_it_has_its_instances_lets_others_go_on() {
+    let tasks: [(&str, &[&str]); 3] = [("u", &[]), ("m", &["u"]), ("z", &["m"])];
+    let mut env = Env::new(&tasks, limits(0), |name, info| {
+        info.mapped = name == "m";
+        info.rule = TriggerRule::AllDone;
+    });
+    env.start();
+    let inputs = [Input::CancelTask(env.task("u")), Input::CancelTask(env.task("m"))];
+    assert_eq!(env.step(&inputs), "u0 cancelled, expand m, m0 cancelled");
+    assert_eq!(env.scheduler.state(env.task("z")), TaskState::Waiting, "for a place");
+}
