@@ -1,7 +1,7 @@
 //! Masking of secrets: whatever leaves the scheduler passes through here first.
 //!
-//! No I/O. A secret that is printed in another form (reversed, in base64) is not recognised. One that was cut is by its
-//! beginning: engines shorten messages before they come here.
+//! No I/O. A secret that is printed in another form (reversed, in base64) is not recognised. One that was cut is, by its
+//! beginning before an ellipsis: engines shorten messages before they come here.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -22,9 +22,8 @@ const GOOGLE_KEY: &str = "service_account";
 /// What is secret in it. Its project and its email are not: they stand in the names, links and checkpoints of jobs.
 const GOOGLE_SECRETS: [&str; 2] = ["private_key", "private_key_id"];
 
-/// Of a secret that was cut, so many bytes are needed to recognise it, unless an ellipsis says that something was cut:
-/// then it is half of that.
-const SHORTEST_BEGINNING: usize = 8;
+/// Of a secret that was cut, so many bytes are needed to recognise it.
+const SHORTEST_BEGINNING: usize = 4;
 
 /// Stands where something was cut.
 const ELLIPSIS: char = '…';
@@ -66,8 +65,7 @@ impl Masker {
         Self(Secrets::new(patterns).ok().map(Arc::new))
     }
 
-    /// The text with every secret replaced by [`MASK`], also one of which only the beginning is left at the end of a line or
-    /// before an ellipsis.
+    /// The text with every secret replaced by [`MASK`], also one of which only the beginning is left before an ellipsis.
     #[must_use]
     pub fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let Some(secrets) = &self.0 else { return Cow::Borrowed(text) };
@@ -77,14 +75,12 @@ impl Masker {
         }
     }
 
-    /// Masks every string in a JSON value, names included.
+    /// Masks every string in a JSON value, names included. What was cut is left: it is data, not a message.
     pub fn mask_json(&self, value: &mut Value) {
-        if self.0.is_none() {
-            return;
-        }
+        let Some(secrets) = &self.0 else { return };
         match value {
             Value::String(text) => {
-                if let Cow::Owned(masked) = self.mask(text) {
+                if let Cow::Owned(masked) = secrets.mask_whole(text) {
                     *text = masked;
                 }
             }
@@ -94,13 +90,13 @@ impl Masker {
                     .into_iter()
                     .map(|(key, mut item)| {
                         self.mask_json(&mut item);
-                        (self.mask(&key).into_owned(), item)
+                        (secrets.mask_whole(&key).into_owned(), item)
                     })
                     .collect();
             }
             // A number that is a secret: `pin: 4711` printed as JSON.
             Value::Number(number) => {
-                if let Cow::Owned(masked) = self.mask(&number.to_string()) {
+                if let Cow::Owned(masked) = secrets.mask_whole(&number.to_string()) {
                     *value = Value::String(masked);
                 }
             }
@@ -112,8 +108,8 @@ impl Masker {
 impl Secrets {
     fn new(texts: Vec<String>) -> Result<Self, aho_corasick::BuildError> {
         let whole = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&texts)?;
-        let cuttable = texts.iter().filter(|text| text.len() > SHORTEST_BEGINNING / 2);
-        let beginnings = AhoCorasick::new(cuttable.map(|text| &text.as_bytes()[..SHORTEST_BEGINNING / 2]))?;
+        let cuttable = texts.iter().filter(|text| text.len() > SHORTEST_BEGINNING);
+        let beginnings = AhoCorasick::new(cuttable.map(|text| &text.as_bytes()[..SHORTEST_BEGINNING]))?;
         Ok(Self { whole, beginnings, texts })
     }
 
@@ -148,11 +144,7 @@ impl Secrets {
     /// How much of a secret the text begins with, if it was cut after that.
     fn cut(&self, text: &str) -> Option<usize> {
         let is_cut = |&length: &usize| {
-            let ends = |rest: &str| match rest.chars().next() {
-                None | Some('\n') => length >= SHORTEST_BEGINNING,
-                Some(next) => next == ELLIPSIS,
-            };
-            length >= SHORTEST_BEGINNING / 2 && text.get(length..).is_some_and(ends)
+            length >= SHORTEST_BEGINNING && text.get(length..).is_some_and(|rest| rest.starts_with(ELLIPSIS))
         };
         let common = |secret: &String| secret.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
         self.texts.iter().map(common).filter(is_cut).max()
@@ -236,14 +228,14 @@ mod tests {
         for (text, masked) in [
             ("bad token: s3cret-tok…", "bad token: ***…"),
             ("bad token: s3cr… (see the log)", "bad token: ***… (see the log)"),
-            ("s3cret-token-of\nnext: s3cret-token-of", "***\nnext: ***"),
-            ("s3cret-token-of-many-words, s3cret-token", "***, ***"),
+            ("s3cret-token-of…\nnext: s3cret-token-of…", "***…\nnext: ***…"),
+            ("s3cret-token-of-many-words, s3cret-token…", "***, ***…"),
             ("s3cret-s3cret-to…", "s3cret-***…"),
             ("grüße a…", "***…"),
             // Too little of it, or not cut.
             ("s3c…", "s3c…"),
-            ("a s3cret", "a s3cret"),
             ("s3cret-token or another", "s3cret-token or another"),
+            ("a s3cret-token", "a s3cret-token"),
         ] {
             assert_eq!(masker.mask(text), masked);
         }

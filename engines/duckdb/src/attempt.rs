@@ -319,7 +319,12 @@ impl Attempt<'_> {
 fn message(errors: &str) -> String {
     let errors = errors.split("\nLINE ").next().unwrap_or_default();
     let words: Vec<&str> = errors.split_whitespace().collect();
-    words.join(" ").chars().take(LONGEST).collect()
+    let text = words.join(" ");
+    // The host masks what is left of a secret before an ellipsis.
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 /// The process that has the database, as DuckDB tells of it.

@@ -70,7 +70,11 @@ impl Tail {
         if self.lines.len() == TAIL.0 {
             self.lines.pop_front();
         }
-        self.lines.push_back(line.chars().take(TAIL.1).collect());
+        // The host masks what is left of a secret before an ellipsis.
+        self.lines.push_back(match line.char_indices().nth(TAIL.1) {
+            Some((end, _)) => format!("{}…", &line[..end]),
+            None => line.to_owned(),
+        });
     }
 
     /// For the end of a message; nothing where there was no output.
