@@ -72,13 +72,19 @@ fn told(ending: Ending, remote: &Remote, witness: &impl Witness) -> Result<Box<J
     }
 }
 
-/// Ends the job since it cannot be waited for. One that is done after all is what was waited for.
+/// Ends the job since it cannot be waited for, or one that `may_come` since its submission was not answered. One that is done
+/// after all is what was waited for.
 ///
 /// # Errors
 ///
 /// The error, which goes on by saying what became of the job.
-pub(crate) async fn given_up(remote: &Remote, error: Error, witness: &impl Witness) -> Result<Box<Job>> {
-    let said = match end(remote, false).await {
+pub(crate) async fn given_up(
+    remote: &Remote,
+    may_come: bool,
+    error: Error,
+    witness: &impl Witness,
+) -> Result<Box<Job>> {
+    let said = match end(remote, may_come).await {
         Ending::Done(job) => return Ok(job),
         Ending::Cancelled => format!("job {} was cancelled", remote.handle),
         Ending::Absent => return Err(error),

@@ -64,6 +64,12 @@ pub(crate) fn kind(reason: &str, message: &str) -> ErrorKind {
     }
 }
 
+/// What becomes of a submission that is refused for a reason that may pass: it may come with any status.
+pub(crate) fn may_pass(reason: &str) -> Option<ErrorKind> {
+    let kind = kind(reason, "");
+    (kind == ErrorKind::Transient || reason == "quotaExceeded").then_some(kind)
+}
+
 /// The line and column that BigQuery's message names, as in "… at [2:5]".
 pub(crate) fn place(message: &str) -> Option<(u32, u32)> {
     let (_, rest) = message.rsplit_once("at [")?;
@@ -111,6 +117,14 @@ mod tests {
         ] {
             assert_eq!(told(reason, message).kind, kind, "{reason}: {message}");
         }
+    }
+
+    #[test]
+    fn a_refusal_that_may_pass_is_told_by_its_reason() {
+        assert_eq!(may_pass("backendError"), Some(ErrorKind::Transient));
+        assert_eq!(may_pass("quotaExceeded"), Some(ErrorKind::Failed));
+        assert_eq!(may_pass("accessDenied"), None);
+        assert_eq!(may_pass("SERVICE_DISABLED"), None);
     }
 
     #[test]

@@ -136,8 +136,11 @@ impl BigQuery {
             host.checkpoint(&json!(stored))?;
         }
         let submitted = submit::submit(&mut remote, job, known.is_some(), host).await?;
-        if remote.handle != stored {
-            host.checkpoint(&json!(remote.handle))?;
+        if remote.handle != stored
+            && let Err(error) = host.checkpoint(&json!(remote.handle))
+        {
+            let ended = ending::given_up(&remote, false, error, host).await?;
+            return Ok((remote, mode, Some(ended)));
         }
         Ok((remote, mode, submitted))
     }

@@ -51,7 +51,10 @@ async fn failed(job: &Job, remote: &Remote) -> Error {
     } else {
         None
     };
-    failure::error(&failure, statement.as_deref(), &remote.handle)
+    let error = failure::error(&failure, statement.as_deref(), &remote.handle);
+    // Another attempt does again what a script has done: whether it may, the task's retries say.
+    let kind = if script && error.kind == ErrorKind::Transient { ErrorKind::Failed } else { error.kind };
+    Error { kind, ..error }
 }
 
 async fn succeeded(job: &Job, mode: ResultMode, remote: &Remote, witness: &impl Witness) -> Result<Outcome> {
@@ -71,7 +74,7 @@ async fn succeeded(job: &Job, mode: ResultMode, remote: &Remote, witness: &impl 
         Err(error) if wanted => {
             let doing = format!("job {} is done, but its rows cannot be read", remote.handle);
             let error = oxidag_google::from_gax(&doing, &error);
-            // Another attempt does again what a script has done: whether it may, the task's retries say.
+            // As for a script that has failed.
             let kind = if select { error.kind } else { ErrorKind::Failed };
             return Err(Error { kind, ..error });
         }
@@ -161,6 +164,7 @@ fn summary(metrics: &Map<String, Value>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use google_cloud_bigquery_v2::model::{ErrorProto, JobStatus};
     use serde_json::json;
 
     use super::*;
@@ -192,6 +196,19 @@ mod tests {
             let error = of(&done, ResultMode::Rows, &remote, &Silent).await.unwrap_err();
             assert_eq!(error.kind, wanted, "{error}");
             assert!(error.message.contains("is done, but its rows cannot be read"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_script_is_not_done_again_for_a_fault_in_its_middle() {
+        let (remote, _) = Script::default().remote();
+        for (children, wanted) in [(0, ErrorKind::Transient), (2, ErrorKind::Failed)] {
+            let failure = ErrorProto::new().set_reason("backendError").set_message("Try again at [2:1]");
+            let done = job("DONE")
+                .set_status(JobStatus::new().set_state("DONE").set_error_result(failure))
+                .set_statistics(JobStatistics::new().set_num_child_jobs(children));
+            let error = of(&done, ResultMode::IfTheyFit, &remote, &Silent).await.unwrap_err();
+            assert_eq!(error.kind, wanted, "{error}");
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use crate::ending;
+use crate::failure;
 use crate::remote::{Remote, Submitted};
 use crate::witness::Witness;
 
@@ -63,11 +64,13 @@ pub(crate) async fn submit(
             );
             Ok(None)
         }
-        Some(Err(error)) => {
-            let error = oxidag_google::from_gax("cannot submit the job", &error);
+        Some(Err(refusal)) => {
+            let mut error = oxidag_google::from_gax("cannot submit the job", &refusal);
+            error.kind = oxidag_google::reason(&refusal).and_then(failure::may_pass).unwrap_or(error.kind);
             // An answer may have been lost, and the job be there.
             if error.kind == ErrorKind::Transient || may_be_there {
-                return ending::given_up(remote, error, witness).await.map(Some);
+                let is_unanswered = refusal.http_status_code().is_none();
+                return ending::given_up(remote, is_unanswered, error, witness).await.map(Some);
             }
             Err(error)
         }

@@ -61,7 +61,7 @@ pub(crate) async fn until_done(
             Err(error) => {
                 let error = oxidag_google::from_gax("cannot look at the job", &error);
                 if trouble.is_too_much(&error) {
-                    return Box::pin(ending::given_up(remote, error, witness)).await;
+                    return Box::pin(ending::given_up(remote, false, error, witness)).await;
                 }
             }
         }

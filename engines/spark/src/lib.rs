@@ -105,7 +105,9 @@ export_async_engine!(Spark, name = "spark");
 /// What runs the task's job: where it was begun, else its parameter `backend`, else the config's.
 fn backend(task: &Task, config: &Config) -> Result<Backend> {
     let named = |name: &Value| Backend::deserialize(name).ok();
-    if let Some(begun) = task.checkpoint.as_ref().and_then(|stored| named(&stored["backend"])) {
+    // The name may be masked, where it is the same as a secret; only Livy's place has a URL.
+    let begun = |stored: &Value| named(&stored["backend"]).or(stored.get("url").map(|_| Backend::Livy));
+    if let Some(begun) = task.checkpoint.as_ref().and_then(begun) {
         return Ok(begun);
     }
     match text_param(task, "backend")? {
@@ -141,6 +143,9 @@ mod tests {
         assert_eq!(backend(&task, &config).unwrap(), Backend::Livy);
         task.checkpoint = Some(json!({"backend": "dataproc-serverless"}));
         assert_eq!(backend(&task, &config).unwrap(), Backend::DataprocServerless);
+        task.checkpoint = Some(json!({"backend": "***", "url": "http://***:8998", "name": "n", "id": 17}));
+        task.params.clear();
+        assert_eq!(backend(&task, &config).unwrap(), Backend::Livy);
         task.checkpoint = None;
         task.params.insert("backend".to_owned(), "yarn".into());
         insta::assert_snapshot!(backend(&task, &config).unwrap_err(), @"the parameter `backend` must be `dataproc`, `dataproc-serverless`, `livy` or `spark-submit`, not `yarn`");

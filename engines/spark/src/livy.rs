@@ -96,7 +96,11 @@ impl LivyBatch {
     pub(crate) async fn of(task: &Task, work: &Work, config: &Config, shared: &Shared) -> Result<Box<Self>> {
         let handle = match stored(task) {
             Some(handle) => handle,
-            None => Handle { url: url(config)?, name: task.idempotency_key.clone(), id: None },
+            // A number is never masked but as a whole.
+            None => {
+                let id = task.checkpoint.as_ref().and_then(|stored| stored["id"].as_u64());
+                Handle { url: url(config)?, name: task.idempotency_key.clone(), id }
+            }
         };
         let script = placed(task, work, config)?;
         let bucket = match &script.copy {

@@ -183,8 +183,11 @@ impl<R: Remote, S: Sink> Watch<'_, R, S> {
             },
             Some(made) => made?,
         };
-        if self.remote.checkpoint() != known {
-            sink.checkpoint(&self.remote.checkpoint())?;
+        if self.remote.checkpoint() != known
+            && let Err(error) = sink.checkpoint(&self.remote.checkpoint())
+        {
+            // Nobody would know of it.
+            return Err(self.give_up(error).await);
         }
         self.introduce(if made { "submitted" } else { "found, since it had been submitted already," });
         Ok(Begun::Goes)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use oxidag_google::label_value;
 use oxidag_plugin_api::{Error, Result, Task};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
@@ -59,15 +59,16 @@ pub(super) fn module(config: &Config, task: &Task, script: &TerraformScript) -> 
     }
 }
 
-/// Where the program keeps what it needs for this task: providers, the backend's settings. Tasks that share a module
-/// do not share this, however alike their names.
+/// Where the program keeps what it needs for this task: providers, the backend's settings, which workspace was selected. Tasks
+/// that share a module do not share this, however alike their names; nor do runs of one task for other places.
 ///
 /// # Errors
 ///
 /// When it cannot be made.
-pub(super) fn data(module: &Path, task: &Task) -> Result<PathBuf> {
+pub(super) fn data(module: &Path, task: &Task, script: &TerraformScript) -> Result<PathBuf> {
+    let place = json!([script.workspace, script.backend_config]);
     // For people to read; by the hash, ids that differ only in what a label leaves out stay apart.
-    let hash: String = Sha256::digest(format!("{}\n{}", task.dag_id, task.task_id))[..4]
+    let hash: String = Sha256::digest(format!("{}\n{}\n{place}", task.dag_id, task.task_id))[..4]
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
@@ -180,12 +181,25 @@ mod tests {
     }
 
     #[test]
+    fn runs_for_other_workspaces_or_backends_do_not_share_what_the_program_keeps() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |more: &str| {
+            let script = script(&format!("action: apply\nmodule: .\n{more}"));
+            data(folder.path(), &task(folder.path()), &script).unwrap()
+        };
+        let places = ["", "workspace: dev\n", "workspace: prod\n", "backend_config: {bucket: a}\n"];
+        let folders: std::collections::BTreeSet<_> = places.iter().map(|place| of(place)).collect();
+        assert_eq!(folders.len(), places.len(), "{folders:?}");
+        assert_eq!(of("workspace: dev\n"), of("workspace: dev\n"));
+    }
+
+    #[test]
     fn tasks_do_not_share_what_the_program_keeps_however_alike_their_names() {
         let folder = tempfile::tempdir().unwrap();
         let of = |dag: &str, task_id: &str| {
             let mut task = task(folder.path());
             (task.dag_id, task.task_id) = (dag.to_owned(), task_id.to_owned());
-            data(folder.path(), &task).unwrap()
+            data(folder.path(), &task, &script("action: apply\nmodule: .\n")).unwrap()
         };
         let names = [("d", "net[1]"), ("d", "NET[1]"), ("d", "net.1."), ("D", "net[1]"), ("d.net", "1")];
         let folders: std::collections::BTreeSet<_> =

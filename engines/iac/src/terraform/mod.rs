@@ -36,7 +36,7 @@ pub(crate) async fn run(
 ) -> Result<Outcome> {
     leftover::wait(task, &host).await?;
     let module = folder::module(config, task, script)?;
-    let data = folder::data(&module, task)?;
+    let data = folder::data(&module, task, script)?;
     let scratch = Scratch::new(script)?;
     host.checkpoint(&json!({"scratch": scratch.path()}))?;
     let program = program(config, script)?;
