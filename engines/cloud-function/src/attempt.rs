@@ -33,7 +33,11 @@ impl<'a> Attempt<'a> {
     /// `invalid`, when its parameters cannot be meant.
     pub(crate) fn new(engine: &'a CloudFunction, task: &'a Task, host: &'a Host) -> Result<Self> {
         let mut request = Request::read(task, &engine.config)?;
-        let stored = Checkpoint::of(task)?;
+        let asked = match &request.target {
+            Target::Function(function) => Some(function),
+            Target::Url(_) => None,
+        };
+        let stored = Checkpoint::of(task)?.map(|stored| stored.unmasked(asked));
         if let Some(
             Checkpoint::Deploying { function, .. } | Checkpoint::Calling { function: Some(function), .. },
         ) = &stored
