@@ -57,10 +57,10 @@ impl Schedule {
         Ok(Some(Self { times, start }))
     }
 
-    /// Since when times count for a DAG that never ran: its `start_date`.
+    /// For a DAG that never ran, times after this count: those from its `start_date` on, or from now on.
     #[must_use]
-    pub fn start(&self) -> Option<Timestamp> {
-        self.start
+    pub fn since(&self, now: Timestamp) -> Timestamp {
+        self.start.map_or(now, |start| Timestamp(start.0.saturating_sub(1)).min(now))
     }
 
     /// When the next run is due: a time up to `now` where one has passed after `since`, else the first one to come.
@@ -160,6 +160,17 @@ mod tests {
         let once = schedule("schedule_interval: '@once'\nstart_date: 2026-12-01").unwrap();
         assert_eq!(shown(once.due(None, since, at("2026-11-26"))), "2026-12-01T00:00");
         assert_eq!(shown(once.due(Some(since), since, at("2026-12-02"))), "never");
+    }
+
+    #[test]
+    fn a_start_in_the_past_that_is_a_due_time_counts_itself() {
+        let yearly = schedule("schedule_interval: '0 0 1 1 *'\nstart_date: 2026-01-01").unwrap();
+        let now = at("2026-11-26");
+        assert_eq!(shown(yearly.due(None, yearly.since(now), now)), "2026-01-01T00:00");
+        let later = schedule("schedule_interval: '0 0 1 1 *'\nstart_date: 2026-01-02").unwrap();
+        assert_eq!(shown(later.due(None, later.since(now), now)), "2027-01-01T00:00");
+        let without = schedule("schedule_interval: '0 0 1 1 *'").unwrap();
+        assert_eq!(shown(without.due(None, without.since(now), now)), "2027-01-01T00:00");
     }
 
     #[test]

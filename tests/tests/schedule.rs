@@ -1,6 +1,9 @@
 //! `oxidag schedule`: runs start when the DAG says so, once each, and whatever was interrupted goes on first.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use oxidag_tests::Sandbox;
 use oxidag_tests::running::{Running, in_time};
 use serde_json::{Value, json};
@@ -64,6 +67,24 @@ fn a_continuous_dag_begins_again_when_it_has_ended_and_stops_when_asked() {
     schedule.signal("TERM");
     assert_eq!(schedule.end().status, Some(130));
     assert_eq!(states(&sandbox), ["cancelled", "success"]);
+}
+
+#[test]
+fn a_dag_of_which_an_older_run_goes_on_waits_for_that() {
+    let sandbox = Sandbox::new();
+    let script = "[ $OXIDAG_RUN_ID = newer ] || until [ -e go ] || [ ! -e d.json ]; do sleep 0.01; done";
+    dag(&sandbox, &json!({"schedule_interval": "@continuous"}), script);
+    let run = |id: &str| sandbox.command(&["run", "d.json", "--run-id", id, "--format", "json"]);
+    let mut older = Running::start(run("older"));
+    older.until_task("t", "running");
+    in_time(run("newer")).expect_status(0);
+    let mut schedule = sandbox.command(&["schedule", "d.json"]).stderr(Stdio::piped()).spawn().unwrap();
+    let first = BufReader::new(schedule.stderr.take().unwrap()).lines().next().unwrap().unwrap();
+    schedule.kill().unwrap();
+    schedule.wait().unwrap();
+    assert!(first.contains(&format!("waits: the process {} runs it", older.pid())), "{first}");
+    sandbox.write("go", "");
+    older.end().expect_status(0);
 }
 
 #[test]

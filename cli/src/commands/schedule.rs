@@ -16,6 +16,7 @@ use oxidag_core::event::Timestamp;
 use oxidag_core::logs::rfc3339;
 use oxidag_core::schedule::Schedule;
 use oxidag_core::spec;
+use oxidag_core::state::RunState;
 use oxidag_core::store::{RunFilter, RunHead};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -134,7 +135,7 @@ impl Watched {
             "the `schedule_interval` of {} names no time that will come",
             path.display()
         );
-        let since = schedule.start().map_or(now, |start| start.min(now));
+        let since = schedule.since(now);
         Ok(Self {
             path: path.to_owned(),
             changed: changed(path),
@@ -171,6 +172,8 @@ impl Watched {
                     &["--run-id".into(), run_id.into()],
                     args,
                 )?;
+                // Whatever becomes of the run, and of what is stored of it.
+                self.since = self.since.max(due);
                 say(args.format, &self.dag_id, &format!("starts, due {}", rfc3339(due)));
                 Ok(Some(LONGEST_WAIT))
             }
@@ -200,10 +203,11 @@ impl Watched {
 
     fn next(&self) -> anyhow::Result<Next> {
         let now = now();
-        let newest = self.newest()?;
-        if let Some(process) = newest.as_ref().and_then(|run| run.owner) {
+        if let Some(process) = self.runs(Some(RunState::Running), u32::MAX)?.iter().find_map(|run| run.owner)
+        {
             return Ok(Next::Elsewhere(process));
         }
+        let newest = self.runs(None, 1)?.into_iter().next();
         let began = newest.as_ref().map(|run| run.started_at);
         let since = began.map_or(self.since, |began| began.max(self.since));
         let next = match newest.filter(|run| run.interrupted) {
@@ -220,10 +224,11 @@ impl Watched {
         })
     }
 
-    fn newest(&self) -> anyhow::Result<Option<RunHead>> {
-        let Some(store) = settings::existing_store()? else { return Ok(None) };
-        let newest = RunFilter { dag_id: Some(self.dag_id.clone()), limit: 1, ..RunFilter::default() };
-        Ok(store.list_runs(&newest)?.into_iter().next())
+    /// The DAG's runs, the newest first.
+    fn runs(&self, state: Option<RunState>, limit: u32) -> anyhow::Result<Vec<RunHead>> {
+        let Some(store) = settings::existing_store()? else { return Ok(Vec::new()) };
+        let of_dag = RunFilter { dag_id: Some(self.dag_id.clone()), state, limit, ..RunFilter::default() };
+        Ok(store.list_runs(&of_dag)?)
     }
 
     fn start(&mut self, what: [OsString; 2], how: &[OsString], args: &ScheduleArgs) -> anyhow::Result<()> {

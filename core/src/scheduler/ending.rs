@@ -75,7 +75,7 @@ impl Scheduler {
     pub(super) fn count_downstream(&mut self, task: TaskIdx) {
         let progress = &self.tasks[task.get()];
         let state = progress.passed.unwrap_or(progress.state);
-        let instances = self.infos[task.get()].mapped.then(|| self.mapped.ends(task)).flatten();
+        let instances = self.counts_by_instances(task).then(|| self.mapped.ends(task)).flatten();
         for downstream in self.graph.downstream(task) {
             let counts = &mut self.tasks[downstream.get()].upstream;
             match instances {

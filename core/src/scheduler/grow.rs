@@ -201,12 +201,19 @@ impl Scheduler {
         &self.graph
     }
 
+    /// Whether those that depend on the task are told how each of its instances ended. A DAG that a task stands for is told of
+    /// as a whole: what was skipped in there is its own affair.
+    pub(super) fn counts_by_instances(&self, task: TaskIdx) -> bool {
+        let info = &self.infos[task.get()];
+        info.mapped && !info.sub
+    }
+
     /// What a new task is told of one that comes before it, if that has ended.
     fn count_ended(&self, upstream: TaskIdx, counts: &mut Counts) {
         let progress = &self.tasks[upstream.get()];
         let state = if progress.excluded { progress.passed } else { Some(progress.state) };
         let Some(state) = state.filter(|state| state.is_terminal()) else { return };
-        let instances = if self.infos[upstream.get()].mapped { self.mapped.ends(upstream) } else { None };
+        let instances = if self.counts_by_instances(upstream) { self.mapped.ends(upstream) } else { None };
         match instances.filter(|ends| !ends.is_empty()) {
             Some(ends) => counts.count_all(ends),
             None => counts.count(state),

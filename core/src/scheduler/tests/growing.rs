@@ -294,3 +294,29 @@ fn a_mapped_task_that_is_cancelled_before_it_has_its_instances_lets_others_go_on
     assert_eq!(env.step(&inputs), "u0 cancelled, expand m, m0 cancelled");
     assert_eq!(env.scheduler.state(env.task("z")), TaskState::Waiting, "for a place");
 }
+
+#[test]
+fn what_was_skipped_within_a_dag_is_its_own_affair() {
+    let mut env = Env::new(&[("s", &[]), ("z", &["s"])], limits(9), |name, info| {
+        if name == "s" {
+            sub(info);
+        }
+    });
+    assert_eq!(env.start(), "expand s");
+    let s = env.task("s");
+    let mut added = vec![env.added("a", &[]), env.added("b", &[])];
+    added.iter_mut().for_each(|task| task.info.instance_of = Some(s));
+    let mut out = Vec::new();
+    env.scheduler.append(added, &mut out).unwrap();
+    let a = env.grown("a");
+    let mut recovery = Added { name: "c".into(), info: info(), upstream: Box::new([a]) };
+    recovery.info.instance_of = Some(s);
+    recovery.info.rule = TriggerRule::OneFailed;
+    env.scheduler.append(vec![recovery], &mut out).unwrap();
+    env.scheduler
+        .handle(Input::Expanded { task: s, done: true }, env.now, &mut env.places, &mut out)
+        .unwrap();
+    assert_eq!(env.shown(out), "start a1, start b1");
+    assert_eq!(env.end("a", None), "a1 success, c0 skipped");
+    assert_eq!(env.end("b", None), "b1 success, s0 success, start z1");
+}

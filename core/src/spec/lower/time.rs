@@ -125,15 +125,25 @@ fn cron(text: &str) -> Result<(), String> {
         return Err(format!("expected 5 fields, found {}", fields.len()));
     }
     for (text, field) in fields.iter().zip(FIELDS) {
+        let (name, least, most, _) = field;
+        if let Some((value, step)) =
+            text.split(',').filter_map(|item| item.split_once('/')).find(|(range, _)| is_value(range))
+        {
+            return Err(format!("a step needs a range: write {}", quote(&format!("{value}-{most}/{step}"))));
+        }
         if !text.split(',').all(|item| cron_item(item, field).is_some()) {
-            let (name, least, most, _) = field;
             return Err(format!("{} is no {name}, which is {least} to {most}", quote(text)));
         }
     }
     Ok(())
 }
 
-/// `*`, `4`, `1-5`, each with or without `/2`.
+/// Neither `*` nor a range.
+fn is_value(range: &str) -> bool {
+    range != "*" && !range.contains('-')
+}
+
+/// `4`, or `*` and `1-5`, both with or without `/2`.
 fn cron_item(item: &str, field: Field) -> Option<()> {
     let (range, step) = item.split_once('/').unwrap_or((item, "1"));
     if !digits(step, 1..=2) || step.parse::<u32>().ok()? == 0 {
@@ -222,10 +232,16 @@ mod tests {
 
     #[test]
     fn cron_expressions_are_checked_field_by_field() {
-        for good in
-            ["* * * * *", "*/5 0 1 1 0", "30 2 * * 1-5", "0 0,12 1-15/2 JAN-mar sun,Sat", "59 23 31 12 7"]
-        {
+        for good in [
+            "* * * * *",
+            "*/5 0 1 1 0",
+            "30 2 * * 1-5",
+            "5-59/15 * * * mon-7/2",
+            "0 0,12 1-15/2 JAN-mar sun,Sat",
+            "59 23 31 12 7",
+        ] {
             assert_eq!(cron(good), Ok(()), "{good}");
+            assert!(<croner::Cron as std::str::FromStr>::from_str(good).is_ok(), "{good} means times");
         }
         for bad in [
             "",
@@ -246,6 +262,12 @@ mod tests {
         ] {
             assert!(cron(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_step_without_a_range_is_told_with_what_to_write() {
+        assert_eq!(cron("5/15 * * * *").unwrap_err(), "a step needs a range: write `5-59/15`");
+        assert_eq!(cron("0 0 * * mon/2").unwrap_err(), "a step needs a range: write `mon-7/2`");
     }
 
     #[test]
