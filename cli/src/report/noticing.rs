@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use oxidag_core::event::{Event, EventKind, Failure, FailureKind};
+use oxidag_core::event::{Event, EventKind, Failure, FailureKind, Timestamp};
 use oxidag_core::runner::Reporter;
 use oxidag_core::spec::NotifyOn;
 use oxidag_core::state::RunState;
@@ -32,14 +32,20 @@ impl Noticing {
         Self { inner, notices, run_id }
     }
 
-    fn fire(&self, on: NotifyOn, state: RunState) {
+    fn fire(&self, on: NotifyOn, state: RunState, ended_at: Timestamp, why: Option<&Failure>) {
         if !self.notices.wants(on) {
             return;
         }
-        match self.details(state) {
-            Some(run) => self.notices.fire(on, payload(on, &run)),
-            None => output::remark(format_args!("no notice of the run {}: it cannot be read", self.run_id)),
+        let Some(mut run) = self.details(state) else { return self.say_unread() };
+        // Where the database is behind for longer than that, this is known all the same.
+        if run.head.state != state {
+            (run.head.state, run.head.finished_at, run.head.error) = (state, Some(ended_at), why.cloned());
         }
+        self.notices.fire(on, payload(on, &run));
+    }
+
+    fn say_unread(&self) {
+        output::remark(format_args!("no notice of the run {}: it cannot be read", self.run_id));
     }
 
     /// The run as it is now: it may have ended by the time that the store is read.
@@ -48,7 +54,9 @@ impl Noticing {
             return;
         }
         let store = settings::existing_store().ok().flatten();
-        let Some(mut run) = store.and_then(|store| store.run(&self.run_id).ok().flatten()) else { return };
+        let Some(mut run) = store.and_then(|store| store.run(&self.run_id).ok().flatten()) else {
+            return self.say_unread();
+        };
         run.head.state = RunState::Running;
         run.head.finished_at = None;
         run.head.error = Some(why.clone());
@@ -83,12 +91,12 @@ impl Reporter for Noticing {
                 self.fire_deadline(why);
             }
             EventKind::RunState { state: RunState::Running, .. } => {}
-            EventKind::RunState { state, .. } => {
+            EventKind::RunState { state, error } => {
                 self.notices.run_is_over();
                 if let Some(on) = of_end(*state) {
                     // People see the end before anything waits for the store.
                     let _ = self.inner.idle();
-                    self.fire(on, *state);
+                    self.fire(on, *state, event.ts, error.as_deref());
                 }
             }
             _ => {}
