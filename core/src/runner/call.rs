@@ -255,8 +255,10 @@ impl Call {
         let keep_closed = log.keep_closed;
         let file = log.file.get_or_insert_with(|| Box::new(self.log_file(keep_closed)));
         if let Err(error) = file.write(now, level, text, &self.shared.masker) {
-            let (run, message) = (self.shared.run, error.to_string());
-            self.shared.post.send(Message::Unwritten { run, message });
+            let message = Message::Unwritten { run: self.shared.run, message: error.to_string() };
+            // On the way that the attempt's end takes, so that it is known before that.
+            let post = &self.shared.post;
+            if workers::takes_next_turn(self) { post.post(message) } else { post.send(message) }
         }
     }
 }

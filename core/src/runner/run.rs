@@ -406,10 +406,6 @@ impl Run {
 
     /// The run itself cannot go on: everything is cancelled, and the first reason kept.
     pub(super) fn fail(&mut self, message: String) {
-        // How it ended is known.
-        if self.told_end {
-            return;
-        }
         let message = self.shared.masker.mask(&message).into_owned();
         self.fatal.get_or_insert(Failure { kind: FailureKind::Failed, message });
     }
