@@ -52,8 +52,9 @@ pub(crate) fn validate(server: &Server, job: &Job<'_>) -> Result<Vec<Finding>> {
         let mut findings = Vec::new();
         for statement in &job.script.statements {
             if let Err(error) = client.prepare(statement.sql).await {
+                // Nothing has run: it is as if there were no connection.
                 if error.is_closed() {
-                    return Err(errors::preparing(&error, job, statement));
+                    return Err(errors::connecting(&error, server));
                 }
                 let severity = if errors::is_syntax(&error) { Severity::Error } else { Severity::Info };
                 let offset = errors::offset(&error, statement);
