@@ -37,8 +37,7 @@ impl Process {
     ///
     /// When there is none, or the system does not tell.
     pub(crate) fn of(id: i32) -> io::Result<Self> {
-        let stat = fs::read(format!("/proc/{id}/stat"))?;
-        Self::parse(&String::from_utf8_lossy(&stat))
+        Self::parse(&stat(id)?)
             .ok_or_else(|| io::Error::other(format!("/proc/{id}/stat is not as Linux writes it")))
     }
 
@@ -74,22 +73,17 @@ impl Process {
 
     /// Whether this stands in the environment that it was started with; not where that is hidden from this user.
     pub(crate) fn has_in_environment(&self, entry: &[u8]) -> bool {
-        let mut seen_without = 0;
         for _ in 0..LOOKS {
-            let Ok(environment) = read_at_once(&format!("/proc/{}/environ", self.id)) else {
-                return false;
-            };
-            if !environment.is_empty() {
-                return environment.split(|&byte| byte == 0).any(|found| found == entry);
+            match read_at_once(&format!("/proc/{}/environ", self.id)) {
+                Ok(environment) if !environment.is_empty() => {
+                    return environment.split(|&byte| byte == 0).any(|found| found == entry);
+                }
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return false,
+                // It has none, or is becoming another program, or has begun to end.
+                Ok(_) | Err(_) => {}
             }
-            if !Self::of(self.id).is_ok_and(|now| now.lives) {
-                return false;
-            }
-            // While it becomes another program it has no command line either.
-            if fs::read(format!("/proc/{}/cmdline", self.id)).is_ok_and(|words| !words.is_empty()) {
-                seen_without += 1;
-            }
-            if seen_without == 3 {
+            let now = stat(self.id).unwrap_or_default();
+            if has_no_environment(&now) || !Self::parse(&now).is_some_and(|process| process.lives) {
                 return false;
             }
             thread::sleep(LOOK_AGAIN);
@@ -101,6 +95,22 @@ impl Process {
     pub(crate) fn is(&self, other: &Self) -> bool {
         (self.id, self.started) == (other.id, other.started)
     }
+}
+
+/// What `/proc/PID/stat` holds, where a name may be of any bytes.
+fn stat(id: i32) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&fs::read(format!("/proc/{id}/stat"))?).into_owned())
+}
+
+/// Whether a line of `/proc/PID/stat` is of a program that was started without any environment, or whose first
+/// thread took it out of sight when it ended. A process that is becoming another program has none either, but no
+/// code: where that is, the kernel notes after all else.
+fn has_no_environment(stat: &str) -> bool {
+    // By their numbers in proc_pid_stat(5); the third follows the name.
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split_ascii_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3).copied().unwrap_or("0");
+    let [state, code, start, end] = [3, 26, 50, 51].map(field);
+    state == "Z" || (code != "0" && start == end)
 }
 
 /// Reads a file of `/proc` with as few calls as can be: between two calls the process may become another program,
@@ -131,7 +141,8 @@ pub(crate) fn boot_id() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
 
     fn parse(stat: &str) -> Option<Process> {
         Process::parse(&format!("{stat} 7 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 123456 99 100"))
@@ -183,6 +194,24 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(found, 2_000);
+    }
+
+    #[test]
+    fn a_program_without_an_environment_is_told_from_one_that_has_none_yet() {
+        let mut cat = Command::new("/bin/cat");
+        let mut child = cat.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        // Once it answers it is that program.
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let line = stat(child.id().try_into().unwrap()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(has_no_environment(&line), "{line}");
+        assert!(!has_no_environment(&stat(std::process::id().try_into().unwrap()).unwrap()));
+        // Its code is placed last: before, the environment may be about to come.
+        let fields: Vec<&str> = line.split(' ').collect();
+        let becoming = [&fields[..25], &["0"], &fields[26..]].concat().join(" ");
+        assert!(!has_no_environment(&becoming), "{becoming}");
     }
 
     #[test]
