@@ -81,7 +81,7 @@ fn waiting_running_and_being_deferred_are_stored_apart() {
     let tasks = [
         ("first", json!({"delay_ms": 100}), json!({"priority": 1})),
         ("second", json!({"fail": 1}), json!({"retries": 1, "retry_delay": 0})),
-        ("remote", json!({"delay_ms": 100, "async": true}), json!({})),
+        ("remote", json!({"delay_ms": 1000, "async": true}), json!({})),
     ];
     sandbox.write("dag.json", &noop_dag("d", &tasks));
     run(&sandbox, "r", &["--workers", "1"], 0);

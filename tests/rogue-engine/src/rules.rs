@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
 use oxidag_plugin_api::{Error, ErrorKind, Finding, Host, Outcome, Result, Severity, Task};
@@ -27,6 +27,9 @@ pub(crate) fn breaks(rule: &str) -> bool {
 
 /// So many tasks run.
 static RUNNING: AtomicU32 = AtomicU32::new(0);
+/// So many were refused since another ran, and as many are there beside one where the kit runs many at once.
+static REFUSED: AtomicU32 = AtomicU32::new(0);
+const OTHERS: u32 = 31;
 /// What a panic leaves behind.
 static POISONED: Mutex<()> = Mutex::new(());
 static CREATE_PANICKED: AtomicBool = AtomicBool::new(false);
@@ -140,7 +143,7 @@ fn whatever_the_task(task: &Task, host: &Host) -> Result<()> {
         return Err(Error::failed("the job is there already"));
     }
     if breaks("slow") {
-        thread::sleep(Duration::from_millis(400));
+        thread::sleep(Duration::from_secs(1));
     }
     if breaks("stdout") {
         print_line();
@@ -262,10 +265,14 @@ impl Running {
         let others = RUNNING.fetch_add(1, Ordering::SeqCst);
         let running = Self;
         if breaks("concurrent") {
-            // Long enough for the others to come.
-            thread::sleep(Duration::from_millis(100));
             if others > 0 {
+                REFUSED.fetch_add(1, Ordering::SeqCst);
                 return Err(Error::failed("busy with another task"));
+            }
+            // All others come meanwhile, or a task alone waits in vain.
+            let until = Instant::now() + Duration::from_secs(10);
+            while REFUSED.load(Ordering::SeqCst) < OTHERS && Instant::now() < until {
+                thread::sleep(Duration::from_millis(1));
             }
         }
         Ok(running)

@@ -69,13 +69,13 @@ fn tasks_that_end_wrongly_are_found() {
     fails("success", "told to fail");
     fails("failure", "transient: told to call");
     fails("same_key", "the job is there already");
-    fails_with("endless", "success", "8s", "has not ended");
+    fails_with("endless", "success", "12s", "has not ended");
 }
 
 #[test]
 fn an_attempt_that_is_ended_twice_or_never_or_kept_is_found() {
     fails("completion", "ended 2 times");
-    fails_with("held", "completion", "8s", "still holds the host");
+    fails_with("held", "completion", "12s", "still holds the host");
     fails_with("forgotten", "success", TIMEOUT, "without ending it");
 }
 
@@ -127,8 +127,8 @@ fn a_pool_that_grows_to_its_size_is_no_leak() {
 
 #[test]
 fn a_check_that_takes_too_long_tells_what_took_its_time() {
-    // Each task takes 400 ms, and 11 of them do not fit.
-    fails_with("slow", "threads", "4s", " went to the ");
+    // Each task takes 1 s, and 11 of them do not fit.
+    fails_with("slow", "threads", "10s", " went to the ");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn what_a_library_starts_does_not_outlive_the_kit() {
         let ended = kit(rule, &["--only", "success"]).expect_status(0);
         let left: u32 = ended.stderr.trim().parse().unwrap();
         let stat = std::fs::read_to_string(format!("/proc/{left}/stat")).unwrap_or_default();
-        let lives = stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'));
+        let lives = stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']));
         assert!(!lives, "{rule}: {left} lives: {stat}");
     }
 }
@@ -153,7 +153,7 @@ fn what_a_library_starts_does_not_outlive_the_kit() {
 fn a_library_that_hangs_or_ends_the_process_is_a_failed_check_and_not_the_end() {
     fails_with("hang", "schema", "1s", "nothing came of it within 1s");
     // Nor does each of the others take all its time then.
-    let report = kit("hang", &["--timeout", "1s", "--json"]).expect_status(1).json();
+    let report = kit("hang", &["--timeout", "5s", "--json"]).expect_status(1).json();
     assert_eq!((&report["failed"], &report["not_tested"]), (&1.into(), &25.into()), "{report:#}");
     assert!(report["checks"][2]["seen"].as_str().unwrap().contains("see the check `schema`"), "{report:#}");
     let text = kit("exit", &["--only", "success", "--only", "failure"]).expect_status(1).stdout;

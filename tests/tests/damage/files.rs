@@ -9,7 +9,7 @@ use oxidag_tests::running::Running;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::{all_succeeded, dag, gate, noop, shown, sound, states};
+use super::{all_succeeded, dag, gate, noop, shown, sound, states, waits};
 
 /// A store and a copy of it, from which it is restored after each damage.
 struct Store {
@@ -165,7 +165,9 @@ fn interrupted() -> Store {
     });
     let hang = json!({"task_id": "hang", "script": {"engine": "noop", "inline": ""}, "dependencies": ["t0"],
         "params": {"async": true, "delay_ms": 300}});
-    let tasks: Vec<Value> = [gate(&[]), hang].into_iter().chain(after).collect();
+    // However late it is killed, the run is not at its end.
+    let last = waits("last", "end", &["hang"]);
+    let tasks: Vec<Value> = [gate(&[]), hang, last].into_iter().chain(after).collect();
     sandbox.write("dag.json", &dag(&tasks));
     let mut run = Running::start(sandbox.command(&["run", "dag.json", "--run-id", "r", "--format", "json"]));
     run.until_task("gate", "running");
@@ -205,6 +207,7 @@ fn a_journal_cut_anywhere_is_recovered_up_to_there() {
 #[test]
 fn a_run_whose_journal_was_cut_is_resumed() {
     let store = interrupted();
+    store.sandbox.write("end", "");
     let whole = store.original(JOURNAL);
     for length in (0..whole.len()).step_by(97).chain([whole.len()]) {
         let sandbox = store.with(JOURNAL, &whole[..length]);

@@ -31,8 +31,14 @@ fn noop(id: &str, upstream: &[&str], params: &Value) -> Value {
 
 /// An entry of a DAG file: a task that ends once the file `go` is there, or all of the sandbox is gone.
 fn gate(upstream: &[&str]) -> Value {
-    let script = "#!/bin/sh\nwhile [ ! -e go ] && [ -e plugins.toml ]; do sleep 0.01; done\necho open\n";
-    json!({"task_id": "gate", "script": {"engine": "shell", "inline": script}, "dependencies": upstream})
+    waits("gate", "go", upstream)
+}
+
+/// The same of any name, for any file.
+fn waits(id: &str, file: &str, upstream: &[&str]) -> Value {
+    let script =
+        format!("#!/bin/sh\nwhile [ ! -e {file} ] && [ -e plugins.toml ]; do sleep 0.01; done\necho open\n");
+    json!({"task_id": id, "script": {"engine": "shell", "inline": script}, "dependencies": upstream})
 }
 
 fn dag(tasks: &[Value]) -> String {

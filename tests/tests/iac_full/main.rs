@@ -255,7 +255,7 @@ fn a_deadline_interrupts_terraform() {
     sandbox.write("m/main.tf", SLOW);
     let mut apply = task("apply", &[], "apply", "module: m\n");
     // Long enough for its plan on a busy machine; the apply never ends by itself.
-    apply["timeout"] = "15s".into();
+    apply["timeout"] = "30s".into();
     write_dag(&sandbox, &[apply]);
     let ended = in_time(sandbox.command(&RUN)).expect_status(1);
     let end = end_of(&ended, "apply");

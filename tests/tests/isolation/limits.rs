@@ -51,7 +51,7 @@ fn an_engine_that_is_not_made_in_its_time_is_refused() {
 
 #[test]
 fn an_engine_that_does_not_say_whether_a_task_blocks_holds_up_no_run() {
-    let sandbox = isolated(&["rogue"], "limits = {start = 1}\n");
+    let sandbox = isolated(&["rogue"], "limits = {start = 5}\n");
     write_dag(&sandbox, &[task("rogue", "", "a", &[], &json!({}), &json!({}))]);
     let mut command = sandbox.command(&RUN);
     command.env("OXIDAG_ROGUE", "hang_blocks");

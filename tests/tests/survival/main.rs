@@ -147,13 +147,13 @@ impl Round {
     /// The run's processes that live on, though they are given the time to end.
     fn processes_left(&self) -> Vec<String> {
         let variable = format!("OXIDAG_RUN_ID={}", self.run);
-        let until = Instant::now() + Duration::from_secs(5);
+        let until = Instant::now() + Duration::from_secs(30);
         loop {
             let left = process::left_alive(&variable);
             if left.is_empty() || Instant::now() > until {
                 return left;
             }
-            thread::yield_now();
+            thread::sleep(Duration::from_millis(5));
         }
     }
 
