@@ -58,6 +58,8 @@ mod tests {
             "[locations.database]\nname_column = 'n'\nscript_column = 's'".to_owned(),
             "[cache]\nredis = 'redis://h'".to_owned(),
             "[cache]\nredis = {env = 'E'}".to_owned(),
+            "[cache]\nredis = 'redis://h'\ntimeout = '1s 500ms'".to_owned(),
+            "[cache]\ntimeout = 0.5".to_owned(),
             "[logs]\nupload = 'gs://b'\ngzip = true".to_owned(),
             "[logs]\nupload = 's3://b/a/c/'".to_owned(),
         ];
@@ -92,6 +94,8 @@ mod tests {
             "[locations.database]\ntable = 't'",
             "[cache]\nredis = 6379",
             "[cache]\nexpire = 1",
+            "[cache]\ntimeout = 0",
+            "[cache]\ntimeout = true",
             "[logs]\nupload = 'file:///logs'",
             "[logs]\nupload = 's3://b//a'",
             "[logs]\ngzip = 'yes'",

@@ -11,9 +11,9 @@ use tokio::time::timeout;
 use super::PREFIX;
 use crate::buckets::{brief, root_cause};
 
-/// How long a run waits for a connection, and for each answer.
+/// How long a run waits for a connection, and for each answer, unless it is told.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// How long somebody waits who asked for nothing else.
+/// How long somebody waits at least who asked for nothing else.
 const LONG_PATIENCE: Duration = Duration::from_secs(5);
 /// So many scripts go into one request, so that each answer can be there in time.
 const BATCH: usize = 64;
@@ -23,6 +23,7 @@ const STEP: usize = 1000;
 /// Where a Redis is. Shown without its user and password.
 pub struct Redis {
     client: Client,
+    patience: Duration,
 }
 
 impl Redis {
@@ -41,8 +42,14 @@ impl Redis {
             ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } if host.is_empty() => {
                 Err(wrong())
             }
-            _ => Ok(Self { client }),
+            _ => Ok(Self { client, patience: PATIENCE }),
         }
+    }
+
+    /// Waits so long for a connection, and for each answer, in place of 250 ms.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { patience: timeout, ..self }
     }
 
     /// Removes what oxidag keeps there and nothing else; how much it was.
@@ -52,7 +59,7 @@ impl Redis {
     /// The Redis cannot be reached or does not do it.
     pub async fn clear(&self) -> Result<u64, String> {
         let cleared = async {
-            let mut connection = self.connect(LONG_PATIENCE).await?;
+            let mut connection = self.connect(self.patience.max(LONG_PATIENCE)).await?;
             let (mut cursor, mut removed) = (0_u64, 0_u64);
             loop {
                 let mut scan = redis::cmd("SCAN");
@@ -77,7 +84,7 @@ impl Redis {
         let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
         // The connection, and the answers to what is said on it first.
         let silent = |_| std::io::Error::from(std::io::ErrorKind::TimedOut).into();
-        timeout(2 * patience, connecting).await.map_err(silent).and_then(|connected| connected)
+        timeout(patience.saturating_mul(2), connecting).await.map_err(silent).and_then(|connected| connected)
     }
 
     fn unusable(&self, error: &RedisError) -> String {
@@ -171,7 +178,7 @@ impl Store {
     }
 
     async fn connection(&self) -> Result<MultiplexedConnection, RedisError> {
-        self.connection.get_or_try_init(|| self.redis.connect(PATIENCE)).await.cloned()
+        self.connection.get_or_try_init(|| self.redis.connect(self.redis.patience)).await.cloned()
     }
 }
 

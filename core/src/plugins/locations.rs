@@ -1,6 +1,7 @@
 //! `[locations]` and `[cache]` of `plugins.toml`: how the places of scripts are reached.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -70,6 +71,25 @@ struct Database {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Cache {
     redis: Option<Secret>,
+    timeout: Option<Timeout>,
+}
+
+/// `250ms`, `2s`, or a number of seconds.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "Value")]
+struct Timeout(Duration);
+
+impl TryFrom<Value> for Timeout {
+    type Error = &'static str;
+
+    fn try_from(written: Value) -> Result<Self, Self::Error> {
+        let time = match &written {
+            Value::String(text) => humantime::parse_duration(text).ok(),
+            number => number.as_f64().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+        };
+        let wrong = "timeout must be a time such as 250ms or 2s, or a number of seconds, above 0";
+        time.filter(|time| !time.is_zero()).map(Self).ok_or(wrong)
+    }
 }
 
 /// A server's URL.
@@ -189,11 +209,17 @@ impl Cache {
 
     pub(super) fn lay_over(&mut self, over: Self) {
         put(&mut self.redis, over.redis);
+        put(&mut self.timeout, over.timeout);
     }
 
     /// The URL of the Redis that keeps scripts, where one does.
     pub(super) fn redis(&self) -> Result<Option<String>, WrongSetting> {
         self.redis.as_ref().map(|redis| read(redis, REDIS)).transpose()
+    }
+
+    /// How long a run waits for a connection to it, and for each answer, where that is said.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.timeout.map(|Timeout(time)| time)
     }
 }
 

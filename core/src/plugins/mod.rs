@@ -298,7 +298,11 @@ impl Plugins {
     pub fn redis(&self) -> Result<Option<Redis>, PluginsError> {
         let Some(url) = self.cache.redis().map_err(|wrong| self.wrong(wrong))? else { return Ok(None) };
         let wrong = |problem| self.wrong(WrongSetting { setting: REDIS.to_owned(), problem });
-        Redis::new(&url).map(Some).map_err(wrong)
+        let redis = Redis::new(&url).map_err(wrong)?;
+        Ok(Some(match self.cache.timeout() {
+            Some(timeout) => redis.with_timeout(timeout),
+            None => redis,
+        }))
     }
 
     /// The secrets of `[locations]` and `[cache]`, for masking; those that cannot be read are in nobody's hands.

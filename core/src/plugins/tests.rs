@@ -67,7 +67,7 @@ fn a_connection_is_a_text_a_file_or_a_variable() {
 
 #[test]
 fn mistakes_are_told_with_their_place_and_without_secrets() {
-    let error = |text| load(&folder(&[("plugins.toml", text)]), None).unwrap_err();
+    let error = |text: &str| load(&folder(&[("plugins.toml", text)]), None).unwrap_err();
     insta::assert_snapshot!(error("[engines.bq]\npath = 'x'\npth = 'y'"), @"plugins.toml:3:1: unknown field `pth`, expected one of `path`, `sha256`, `max_concurrent`, `isolation`, `limits`, `config`");
     insta::assert_snapshot!(error("[connections]\nGCP = 's3cret'"), @"plugins.toml:2:7: invalid type, expected a table");
     insta::assert_snapshot!(error("[connections]\nGCP = 4711"), @"plugins.toml:2:7: invalid type, expected a table");
@@ -129,10 +129,14 @@ fn locations_are_laid_over_key_by_key() {
 
 #[test]
 fn mistakes_in_locations_are_told_without_secrets() {
-    let error = |text| load(&folder(&[("plugins.toml", text)]), None).unwrap_err();
+    let error = |text: &str| load(&folder(&[("plugins.toml", text)]), None).unwrap_err();
     insta::assert_snapshot!(error("[locations.gcs]\nendpoint = 'host:1'"), @"plugins.toml:2:12: an endpoint is a URL such as https://storage.example.org, without a user");
     insta::assert_snapshot!(error("[locations.s3]\nsecret = 's3cret'"), @"plugins.toml:2:1: unknown field `secret`, expected one of `endpoint`, `region`, `access_key_id`, `secret_access_key`, `session_token`, `anonymous`");
     insta::assert_snapshot!(error("[cache]\nredis = 6379"), @r#"plugins.toml:2:9: expected a text, { file = "…" } or { env = "…" }"#);
+    for wrong in ["0", "'0s'", "-1", "'soon'", "nan", "inf", "true", "2026-01-01"] {
+        let said = error(&format!("[cache]\ntimeout = {wrong}")).to_string();
+        assert!(said.ends_with("plugins.toml:2:11: timeout must be a time such as 250ms or 2s, or a number of seconds, above 0"), "{wrong}: {said}");
+    }
     insta::assert_snapshot!(error("[locations.s3]\naccess_key_id = 's3cret'"), @"plugins.toml: [locations.s3] has no `secret_access_key`: the two keys are given both or neither");
     insta::assert_snapshot!(error("[locations.s3]\nsecret_access_key = 's3cret'"), @"plugins.toml: [locations.s3] has no `access_key_id`: the two keys are given both or neither");
     insta::assert_snapshot!(error("[logs]\nupload = 'gs://b/a/../c'"), @"plugins.toml:2:10: logs are uploaded to a bucket or a folder in one: gs://bucket/folder or s3://bucket/folder");

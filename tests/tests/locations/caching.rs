@@ -12,8 +12,13 @@ use serde_json::{Value, json};
 use super::proxy::Proxy;
 use super::{holds_nowhere, oxidag, results, run, sandbox, select, selected, shown, write_dag};
 
-/// The sections of a storage and of a Redis.
+/// The sections of a storage and of a Redis, which a busy machine may keep waiting.
 fn sections(gcs: &str, redis: &str) -> String {
+    usual_sections(gcs, redis) + "timeout = '1m'\n"
+}
+
+/// The same with the usual timeout.
+fn usual_sections(gcs: &str, redis: &str) -> String {
     format!("[locations.gcs]\nendpoint = {gcs:?}\nanonymous = true\n[cache]\nredis = {redis:?}\n")
 }
 
@@ -120,7 +125,7 @@ fn a_redis_that_is_down_or_silent_is_one_warning() {
         [(down, "cannot be used: "), (silent.local_addr().unwrap().port(), "it does not answer in time")];
     for (port, why) in ports {
         let redis = format!("redis://:s3cret-pass@127.0.0.1:{port}");
-        let sandbox = sandbox(&sections(&gcs.url(), &redis));
+        let sandbox = sandbox(&usual_sections(&gcs.url(), &redis));
         dag(&sandbox, "dag.json", "without-redis", &json!({"script_cache": true}));
         let said = run(&sandbox, "r");
         let warning = format!("warning: the script cache redis://127.0.0.1:{port} cannot be used: ");
@@ -133,6 +138,19 @@ fn a_redis_that_is_down_or_silent_is_one_warning() {
         assert!(cleared.stdout.is_empty() && cleared.stderr.contains("cannot be used"), "{cleared:?}");
         assert!(!cleared.stderr.contains("s3cret"), "{}", cleared.stderr);
     }
+}
+
+#[test]
+fn a_redis_has_the_time_that_it_is_given() {
+    let gcs = Gcs::shared();
+    bucket(gcs, "slow-redis");
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let redis = format!("redis://{}", silent.local_addr().unwrap());
+    let sandbox = sandbox(&(usual_sections(&gcs.url(), &redis) + "timeout = '1s'\n"));
+    dag(&sandbox, "dag.json", "slow-redis", &json!({"script_cache": true}));
+    let began = Instant::now();
+    assert!(run(&sandbox, "r").contains("it does not answer in time"));
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
 #[test]
