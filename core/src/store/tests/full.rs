@@ -57,7 +57,7 @@ fn fill_the_database(home: &Path) {
     let failed = (0..2000).find_map(|i| {
         let events = [task(1, i, 1, TaskState::Running), checkpoint(2, i, 1, text.clone())];
         let recorded = journal.record(&events);
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(60);
         // One transaction each: the next comes when this one is in, or has failed.
         while i % 8 == 0
             && journal.record(&[]).is_ok()
