@@ -64,6 +64,8 @@ impl Run {
                 self.late = Some(late.clone());
                 late
             }
+            // Nobody has cancelled it: should it come to no end now, it goes on when it is resumed.
+            _ if let Some(fatal) = &self.fatal => fatal.clone(),
             _ => Failure { kind: FailureKind::Cancelled, message: "the run is being cancelled".to_owned() },
         };
         self.note_run(&failure.message, now);

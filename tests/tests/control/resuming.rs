@@ -43,6 +43,29 @@ fn a_run_goes_on_where_its_process_died() {
 }
 
 #[test]
+fn a_run_that_was_stopped_by_trouble_of_its_own_was_not_cancelled() {
+    let sandbox = sandbox();
+    let held =
+        shell("held", &[], "trap '' TERM; while [ ! -e end ] && [ -e plugins.toml ]; do sleep 0.01; done");
+    let tasks =
+        [held, shell("says", &["gate"], "echo something"), gate("gate", &[]), shell("later", &["says"], "")];
+    write_dag(&sandbox, &tasks, &json!({}));
+    // A file where a folder should be: the log cannot be written.
+    sandbox.write(".oxidag/logs/d/says", "");
+    let mut run = start(&sandbox, &["--workers", "2"]);
+    run.until_task("held", "running");
+    sandbox.write("go", "");
+    run.until_task("later", "cancelled");
+    run.kill();
+    assert!(r(&sandbox)["error"]["message"].as_str().unwrap().starts_with("cannot write the log"));
+    sandbox.write("end", "");
+    let _ = oxidag(&sandbox, &["resume", "r"], 1);
+    let run = r(&sandbox);
+    let ended = json!({"held": "success", "gate": "success", "says": "success", "later": "cancelled"});
+    assert_eq!((states(&run), &run["state"]), (ended, &json!("failed")));
+}
+
+#[test]
 fn a_run_that_has_ended_is_not_resumed() {
     let cases = [(json!({}), 0, "success"), (json!({"fail": true}), 1, "failed")];
     for (params, status, state) in cases {
