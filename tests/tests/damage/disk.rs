@@ -129,7 +129,7 @@ fn kept(told: &Ended, run: &Value) {
 /// The way on that the program itself names: to resume the run, or where it has ended, to run what did not succeed.
 #[track_caller]
 fn the_rest_is_done(sandbox: &Sandbox) {
-    let before = shown(sandbox, "r");
+    let mut before = shown(sandbox, "r");
     if states(&before).values().all(|state| *state == "success") {
         // It was all done when the last of its logs could not be written.
         return;
@@ -142,6 +142,7 @@ fn the_rest_is_done(sandbox: &Sandbox) {
         let is_told = resumed.stderr.contains("oxidag run --failed r");
         let remark = resumed.expect_status(1);
         assert!(is_told || before["error"]["kind"] == "failed", "{remark:?}");
+        before = shown(sandbox, "r");
         sound(sandbox, &["run", "--failed", "r", "--run-id", "rest"]).expect_status(0);
         "rest"
     };
