@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use petgraph::Direction;
-use petgraph::algo::{tarjan_scc, toposort};
+use petgraph::algo::{kosaraju_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::event::TaskIdx;
@@ -234,7 +234,8 @@ fn idx(node: NodeIndex<u32>) -> TaskIdx {
 }
 
 fn cycles(dag: &Dag, edges: &DiGraph<(), (), u32>) -> Vec<Cycle> {
-    let mut found: Vec<Vec<usize>> = tarjan_scc(edges)
+    // Tarjan's algorithm calls itself for each task of a path, and the stack is only so deep.
+    let mut found: Vec<Vec<usize>> = kosaraju_scc(edges)
         .into_iter()
         .filter(|group| group.len() > 1 || edges.contains_edge(group[0], group[0]))
         .map(|group| shortest_cycle(edges, &group))
@@ -370,6 +371,16 @@ pub(crate) mod tests {
         let cycles = Graph::new(&dag).unwrap_err();
         let paths: Vec<String> = cycles.iter().map(|c| c.path.join(" ")).collect();
         assert_eq!(paths, ["a b c a", "x y x"]);
+    }
+
+    #[test]
+    fn a_cycle_may_be_longer_than_the_stack_is_deep() {
+        const TASKS: usize = 100_000;
+        let names: Vec<String> = (0..TASKS).map(|i| format!("t{i}")).collect();
+        let before: Vec<[&str; 1]> = (0..TASKS).map(|i| [&*names[(i + TASKS - 1) % TASKS]]).collect();
+        let tasks: Vec<(&str, &[&str])> =
+            names.iter().zip(&before).map(|(name, before)| (&**name, before.as_slice())).collect();
+        assert_eq!(Graph::new(&dag(&tasks)).unwrap_err()[0].path.len(), TASKS + 1);
     }
 
     #[test]

@@ -98,11 +98,7 @@ impl Scheduler {
             if self.tasks[task.get()].state != TaskState::None {
                 continue;
             }
-            let ran = |setup: TaskIdx| {
-                let progress = &self.tasks[setup.get()];
-                let has_run = |task: TaskIdx| self.tasks[task.get()].attempt > 0;
-                (progress.attempt > 0 || self.mapped.instances(setup).any(has_run)) && !progress.excluded
-            };
+            let ran = |setup: TaskIdx| !self.tasks[setup.get()].excluded && self.has_run(setup);
             // One whose setups are all left out was asked for alone.
             let is_alone = self.graph.upstream(task).all(|setup| self.tasks[setup.get()].excluded);
             if is_alone || self.graph.upstream(task).any(ran) {
@@ -113,6 +109,18 @@ impl Scheduler {
             }
         }
         Ok(())
+    }
+
+    /// Whether a task had an attempt, or any of its instances, or of a DAG's tasks.
+    fn has_run(&self, task: TaskIdx) -> bool {
+        let mut left = vec![task];
+        while let Some(task) = left.pop() {
+            if self.tasks[task.get()].attempt > 0 {
+                return true;
+            }
+            left.extend(self.mapped.instances(task));
+        }
+        false
     }
 }
 

@@ -57,6 +57,20 @@ tasks:
 }
 
 #[test]
+fn what_a_dag_in_a_mapped_dag_has_set_up_is_torn_down() {
+    let sandbox = Sandbox::new();
+    sandbox.write("create.yaml", "tasks: [{task_id: create, script: {engine: noop, inline: ''}}]");
+    sandbox.write("nested.yaml", "tasks: [{task_id: inner, dag: create.yaml}]");
+    let dag = "
+tasks:
+- {task_id: setup, dag: nested.yaml, for_each: [eu, us]}
+- {task_id: delete, dependencies: [setup], teardown: true, script: {engine: noop, inline: ''}}
+";
+    let shown = run(&sandbox, dag, 0);
+    assert!(states(&shown).contains(&"delete success".to_owned()), "{:?}", states(&shown));
+}
+
+#[test]
 fn a_dag_is_run_for_each_item() {
     let sandbox = Sandbox::new();
     inner(&sandbox);

@@ -4,7 +4,7 @@ use oxidag_tests::running::in_time;
 use oxidag_tests::{Sandbox, engine};
 use serde_json::{Value, json};
 
-use super::{isolated, log, r, rogue, run, task, write_dag};
+use super::{find, isolated, log, r, rogue, run, task, write_dag};
 
 /// Sections for these engines with this in each.
 fn plugins(sandbox: &Sandbox, isolation: &str) {
@@ -80,6 +80,23 @@ fn a_dag_of_shell_sql_and_noop_leaves_the_same_in_both_places() {
     for left in [r#"{"n":3}"#, r#"[{"n":1},{"n":2}]"#, r#""added","success""#] {
         assert!(each[0].to_string().contains(left), "{left}: {}", each[0]);
     }
+}
+
+/// Its process is asked about the task that its attempt adds, while the attempt waits.
+#[test]
+fn an_attempt_without_a_worker_adds_a_task_of_its_own_engine() {
+    let sandbox = isolated(&["noop"], "");
+    let added = json!({"tasks": [{"task_id": "added", "script": {"engine": "noop", "inline": ""}}]});
+    write_dag(
+        &sandbox,
+        &[task("noop", "", "grow", &[], &json!({"async": true, "append": added}), &json!({"timeout": 50}))],
+    );
+    run(&sandbox).expect_status(0);
+    let run = r(&sandbox);
+    assert_eq!(
+        (&find(&run, "grow")["state"], &find(&run, "added")["state"]),
+        (&"success".into(), &"success".into())
+    );
 }
 
 #[test]

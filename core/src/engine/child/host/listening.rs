@@ -70,7 +70,7 @@ impl Child {
         self.bury(broken);
     }
 
-    pub(super) fn take(&self, message: ToHost) {
+    pub(super) fn take(self: &Arc<Self>, message: ToHost) {
         match message {
             ToHost::Reply { call, answer } => {
                 let mut state = lock(&self.state);
@@ -90,7 +90,7 @@ impl Child {
     }
 
     /// Brings to an attempt what it has said: to its worker, if it keeps one.
-    fn bring(&self, number: u64, said: Said) {
+    fn bring(self: &Arc<Self>, number: u64, said: Said) {
         if matches!(said, Said::Ended(_)) {
             // What it wrote before belongs to it.
             self.tell_lines();
@@ -114,8 +114,22 @@ impl Child {
                 // It is gone where the attempt was abandoned.
                 let _ = worker.send(said);
             }
-            Some((attempt, None)) => self.pass_on(&*attempt, said),
+            Some((attempt, None)) => match said {
+                Said::Ask { call, wish: Wish::Append, value } => self.append(attempt, call, value),
+                _ => self.pass_on(&*attempt, said),
+            },
             None => self.answer_nobody(&said),
+        }
+    }
+
+    /// Adds tasks for an attempt without a worker. On a thread of its own: where they are tasks of this child's engine, it is
+    /// asked about them, and what it answers has to be taken meanwhile.
+    fn append(self: &Arc<Self>, attempt: Arc<dyn Attempt>, call: u64, value: Value) {
+        let appending = self.spawn("oxidag-append", move |child| {
+            child.pass_on(&*attempt, Said::Ask { call, wish: Wish::Append, value });
+        });
+        if let Err(error) = appending {
+            self.answer(call, Err(format!("cannot start a thread: {error}")));
         }
     }
 
